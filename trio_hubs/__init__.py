@@ -1,0 +1,44 @@
+"""SignalR for trio: a hub server and a hub client that speak ASP.NET Core SignalR's wire protocol."""
+
+from .calls.channels import ChannelReader, ChannelWriter, open_channel
+from .connections.http import Request, Response
+from .errors import (
+    BindingError,
+    ChannelClosed,
+    ConnectionClosed,
+    HandshakeError,
+    HubException,
+    HubsError,
+    NegotiationError,
+    ProtocolError,
+    StreamOverflow,
+    UploadBroken,
+)
+from .server.app import HubApp
+from .server.clients import HubCallerClients
+from .server.hub import Hub, HubCallerContext, hub_method
+from .server.options import HubOptions
+
+__all__ = [
+    "BindingError",
+    "ChannelClosed",
+    "ChannelReader",
+    "ChannelWriter",
+    "ConnectionClosed",
+    "HandshakeError",
+    "Hub",
+    "HubApp",
+    "HubCallerClients",
+    "HubCallerContext",
+    "HubException",
+    "HubOptions",
+    "HubsError",
+    "NegotiationError",
+    "ProtocolError",
+    "Request",
+    "Response",
+    "StreamOverflow",
+    "UploadBroken",
+    "hub_method",
+    "open_channel",
+]

@@ -1,0 +1,353 @@
+"""Calls of the peer's: each has its own cancel scope, filed when its message is read, and exactly one answer.
+
+Calls start in the order of their arrival, which comes from one queue, and only so many run at a time. One that
+streams holds its place only until it has its stream; one that takes uploads gives it up as it starts. A call
+that needs no task runs at once, in the reader's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Sequence
+from types import CoroutineType
+from typing import Any, Protocol
+
+import trio
+from msgspec import Raw
+
+from ..errors import BindingError, ConnectionClosed, HubException
+from ..protocol.hub_protocol import HubProtocol
+from ..protocol.messages import Completion, Invocation, StreamInvocation
+from .children import Children
+from .intake import IncomingStream, Intake, payload_size
+from .methods import Method
+from .outbox import Outbox
+from .streaming import send_items
+
+logger = logging.getLogger(__name__)
+
+
+class Face(Protocol):
+    """What a side of the connection, server or client, tells its callee."""
+
+    def find(self, target: str) -> Sequence[Method]:
+        """The methods that answer to a wire name; none when it is unknown."""
+
+    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
+        """What to call for one invocation of a method."""
+
+    def binding_fault(self, target: str, error: Exception) -> str:
+        """The text for a call that fits no method."""
+
+    def invocation_fault(self, target: str, error: Exception) -> str:
+        """The text for a method that failed."""
+
+    def stream_fault(self, error: Exception) -> str:
+        """The text for a stream that failed after it had begun."""
+
+
+class Call:
+    """One invocation of the peer's."""
+
+    __slots__ = ("arguments", "id", "method", "scope", "size", "uploads")
+
+    def __init__(
+        self, id: str, method: Method, arguments: list[Any], uploads: list[IncomingStream[Any]], size: int
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.arguments = arguments
+        self.uploads = uploads
+        self.size = size
+        self.scope = trio.CancelScope()
+
+
+class _Refused(Exception):
+    """A call that is not made; carries the text of its answer."""
+
+
+class Callee:
+    """Runs what the peer calls on one connection.
+
+    Args:
+        face: The side of the connection that this is.
+        protocol: Encodes the answers.
+        outbox: Takes the answers.
+        intake: Takes the uploads, and counts the calls that wait.
+        maximum_parallel: How many calls may run at a time.
+        connection_id: For the log.
+    """
+
+    def __init__(
+        self,
+        face: Face,
+        protocol: HubProtocol,
+        outbox: Outbox,
+        intake: Intake,
+        *,
+        maximum_parallel: int,
+        connection_id: str | None,
+    ) -> None:
+        self._face = face
+        self._protocol = protocol
+        self._outbox = outbox
+        self._intake = intake
+        self._maximum = self._free = maximum_parallel
+        self._connection_id = connection_id
+        self._calls: dict[str, Call] = {}
+        self._queue: deque[Call] = deque()
+        self._workers = 0  # tasks that take calls from the queue
+        self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
+        self._nursery: trio.Nursery | None = None
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """From now on calls run, in this nursery; those that came before have waited."""
+        self._nursery = nursery
+        self._start_waiting()
+
+    # ---- the reader's side: nothing here waits
+
+    def invoke(self, message: Invocation | StreamInvocation) -> None:
+        """File a call, and start it if its turn has come."""
+        methods = self._face.find(message.target)
+        id = message.invocation_id
+        try:
+            if not methods:
+                error = HubException("Method does not exist.")
+                raise _Refused(self._face.binding_fault(message.target, error))
+            for method in methods:
+                self._file(method, id, message)
+                id = ""  # the first one answers
+        except _Refused as refused:
+            logger.warning(
+                "connection %s: call of '%s' refused: %s", self._connection_id, message.target, refused
+            )
+            self._answer(message.invocation_id, Completion(message.invocation_id, error=str(refused)))
+
+    def cancel(self, id: str) -> None:
+        """Cancel a call, waiting or running."""
+        call = self._calls.get(id)
+        if call is not None:
+            call.scope.cancel()
+        else:
+            logger.debug("connection %s: nothing to cancel under id '%s'", self._connection_id, id)
+
+    def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
+        name = method.name
+        try:
+            arguments = method.load(message.arguments)
+        except BindingError as error:
+            raise _Refused(self._face.binding_fault(name, error)) from error
+        if method.signature.streaming != isinstance(message, StreamInvocation):
+            if method.signature.streaming:
+                raise _Refused(
+                    f"The client attempted to invoke the streaming '{name}' method with a non-streaming invocation."
+                )
+            raise _Refused(
+                f"The client attempted to invoke the non-streaming '{name}' method with a streaming invocation."
+            )
+        if len(message.stream_ids) != len(method.uploads):
+            raise _Refused(
+                f"An unexpected error occurred invoking '{name}' on the server. HubException: Client sent "
+                f"{len(message.stream_ids)} stream(s), Hub method expects {len(method.uploads)}."
+            )
+        if method.signature.streaming and id in self._calls:
+            raise _Refused(f"Invocation ID '{id}' is already in use.")
+        if method.inline and self._free and not self._queue and self._nursery and not self._outbox.full:
+            self._run_inline(method, id, arguments)
+            return
+        if self._intake.overfull:
+            raise _Refused(f"Too many calls wait: '{name}' was not queued.")
+        size = payload_size(message.arguments)
+        call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
+        if id:
+            self._calls.setdefault(id, call)
+        self._queue.append(call)
+        self._intake.count(size)
+        self._start_waiting()
+
+    def _open_uploads(
+        self, method: Method, ids: Sequence[str], arguments: list[Any]
+    ) -> list[IncomingStream[Any]]:
+        """Expect the uploads of a call, and put their readers in their places among the arguments."""
+        streams: list[IncomingStream[Any]] = []
+        for id, upload in zip(ids, method.uploads, strict=True):
+            if id in self._intake:
+                for stream in streams:
+                    self._intake.forget(stream)
+                raise _Refused(f"Stream ID '{id}' is already in use.")
+            stream = self._intake.open(id, upload.load_many, upload.load)
+            arguments.insert(upload.position, stream.reader)
+            streams.append(stream)
+        return streams
+
+    def _run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
+        children = Children()
+        try:
+            result = self._face.enter(method, children)(*arguments)
+        except Exception as error:
+            self._answer_fault(id, method, error)
+            return
+        if children.waiting or type(result) is CoroutineType:
+            call = Call(id, method, [], [], 0)
+            if id:
+                self._calls.setdefault(id, call)
+            self._free -= 1
+            assert self._nursery is not None
+            self._nursery.start_soon(self._finish_inline, call, children, result)
+            return
+        children.close()
+        self._answer_result(id, method, result)
+
+    # ---- the workers' side
+
+    def _start_waiting(self) -> None:
+        """Have a worker take the head of the queue, if there is one and a call may start."""
+        if self._queue and self._free and self._nursery is not None:
+            if self._idle:
+                self._idle.unpark()
+            elif self._workers < self._maximum:
+                self._workers += 1
+                self._nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """Run calls from the head of the queue; end with a call that has given up its place to others."""
+        while True:
+            while not (self._queue and self._free):
+                await self._idle.park()
+            call = self._queue.popleft()
+            self._intake.count(-call.size)
+            self._free -= 1
+            self._start_waiting()
+            if not await self._run(call):
+                return
+            self._free += 1
+
+    def _give_up_place(self) -> None:
+        """A call goes on, and so does its worker, but others may run in its place."""
+        self._free += 1
+        self._workers -= 1
+        self._start_waiting()
+
+    async def _run(self, call: Call) -> bool:
+        """Run one call and answer it; whether it has kept its place."""
+        method = call.method
+        kept = True
+        began = False
+        result: Any = None
+        failure: Exception | None = None
+        try:
+            with call.scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                async with trio.open_nursery() as nursery:
+                    children = Children()
+                    children.enter(nursery)
+                    function = self._face.enter(method, children)
+                    if call.uploads:
+                        kept = False
+                        self._give_up_place()
+                    result = function(*call.arguments)
+                    if method.signature.is_async or type(result) is CoroutineType:
+                        result = await result
+                    if method.signature.streaming:
+                        if kept:
+                            kept = False
+                            self._give_up_place()
+                        if not isinstance(result, AsyncIterable):
+                            raise _Refused(
+                                f"The value returned by the streaming method '{method.name}' is not a "
+                                "ChannelReader<> or IAsyncEnumerable<>."
+                            )
+                        began = True
+                        encoder = self._protocol.item_encoder(call.id, method.signature.result)
+                        await send_items(result, encoder, self._outbox)
+                        nursery.cancel_scope.cancel()  # children of a stream end with it
+        except Exception as error:
+            failure = bare(error)
+        finally:
+            for stream in call.uploads:
+                self._intake.forget(stream)
+            self._unfile(call)
+        self._answer_call(call, result, failure, began=began)
+        return kept
+
+    async def _finish_inline(self, call: Call, children: Children, result: Any) -> None:
+        """Let a call end that ran in the reader's task and turned out to need one of its own."""
+        failure: Exception | None = None
+        try:
+            with call.scope:
+                async with trio.open_nursery() as nursery:
+                    children.enter(nursery)
+                    if type(result) is CoroutineType:
+                        result = await result
+        except Exception as error:
+            failure = bare(error)
+        finally:
+            self._unfile(call)
+        self._answer_call(call, result, failure, began=False)
+        self._free += 1
+        self._start_waiting()
+
+    def _unfile(self, call: Call) -> None:
+        if self._calls.get(call.id) is call:
+            del self._calls[call.id]
+
+    # ---- answers
+
+    def _answer_call(self, call: Call, result: Any, failure: Exception | None, *, began: bool) -> None:
+        method = call.method
+        if failure is not None and isinstance(failure, ConnectionClosed) and self._outbox.over:
+            logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
+        elif isinstance(failure, _Refused):
+            logger.warning("connection %s: %s", self._connection_id, failure)
+            self._answer(call.id, Completion(call.id, error=str(failure)))
+        elif failure is not None and call.scope.cancel_called:
+            self._log_failure(method, failure)
+            self._answer_cancelled(call)
+        elif failure is not None and began:
+            self._log_failure(method, failure)
+            self._answer(call.id, Completion(call.id, error=self._face.stream_fault(failure)))
+        elif failure is not None:
+            self._answer_fault(call.id, method, failure)
+        elif call.scope.cancelled_caught:
+            self._answer_cancelled(call)
+        elif method.signature.streaming:
+            self._answer(call.id, Completion(call.id))
+        else:
+            self._answer_result(call.id, method, result)
+
+    def _answer_cancelled(self, call: Call) -> None:
+        error = "" if call.method.signature.streaming else "The invocation was canceled by the client."
+        self._answer(call.id, Completion(call.id, error=error))
+
+    def _answer_result(self, id: str, method: Method, result: Any) -> None:
+        if not id:
+            return
+        try:
+            answer = Completion(id, result=Raw(method.dump(result)))
+        except BindingError as error:
+            self._answer_fault(id, method, error)
+        else:
+            self._outbox.put(self._protocol.encode(answer))
+
+    def _answer_fault(self, id: str, method: Method, error: Exception) -> None:
+        self._log_failure(method, error)
+        self._answer(id, Completion(id, error=self._face.invocation_fault(method.name, error)))
+
+    def _answer(self, id: str, completion: Completion) -> None:
+        if id:
+            self._outbox.put(self._protocol.encode(completion))
+
+    def _log_failure(self, method: Method, error: Exception) -> None:
+        if isinstance(error, HubException):
+            logger.info("connection %s: '%s' answered with an error: %s", self._connection_id, method.name, error)
+        else:
+            logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
+
+
+def bare(error: Exception) -> Exception:
+    """The one exception that a nursery has wrapped, or the group where there are several."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,31 @@
+"""One timer for the keep-alive and the timeouts of many connections, instead of a task each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import trio
+
+from .session import Session
+
+
+async def beat(sessions: Callable[[], Collection[Session]], period: float) -> None:
+    """Tick every session again and again; runs until cancelled.
+
+    When this task itself comes late, our process was too busy to hear anybody, so the peers' silence is not judged.
+
+    Args:
+        sessions: Gives the sessions of the moment.
+        period: Seconds between ticks; timeouts may be noticed so much later.
+    """
+    while True:
+        before = trio.current_time()
+        await trio.sleep(period)
+        now = trio.current_time()
+        for session in tuple(sessions()):
+            session.tick(now, judge_silence=now - before < 2 * period)
+
+
+def period_for(*seconds: float) -> float:
+    """How often to tick for intervals and timeouts of so many seconds: four times each, at least once a second."""
+    return min(1.0, *(interval / 4 for interval in seconds))

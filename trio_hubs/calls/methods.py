@@ -1,0 +1,158 @@
+"""What can be called: functions with their wire names, and all that their annotations say, found out once.
+
+Nothing here is looked up for each call: types are resolved, and converters chosen, when a method is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from typing import Any, get_args, get_origin
+
+import attrs
+from msgspec import Raw
+
+from ..errors import BindingError
+from ..protocol.payloads import Payloads
+from .channels import ChannelReader
+
+_STREAMS = (ChannelReader, AsyncIterator, AsyncIterable, AsyncGenerator)
+
+
+def _item_type(annotation: Any) -> tuple[Any] | None:
+    """The item type of a stream's annotation, in a tuple; ``None`` when it is no stream."""
+    if (get_origin(annotation) or annotation) not in _STREAMS:
+        return None
+    arguments = get_args(annotation)
+    return (arguments[0] if arguments else Any,)
+
+
+@attrs.frozen
+class Signature:
+    """What a function takes and gives, read off its annotations.
+
+    Attributes:
+        parameters: The types of the parameters that arguments are for.
+        required: How many of them have no default.
+        variadic: The function takes any number of arguments, all of any type.
+        uploads: The positions, among all parameters, and item types of those that are streams.
+        result: The type of the result, or of the items of a stream.
+        streaming: Whether it gives a stream.
+        is_async: Whether calling it gives an awaitable.
+    """
+
+    parameters: tuple[Any, ...]
+    required: int
+    variadic: bool
+    uploads: tuple[tuple[int, Any], ...]
+    result: Any
+    streaming: bool
+    is_async: bool
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *, skip: int = 0) -> Signature:
+        """Read a function's signature.
+
+        Args:
+            function: Any callable.
+            skip: How many leading parameters are not for arguments, such as ``self``.
+
+        Raises:
+            TypeError: An annotation cannot be resolved, or a parameter cannot be given by position.
+        """
+        name = getattr(function, "__qualname__", repr(function))
+        try:
+            signature = inspect.signature(function, eval_str=True)
+        except ValueError:  # some builtins tell nothing of themselves
+            return cls((), 0, True, (), Any, False, False)
+        except NameError as error:
+            raise TypeError(f"{name}: an annotation cannot be resolved: {error}") from error
+        parameters: list[Any] = []
+        uploads: list[tuple[int, Any]] = []
+        required = 0
+        variadic = False
+        for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
+            annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                variadic = True
+            elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
+                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                    raise TypeError(f"{name}: arguments come by position, so '{parameter.name}' cannot be given.")
+            elif item := _item_type(annotation):
+                uploads.append((position, item[0]))
+                required = len(parameters)  # a stream's place is fixed, so all before it must be there
+            else:
+                parameters.append(annotation)
+                if parameter.default is parameter.empty:
+                    required = len(parameters)
+        if variadic and (parameters or uploads):
+            raise TypeError(f"{name}: '*' takes all arguments, so no other parameters can stand beside it.")
+        returned = Any if signature.return_annotation is signature.empty else signature.return_annotation
+        item = _item_type(returned)
+        is_generator = inspect.isasyncgenfunction(function)
+        return cls(
+            parameters=tuple(parameters),
+            required=required,
+            variadic=variadic,
+            uploads=tuple(uploads),
+            result=item[0] if item else returned,
+            streaming=is_generator or item is not None,
+            is_async=inspect.iscoroutinefunction(function),
+        )
+
+
+@attrs.frozen
+class Upload:
+    """A parameter that is a stream: its position, and what decodes many items or one."""
+
+    position: int
+    load_many: Callable[..., list[Any]]
+    load: Callable[[Raw], Any]
+
+
+class Method:
+    """A function that the peer may call, over one protocol.
+
+    Attributes:
+        name: The registered wire name.
+        function: What to call.
+        signature: What it takes and gives.
+        uploads: Its parameters that are streams.
+        inline: It runs to its end without waiting for anything, so it needs no task.
+        dump: Encodes its result.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], signature: Signature, payloads: Payloads) -> None:
+        self.name = name
+        self.function = function
+        self.signature = signature
+        self.uploads = [
+            Upload(position, payloads.many_loader(item), payloads.loader(item))
+            for position, item in signature.uploads
+        ]
+        self.inline = not (signature.is_async or signature.streaming or signature.uploads)
+        self.dump = payloads.dumper(signature.result)
+        self._loaders: list[Callable[[Raw], list[Any]]]
+        if signature.variadic:
+            self._loaders = [payloads.loader(list)]
+        else:
+            self._loaders = [
+                payloads.arguments_loader(signature.parameters[:count])
+                for count in range(len(signature.parameters), signature.required - 1, -1)
+            ]
+
+    def load(self, arguments: Raw) -> list[Any]:
+        """Decode a call's arguments.
+
+        Raises:
+            BindingError: Their number or their types do not fit.
+        """
+        try:
+            return self._loaders[0](arguments)
+        except BindingError:
+            for load in self._loaders[1:]:  # without some that have defaults
+                try:
+                    return load(arguments)
+                except BindingError:
+                    continue
+            raise

@@ -1,0 +1,128 @@
+"""What waits to be sent on one connection, and the only task that sends it.
+
+Producers append whole messages without waiting; the writer takes all that is there and sends it as one piece.
+So an item is on its way as soon as its producer waits for anything, no cancelled producer cuts a message,
+and a producer waits, when it can, while more than the high-water mark is queued.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from ..connections.connection import Connection
+from ..errors import ConnectionClosed
+
+logger = logging.getLogger(__name__)
+
+HIGH_WATER = 64 * 1024
+"""Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
+
+
+class Outbox:
+    """The messages that wait for one connection's writer.
+
+    Attributes:
+        size: Bytes that wait.
+        sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
+        last_sent: When the writer last began to send.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.sending_since: float | None = None
+        self.last_sent = trio.current_time()
+        self._pieces: list[bytes] = []
+        self._finishing = False
+        self._over = False
+        self._scope = trio.CancelScope(shield=True)
+        self._writer = trio.lowlevel.ParkingLot()
+        self._producers = trio.lowlevel.ParkingLot()
+        self._finished = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether producers should wait."""
+        return self.size >= HIGH_WATER
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection cannot be sent on any more."""
+        return self._over
+
+    def put(self, data: bytes) -> None:
+        """Queue whole messages; never waits. Nothing is queued once the connection cannot be sent on."""
+        if self._over:
+            return
+        self._pieces.append(data)
+        self.size += len(data)
+        if self._writer:
+            self._writer.unpark()
+
+    async def wait_room(self) -> None:
+        """Wait until producers may go on. A checkpoint only when it has to wait.
+
+        Raises:
+            ConnectionClosed: The connection cannot be sent on any more.
+        """
+        while self.full and not self._over:
+            await self._producers.park()
+        if self._over:
+            raise ConnectionClosed("The connection is over.")
+
+    async def wait_not_overfull(self) -> None:
+        """Wait while so much is queued that even those who never wait must cause no more of it."""
+        while self.size >= 4 * HIGH_WATER and not self._over:
+            await self._producers.park()
+
+    async def run(self, connection: Connection, on_failure: Callable[[Exception], None]) -> None:
+        """Send what is queued, until :meth:`finish` is called and all is sent, or sending fails.
+
+        Not cancelled with its nursery: the last messages of a connection that is being cancelled still leave.
+        Whoever starts this task calls :meth:`finish` in a ``finally``.
+
+        Args:
+            connection: Where to send.
+            on_failure: Called when sending fails.
+        """
+        with self._scope:
+            try:
+                while True:
+                    while not self._pieces:
+                        if self._finishing:
+                            return
+                        await self._writer.park()
+                    data = b"".join(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
+                    self._pieces.clear()
+                    self.size = 0
+                    self._producers.unpark_all()
+                    self.last_sent = self.sending_since = trio.current_time()
+                    await connection.send(data)
+                    self.sending_since = None
+            except ConnectionClosed as error:
+                logger.debug("sending on connection %s failed: %s", connection.id, error)
+                on_failure(error)
+            finally:
+                self._over = True
+                self._pieces.clear()
+                self.size = 0
+                self._producers.unpark_all()
+                self._finished.set()
+
+    def give_up(self) -> None:
+        """Send nothing more, not even the rest of what is being sent."""
+        self._scope.cancel()
+
+    async def finish(self, timeout: float) -> None:
+        """Let the writer send what is queued and end, within a time; also while cancelled.
+
+        Args:
+            timeout: Seconds after which what has not been sent is given up.
+        """
+        self._finishing = True
+        self._writer.unpark_all()
+        self._scope.deadline = trio.current_time() + timeout
+        with trio.CancelScope(shield=True):
+            await self._finished.wait()

@@ -1,0 +1,283 @@
+"""One connection's life after its handshake, the same for both sides.
+
+The nesting of nurseries is the order of its end: the reader stops; what waits for the peer fails; calls are
+cancelled and awaited; then whoever was told of the connection is told of its end; then the last bytes go out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import attrs
+import trio
+from msgspec import Raw
+
+from ..connections.background import open_background
+from ..connections.connection import Connection
+from ..errors import ConnectionClosed, HubException, ProtocolError
+from ..protocol.hub_protocol import HubProtocol
+from ..protocol.messages import (
+    Ack,
+    CancelInvocation,
+    Close,
+    Completion,
+    Invocation,
+    Message,
+    Ping,
+    StreamInvocation,
+    StreamItem,
+)
+from ..protocol.messages import Sequence as SequenceMessage
+from .callee import Callee, Face
+from .caller import Caller
+from .intake import Intake, IntakeLimits
+from .outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+LAST_BYTES_TIMEOUT = 5.0
+"""Seconds that the last messages of a connection have to leave."""
+
+
+@attrs.frozen(kw_only=True)
+class SessionOptions:
+    """The limits and times of one connection; seconds and bytes.
+
+    Attributes:
+        keep_alive_interval: After so long we send a ping.
+        keep_alive_when_idle: Whether other messages put the ping off.
+        peer_timeout: So long the peer may be silent.
+        peer_must_ping: Whether that holds only once the peer has sent a ping.
+        send_timeout: So long one piece may take to be sent.
+        maximum_message_size: Bytes of one framed message of the peer; ``None`` for any size.
+        maximum_parallel: How many of the peer's calls may run at a time.
+        intake: How much may lie unread.
+    """
+
+    keep_alive_interval: float
+    keep_alive_when_idle: bool
+    peer_timeout: float
+    peer_must_ping: bool
+    send_timeout: float
+    maximum_message_size: int | None
+    maximum_parallel: int
+    intake: IntakeLimits
+
+
+class Life(Protocol):
+    """Who is told of a connection's beginning and end."""
+
+    async def opened(self) -> None:
+        """The connection is open; calls of the peer wait until this returns. Raising ends it."""
+
+    async def closed(self, error: Exception | None) -> None:
+        """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned."""
+
+    def lost(self, error: Exception | None) -> Exception:
+        """What the calls and streams that still wait shall fail with."""
+
+    def silence(self, seconds: float) -> Exception:
+        """What a peer's silence of so many seconds means."""
+
+    def closed_by_peer(self, message: Close) -> Exception | None:
+        """What the peer's close message means; ``None`` for an end without an error."""
+
+    def close_text(self, error: Exception) -> str:
+        """What the peer shall be told of an error that ended the connection."""
+
+
+class Session:
+    """A connection that speaks a hub protocol.
+
+    Attributes:
+        connection: What carries it.
+        protocol: What it speaks.
+        outbox: What waits to be sent.
+        caller: Our calls.
+        callee: The peer's calls.
+    """
+
+    def __init__(
+        self, connection: Connection, protocol: HubProtocol, face: Face, life: Life, options: SessionOptions
+    ) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.outbox = Outbox()
+        self._intake = Intake(options.intake)
+        self.caller = Caller(protocol, self.outbox, self._intake)
+        self.callee = Callee(
+            face,
+            protocol,
+            self.outbox,
+            self._intake,
+            maximum_parallel=options.maximum_parallel,
+            connection_id=connection.id,
+        )
+        self._life = life
+        self._options = options
+        self._opened = False
+        self._reading = trio.CancelScope()
+        self._ended = False
+        self._error: Exception | None = None
+        self._farewell = Close(allow_reconnect=True)  # unless something else ends us, it is a shutdown
+        self._peer_may_be_silent = options.peer_must_ping
+        self._silent_since: float | None = None
+        self._last_ping = trio.current_time()
+        self._ping = protocol.encode(Ping())
+        self._handlers: dict[type[Message], Callable[[Any], None]] = {
+            Invocation: self.callee.invoke,
+            StreamInvocation: self.callee.invoke,
+            CancelInvocation: self._on_cancel,
+            Completion: self._on_completion,
+            Ping: self._on_ping,
+            Close: self._on_close,
+            Ack: self._ignore,
+            SequenceMessage: self._ignore,
+        }
+
+    # ---- life
+
+    async def run(self, data: bytes = b"") -> None:
+        """Live until the connection ends, by whichever side; cancellation ends it in order.
+
+        Args:
+            data: What has been read behind the handshake.
+        """
+        async with open_background() as nursery:
+            nursery.start_soon(self.outbox.run, self.connection, self.end)
+            try:
+                async with trio.open_nursery() as calls:
+                    self.caller.start(calls)
+                    calls.start_soon(self._open, calls)
+                    try:
+                        with self._reading:
+                            await self._read(data)
+                    finally:
+                        error = self._life.lost(self._error)
+                        self.caller.abandon(error)
+                        self._intake.fail_all(error)
+                        calls.cancel_scope.cancel()
+            finally:
+                if self._opened:
+                    await self._life.closed(self._error)
+                self.outbox.put(self.protocol.encode(self._farewell))
+                await self.outbox.finish(LAST_BYTES_TIMEOUT)
+
+    def end(self, error: Exception | None = None, *, allow_reconnect: bool = False) -> None:
+        """End the connection in order; the first call decides how.
+
+        Args:
+            error: What went wrong, if anything did.
+            allow_reconnect: Whether the peer may connect again by itself.
+        """
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            text = self._life.close_text(error) if error is not None else ""
+            self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
+            self._reading.cancel()
+
+    async def _open(self, calls: trio.Nursery) -> None:
+        try:
+            await self._life.opened()
+        except Exception as error:
+            logger.exception("connection %s was refused", self.connection.id)
+            self.end(error)
+        else:
+            self._opened = True
+            self.callee.start(calls)
+
+    def tick(self, now: float, *, judge_silence: bool) -> None:
+        """Send a ping when it is time, and end the connection when the peer has been silent or deaf for too long.
+
+        Args:
+            now: The time, in trio's clock.
+            judge_silence: Whether our own tasks have kept up, so that silence is really the peer's.
+        """
+        options = self._options
+        sending_since = self.outbox.sending_since
+        last = max(self._last_ping, self.outbox.last_sent) if options.keep_alive_when_idle else self._last_ping
+        if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
+            self._last_ping = now
+            if sending_since is None:
+                self.outbox.put(self._ping)
+        if sending_since is not None and now - sending_since >= options.send_timeout:
+            self.outbox.give_up()
+            self.end(TimeoutError(f"The peer took nothing for {options.send_timeout:g} s."))
+        if (
+            judge_silence
+            and not self._peer_may_be_silent
+            and self._silent_since is not None
+            and now - self._silent_since >= options.peer_timeout
+        ):
+            self.end(self._life.silence(options.peer_timeout), allow_reconnect=True)
+
+    # ---- reading
+
+    async def _read(self, data: bytes) -> None:
+        parser = self.protocol.parser(self._options.maximum_message_size)
+        try:
+            while not self._ended:
+                for messages in parser.feed(data):
+                    self._dispatch(messages)
+                if self._ended:
+                    return
+                await self._intake.wait_wanted()
+                await self.outbox.wait_not_overfull()
+                self._silent_since = trio.current_time()
+                data = await self.connection.receive()
+                self._silent_since = None
+                if not data:
+                    if parser.pending:
+                        raise ProtocolError("Connection terminated while reading a message.")
+                    self.end(None, allow_reconnect=True)
+        except ProtocolError as error:
+            logger.warning("connection %s: %s", self.connection.id, error)
+            self.end(error, allow_reconnect=True)
+        except ConnectionClosed as error:
+            logger.debug("connection %s: %s", self.connection.id, error)
+            self.end(error)
+
+    def _dispatch(self, messages: Sequence[Message]) -> None:
+        """Act on messages in order; the items of one stream that follow each other are taken together."""
+        stream = ""
+        items: list[Raw] = []
+        for message in messages:
+            if type(message) is StreamItem:
+                if message.invocation_id != stream and items:
+                    self._on_items(stream, items)
+                    items = []
+                stream = message.invocation_id
+                items.append(message.item)
+                continue
+            if items:
+                self._on_items(stream, items)
+                items = []
+            self._handlers[type(message)](message)
+        if items:
+            self._on_items(stream, items)
+
+    def _on_items(self, stream: str, items: Sequence[Raw]) -> None:
+        if self._intake.feed(stream, items):
+            self.caller.stop_stream(stream)
+        elif stream not in self._intake:
+            self.caller.reject_item(stream)
+
+    def _on_completion(self, message: Completion) -> None:
+        error = HubException(message.error) if message.error else None
+        if not self._intake.complete(message.invocation_id, error) and not self.caller.complete(message):
+            logger.debug("connection %s: nothing waits for %s", self.connection.id, message.invocation_id)
+
+    def _on_cancel(self, message: CancelInvocation) -> None:
+        self.callee.cancel(message.invocation_id)
+
+    def _on_ping(self, _: Ping) -> None:
+        self._peer_may_be_silent = False
+
+    def _on_close(self, message: Close) -> None:
+        self.end(self._life.closed_by_peer(message), allow_reconnect=False)
+
+    def _ignore(self, message: Message) -> None:
+        """Stateful reconnect is not negotiated, so its messages mean nothing."""

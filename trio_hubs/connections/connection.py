@@ -1,0 +1,52 @@
+"""What a connection is: a duplex of bytes with an id. Message boundaries mean nothing on it."""
+
+from __future__ import annotations
+
+import abc
+
+from ..protocol.hub_protocol import TransferFormat
+from .http import Request
+
+
+class Connection(abc.ABC):
+    """One client's connection, whatever carries it.
+
+    Bytes may be received and sent by one task each at the same time. Whoever made the connection closes
+    it; its users only receive and send.
+
+    Attributes:
+        id: The public connection id; ``None`` on a client that skipped negotiation.
+        request: The HTTP request that made the connection.
+        transfer_format: How :meth:`send` marks its bytes where the transport tells text from binary.
+        transfer_formats: The formats that the transport can carry.
+        inherent_keep_alive: The transport keeps itself alive, so that nobody need ping on it.
+    """
+
+    transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat)
+    inherent_keep_alive = False
+
+    def __init__(self, id: str | None, request: Request) -> None:
+        self.id = id
+        self.request = request
+        self.transfer_format = TransferFormat.TEXT
+
+    @abc.abstractmethod
+    async def receive(self) -> bytes:
+        """Wait for bytes of the peer.
+
+        A cancelled call loses nothing. Always a checkpoint, or at least every 64 KiB.
+
+        Returns:
+            At least one byte, or ``b""`` when the peer has ended the connection in good order.
+
+        Raises:
+            ConnectionClosed: The connection broke.
+        """
+
+    @abc.abstractmethod
+    async def send(self, data: bytes) -> None:
+        """Send all of the bytes; a cancelled call may have sent a part and leaves the connection unusable.
+
+        Raises:
+            ConnectionClosed: The connection is over.
+        """

@@ -1,0 +1,216 @@
+"""The express lane: a stream under trio-websocket that takes whole data frames out of its hands.
+
+trio-websocket hands messages over one by one, through a task and a channel, which costs more than all of
+SignalR. So it stands on this stream, which reads the socket itself, in the task that wants the data, and
+delivers the payloads of plain, whole-message data frames directly, all of a read in one piece and a
+large frame as it arrives. Everything else is passed up to trio-websocket unchanged, which answers it as it
+should: a control frame for itself; anything that is not plain (a fragment, a reserved bit, a wrong mask, an
+unknown opcode, a close, the end) together with all that follows, which turns the lane off for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import trio
+
+from ..errors import ConnectionClosed
+from .frames import BINARY, CLOSE, PING, PONG, TEXT, mask
+
+READ_SIZE = 65536
+
+
+class ExpressStream(trio.abc.Stream):
+    """A stream for trio-websocket, with a way past it for data frames.
+
+    Args:
+        stream: The socket.
+        client: Whether this end is the client: the other end's frames are then not masked.
+        head: For a server, the request that trio-websocket shall read first.
+        rest: For a server, what was read behind the request.
+        express: Whether to use the lane at all.
+    """
+
+    opening: trio.CancelScope
+    """To run trio-websocket's opening handshake in, which would wait for ever: cancelled when it has failed."""
+    refusal: str
+    """What the server did instead of opening the WebSocket."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, *, client: bool, head: bytes = b"", rest: bytes = b"", express: bool = True
+    ) -> None:
+        self._stream = stream
+        self._client = client
+        self._mask_bit = 0 if client else 0x80
+        self._express = express
+        self._opened = not client
+        # Bytes that trio-websocket shall read before anything else, and bytes whose frames we have yet to read.
+        self._upward = bytearray(head)
+        self._buffer = b""
+        self._on = False
+        self._changed = trio.lowlevel.ParkingLot()
+        self._remaining = 0  # of a data frame that has not arrived in full
+        self._key = b""
+        self._send_lock = trio.Lock()
+        self._silent = False  # nothing more may be sent: a close frame is out, or a frame was cut
+        self.opening = trio.CancelScope()
+        self.refusal = "it closed the connection"
+        if express and not client:
+            self._on = True
+            self._buffer = rest
+        else:
+            self._upward += rest
+
+    # ---- the way past trio-websocket
+
+    async def receive_payload(self) -> bytes | None:
+        """Wait for the payload bytes of data frames.
+
+        Returns:
+            At least one byte; or ``None`` when the lane is off, and trio-websocket has what follows.
+        """
+        while self._on:
+            if payload := self._parse():
+                return payload
+            if not self._on:
+                break
+            try:
+                data = await self._stream.receive_some(READ_SIZE)
+            except trio.BrokenResourceError:
+                data = b""
+            if data:
+                self._buffer += bytes(data)
+            else:
+                self._turn_off()
+        return None
+
+    def _parse(self) -> bytes:
+        """Take the payloads of all data frames that have arrived, whole or in part."""
+        buffer = self._buffer
+        size = len(buffer)
+        at = 0
+        payloads: list[bytes] = []
+        while at < size:
+            if self._remaining:
+                part = buffer[at : at + self._remaining]
+                at += len(part)
+                self._remaining -= len(part)
+                if self._key:
+                    payloads.append(mask(part, self._key))
+                    turn = len(part) % 4
+                    self._key = self._key[turn:] + self._key[:turn]
+                else:
+                    payloads.append(part)
+                continue
+            if size - at < 2:
+                break
+            first, second = buffer[at], buffer[at + 1]
+            length = second & 0x7F
+            start = at + 2
+            if second & 0x80 != self._mask_bit:
+                self._turn_off(at)
+                break
+            if length > 125:
+                start += 2 if length == 126 else 8
+                if size < start:
+                    break
+                smallest = 126 if length == 126 else 65536
+                length = int.from_bytes(buffer[at + 2 : start], "big")
+                if not smallest <= length < 1 << 63 or first not in (TEXT, BINARY):
+                    self._turn_off(at)
+                    break
+            if first in (TEXT, BINARY):
+                if self._mask_bit:
+                    if size < start + 4:
+                        break
+                    self._key = buffer[start : start + 4]
+                    start += 4
+                at = start
+                self._remaining = length
+            elif first in (PING, PONG):
+                end = start + length + (4 if self._mask_bit else 0)
+                if size < end:
+                    break
+                self._upward += buffer[at:end]
+                self._changed.unpark_all()
+                at = end
+            else:
+                self._turn_off(at)
+                break
+        if self._on:
+            self._buffer = buffer[at:]
+        return b"".join(payloads)
+
+    def _turn_off(self, at: int = 0) -> None:
+        """Leave what is buffered from ``at``, and all that follows, to trio-websocket."""
+        self._upward += self._buffer[at:]
+        self._buffer = b""
+        self._on = False
+        self._changed.unpark_all()
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a whole data frame.
+
+        Raises:
+            ConnectionClosed: A close frame has gone out already, or the socket is closed or broken.
+        """
+        async with self._send_lock:
+            if self._silent:
+                raise ConnectionClosed("The WebSocket is closing.")
+            self._silent = True
+            try:
+                await self._stream.send_all(frame)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise ConnectionClosed("The WebSocket broke.") from None
+            self._silent = False
+
+    # ---- trio-websocket's side
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        while self._on and not self._upward:
+            await self._changed.park()
+        if self._upward:
+            await trio.lowlevel.checkpoint()
+            data = bytes(self._upward[:max_bytes])
+            del self._upward[:max_bytes]
+            return data
+        data = bytes(await self._stream.receive_some(max_bytes))
+        if self._client and not self._opened:
+            return await self._receive_answer(data)
+        return data
+
+    async def _receive_answer(self, data: bytes) -> bytes:
+        """A client's first read: the answer to its request, exactly, when it opens the WebSocket."""
+        self._opened = True
+        while data and b"\r\n\r\n" not in data and len(data) < READ_SIZE:
+            more = await self._stream.receive_some()
+            data = data + bytes(more) if more else b""
+        head, blank, rest = data.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 101"):
+            if data:
+                line = head[:80].partition(b"\r\n")[0].decode("latin-1")
+                self.refusal = f"it answered '{line}'"
+            self.opening.cancel()
+            return b""
+        if self._express:
+            self._on = True
+            self._buffer = rest
+        else:
+            self._upward += rest
+        return head + blank
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        # What breaks on the way out shows on the way in, where trio-websocket is ready for it.
+        async with self._send_lock:
+            if not self._silent:
+                self._silent = data[:1] == bytes((CLOSE,))
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        self._turn_off()
+        self.opening.cancel()
+        await self._stream.aclose()

@@ -1,0 +1,47 @@
+"""The WebSocket's data frames, as pure bytes (RFC 6455, section 5)."""
+
+from __future__ import annotations
+
+import os
+
+TEXT = 0x81
+BINARY = 0x82
+CLOSE = 0x88
+PING = 0x89
+PONG = 0x8A
+
+_XOR = [bytes(a ^ b for a in range(256)) for b in range(256)]
+
+
+def mask(payload: bytes, key: bytes) -> bytes:
+    """Mask or unmask a payload with a four-byte key; it is the same operation."""
+    size = len(payload)
+    if size < 512:  # one big-integer operation wins over four strided ones
+        keys = (key * ((size + 3) // 4))[:size]
+        return (int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")).to_bytes(size, "little")
+    masked = bytearray(payload)
+    for i in range(4):
+        masked[i::4] = masked[i::4].translate(_XOR[key[i]])
+    return bytes(masked)
+
+
+def encode_frame(first: int, payload: bytes, *, masked: bool) -> bytes:
+    """Encode one final frame.
+
+    Args:
+        first: The frame's first byte, such as :data:`TEXT`.
+        payload: Any number of bytes.
+        masked: Mask it with a fresh key, as clients must.
+    """
+    size = len(payload)
+    bit = 0x80 if masked else 0
+    if size < 126:
+        head = bytes((first, bit | size))
+    elif size < 65536:
+        head = bytes((first, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, bit | 127)) + size.to_bytes(8, "big")
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + mask(payload, key)

@@ -1,0 +1,179 @@
+"""A WebSocket as a connection: trio-websocket for its manners, the express lane for its data."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import trio
+import trio_websocket
+
+from ..errors import ConnectionClosed
+from ..protocol.hub_protocol import TransferFormat
+from .background import open_background
+from .connection import Connection
+from .express import ExpressStream
+from .frames import BINARY, CLOSE, TEXT, encode_frame
+from .http import Request
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that the peer has to answer our close frame (ASP.NET Core's ``WebSocketOptions.CloseTimeout``)."""
+
+MAXIMUM_FRAGMENTED_MESSAGE = 1 << 20
+"""Bytes of a message in fragments, which is put together in memory; above it the WebSocket closes with 1009.
+
+Messages in one frame have no limit here: their bytes are passed on as they come.
+"""
+
+NORMAL_CLOSURE = 1000
+INTERNAL_ERROR = 1011
+_CLEAN_CODES = frozenset((1000, 1001, 1005))
+
+
+class WebSocketConnection(Connection):
+    """A connection over an open WebSocket; made by the functions of this module."""
+
+    def __init__(
+        self,
+        id: str | None,
+        request: Request,
+        stream: ExpressStream,
+        websocket: trio_websocket.WebSocketConnection,
+    ) -> None:
+        super().__init__(id, request)
+        self._stream = stream
+        self._websocket = websocket
+        self._masked = websocket.is_client
+
+    async def receive(self) -> bytes:
+        payload = await self._stream.receive_payload()
+        while not payload:
+            try:
+                message = await self._websocket.get_message()
+            except trio_websocket.ConnectionClosed as closed:
+                if closed.reason is None or closed.reason.code in _CLEAN_CODES:
+                    return b""
+                reason = f" ({closed.reason.reason})" if closed.reason.reason else ""
+                raise ConnectionClosed(f"The WebSocket closed with code {closed.reason.code}{reason}.") from None
+            payload = message.encode() if isinstance(message, str) else message
+        return payload
+
+    async def send(self, data: bytes) -> None:
+        first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
+        await self._stream.send_frame(encode_frame(first, data, masked=self._masked))
+
+    async def close(self, code: int) -> None:
+        """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            try:
+                await self._stream.send_all(
+                    encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked)
+                )
+                while await self.receive():
+                    pass  # what the peer sent before it saw our close frame
+            except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer was faster
+        await trio.aclose_forcefully(self._stream)
+
+
+@asynccontextmanager
+async def accept_websocket(
+    stream: trio.abc.Stream, id: str, request: Request, *, head: bytes, rest: bytes, express: bool = True
+) -> AsyncGenerator[WebSocketConnection]:
+    """Accept a client's WebSocket and hold it open for the body; then close it.
+
+    It is closed with code 1000, or 1011 when the body raised.
+
+    Args:
+        stream: The socket.
+        id: The connection's public id.
+        request: The upgrade request.
+        head: The raw bytes of that request.
+        rest: What was read behind it.
+        express: Whether to use the express lane.
+
+    Raises:
+        ConnectionClosed: The request was no good handshake; it has been answered.
+    """
+    lane = ExpressStream(stream, client=False, head=head, rest=rest, express=express)
+    async with open_background() as nursery:
+        websocket = None
+        with lane.opening:
+            proposal = await trio_websocket.wrap_server_stream(
+                nursery, lane, max_message_size=MAXIMUM_FRAGMENTED_MESSAGE
+            )
+            websocket = await proposal.accept()
+        if websocket is None:
+            raise ConnectionClosed("The client's WebSocket handshake failed.")
+        connection = WebSocketConnection(id, request, lane, websocket)
+        async with _closing(connection):
+            yield connection
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str,
+    id: str | None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    express: bool = True,
+) -> AsyncGenerator[WebSocketConnection]:
+    """Connect to a server's WebSocket and hold it open for the body; then close it.
+
+    Args:
+        url: An ``http``, ``https``, ``ws`` or ``wss`` URL, with its query.
+        id: The connection's public id, where negotiation gave one.
+        headers: Further headers of the request.
+        ssl_context: For ``https`` and ``wss``; the system's defaults by default.
+        express: Whether to use the express lane.
+
+    Raises:
+        ConnectionClosed: The server could not be reached or did not accept.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme in ("https", "wss")
+    host = parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = headers or {}
+    try:
+        stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        raise ConnectionClosed(f"Cannot connect to {host}:{port}: {error}") from error
+    if secure:
+        context = ssl_context or ssl.create_default_context()
+        stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    lane = ExpressStream(stream, client=True, express=express)
+    async with open_background() as nursery:
+        websocket = None
+        with lane.opening:
+            websocket = await trio_websocket.wrap_client_stream(
+                nursery,
+                lane,  # type: ignore[arg-type]  # any trio stream will do
+                host if port == (443 if secure else 80) else f"{host}:{port}",
+                target,
+                extra_headers=[(name.encode(), text.encode()) for name, text in headers.items()],
+                max_message_size=MAXIMUM_FRAGMENTED_MESSAGE,
+            )
+        if websocket is None:
+            await trio.aclose_forcefully(stream)
+            raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.")
+        connection = WebSocketConnection(id, Request(path=parts.path), lane, websocket)
+        async with _closing(connection):
+            yield connection
+
+
+@asynccontextmanager
+async def _closing(connection: WebSocketConnection) -> AsyncGenerator[None]:
+    code = INTERNAL_ERROR
+    try:
+        yield
+        code = NORMAL_CLOSURE
+    except trio.Cancelled:
+        code = NORMAL_CLOSURE
+        raise
+    finally:
+        await connection.close(code)

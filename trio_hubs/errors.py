@@ -1,0 +1,77 @@
+"""Every exception the package raises for a hub's sake, in one tree.
+
+Law: whatever goes wrong between two peers is a `HubsError`; one `except HubsError` catches all of it, and nothing
+else.
+"""
+
+
+class HubsError(Exception):
+    """The root of the tree; never raised itself."""
+
+
+class ProtocolError(HubsError):
+    """The peer sent something malformed or too large.
+
+    Raised by the parsers, on either side; it ends the connection it happened on, and only that one.
+    The text says what was wrong and where.
+    """
+
+
+class HandshakeError(HubsError):
+    """The hub handshake failed.
+
+    Raised in a client when the server refuses the handshake or answers with something else.
+    """
+
+
+class NegotiationError(HubsError):
+    """Negotiating a connection failed.
+
+    Raised in a client when the server's answer to negotiate is an error, malformed, or offers no usable
+    transport.
+    """
+
+
+class ConnectionClosed(HubsError):
+    """The connection is over.
+
+    Raised on either side in whatever still waits on the connection, or tries to use it; the text says why it
+    ended.
+    """
+
+
+class BindingError(HubsError):
+    """Values do not fit the types they are meant for.
+
+    Raised on either side: for arguments, items and results that came from the peer and do not fit the annotated
+    types, and for values of our own that cannot be written. Python's detail stands in the notes.
+    """
+
+
+class HubException(HubsError):
+    """An error whose text crosses the wire.
+
+    Raised by hub methods, to tell the client something; and raised in callers, with the text the peer sent.
+    """
+
+
+class StreamOverflow(HubsError):
+    """A stream was ended because its sender sent more than its reader could take.
+
+    Raised on the reading side, from the stream's reader.
+    """
+
+
+class UploadBroken(HubsError):
+    """An upload was cut off before its end.
+
+    Raised in hub methods, from the upload's reader, when the client left or an item did not fit the stream's
+    type.
+    """
+
+
+class ChannelClosed(HubsError):
+    """An item was written to a channel that is complete.
+
+    Raised on either side, from `ChannelWriter`.
+    """

@@ -1,0 +1,82 @@
+"""The handshake: one JSON record each way, before anything else, whatever the protocol.
+
+Law: what follows the handshake's 0x1E is left untouched; it already belongs to the hub protocol.
+"""
+
+import msgspec
+
+from ..errors import ProtocolError
+from .framing import RECORD_SEPARATOR
+from .json_object import read_field, read_object
+
+
+class HandshakeRequest(msgspec.Struct, frozen=True):
+    """What a client asks for: a protocol, by name and version."""
+
+    protocol: str
+    version: int
+
+
+class HandshakeResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The server's answer; without an error the connection is open."""
+
+    error: str = ""
+
+
+def encode_request(request: HandshakeRequest) -> bytes:
+    """The request as it is sent, 0x1E included."""
+    return msgspec.json.encode(request) + RECORD_SEPARATOR
+
+
+def encode_response(response: HandshakeResponse) -> bytes:
+    """The response as it is sent, 0x1E included."""
+    return msgspec.json.encode(response) + RECORD_SEPARATOR
+
+
+def take_request(buffered: bytes, maximum: int | None) -> tuple[HandshakeRequest, bytes] | None:
+    """Split a request from what has arrived so far.
+
+    Args:
+        buffered: Everything that has arrived so far.
+        maximum: How many bytes the request may have, 0x1E included.
+
+    Returns:
+        The request and the bytes after it, or None while it is incomplete.
+
+    Raises:
+        ProtocolError: If it is malformed or too large.
+    """
+    split = _split(buffered, maximum)
+    if split is None:
+        return None
+    record, rest = split
+    fields = read_object(record)
+    protocol = read_field(fields, "protocol", str)
+    version = read_field(fields, "version", int)
+    for name, value in (("protocol", protocol), ("version", version)):
+        if value is None:
+            content = record.decode()
+            raise ProtocolError(f"Missing required property '{name}'. Message content: {content}")
+    assert protocol is not None and version is not None
+    return HandshakeRequest(protocol, version), rest
+
+
+def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeResponse, bytes] | None:
+    """Split a response from what has arrived so far; arguments, result and errors as with `take_request`."""
+    split = _split(buffered, maximum)
+    if split is None:
+        return None
+    record, rest = split
+    fields = read_object(record)
+    if "type" in fields:
+        raise ProtocolError("Expected a handshake response from the server.")
+    return HandshakeResponse(read_field(fields, "error", str) or ""), rest
+
+
+def _split(buffered: bytes, maximum: int | None) -> tuple[bytes, bytes] | None:
+    end = buffered.find(RECORD_SEPARATOR)
+    if maximum is not None and (end + 1 or len(buffered)) > maximum:
+        raise ProtocolError("Handshake was canceled.")
+    if end < 0:
+        return None
+    return buffered[:end], buffered[end + 1 :]

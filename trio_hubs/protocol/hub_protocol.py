@@ -1,0 +1,134 @@
+"""What a hub protocol is, whatever it writes.
+
+Law: whoever holds a `HubProtocol` never asks which one it is; all that differs between JSON and MessagePack is
+behind it.
+"""
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import Generic, TypeVar, final
+
+from ..errors import ProtocolError
+from .framing import Framing
+from .messages import Message
+from .payloads import Naming, Payloads
+
+
+class TransferFormat(StrEnum):
+    """What a protocol's bytes are made of; some transports carry only text."""
+
+    TEXT = "Text"
+    BINARY = "Binary"
+
+
+class HubProtocol(abc.ABC):
+    """One way to write hub messages.
+
+    Args:
+        payloads: How fields and enums are called on the wire; "dotnet" follows .NET's defaults.
+    """
+
+    name: str
+    version = 2
+    transfer_format: TransferFormat
+    payloads: Payloads
+
+    @abc.abstractmethod
+    def __init__(self, payloads: Naming = "python") -> None: ...
+
+    @abc.abstractmethod
+    def parser(self, maximum: int | None) -> "MessageParser":
+        """A parser for one connection; framed messages above `maximum` bytes are refused."""
+
+    @abc.abstractmethod
+    def encode(self, message: Message) -> bytes:
+        """One whole framed message."""
+
+    @abc.abstractmethod
+    def item_encoder(self, invocation_id: str, item_type: object) -> "ItemEncoder":
+        """An encoder for the items of one stream."""
+
+
+class ItemEncoder(abc.ABC):
+    """Writes the items of one stream; what all of them share is computed once.
+
+    A value that cannot be written raises `BindingError`, before anything is produced.
+    """
+
+    @abc.abstractmethod
+    def one(self, item: object) -> bytes:
+        """The framed message of one item."""
+
+    @abc.abstractmethod
+    def many(self, items: Sequence[object]) -> bytes:
+        """The framed messages of all these items, in order."""
+
+
+class MessageParser(abc.ABC):
+    """Reads the messages of one direction of one connection, from bytes in any pieces."""
+
+    @abc.abstractmethod
+    def feed(self, data: bytes) -> Iterator[Sequence[Message]]:
+        """Take what has arrived and yield the messages that are whole by now, batch by batch, in order.
+
+        Messages of unknown types are left out. The generator must be exhausted before the next call.
+
+        Raises:
+            ProtocolError: For malformed or oversize input, after every good message before it was yielded.
+                The parser is dead from then on: it raises the same again.
+        """
+
+    @property
+    @abc.abstractmethod
+    def pending(self) -> bool:
+        """Whether the beginning of a message waits for its end."""
+
+
+Frames = TypeVar("Frames")
+
+
+class FramedParser(MessageParser, Generic[Frames]):
+    """A parser of two steps: cut frames, then decode them."""
+
+    def __init__(self, framing: Framing[Frames]) -> None:
+        self._framing = framing
+        self._failure: ProtocolError | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self._framing.pending
+
+    @final
+    def feed(self, data: bytes) -> Iterator[Sequence[Message]]:
+        if self._failure is not None:
+            raise ProtocolError(*self._failure.args)
+        try:
+            for frames in self._framing.feed(data):
+                yield from self._decode(frames)
+        except ProtocolError as failure:
+            self._failure = failure
+            raise
+
+    @abc.abstractmethod
+    def _decode(self, frames: Frames) -> Iterator[Sequence[Message]]: ...
+
+
+def each_by_itself(
+    bodies: Iterable[bytes], decode: Callable[[bytes], Message | None]
+) -> Iterator[Sequence[Message]]:
+    """Decode bodies one by one: yield those before the first that is malformed, then raise its error."""
+    good: list[Message] = []
+    failure = None
+    for body in bodies:
+        try:
+            message = decode(body)
+        except ProtocolError as problem:
+            failure = problem
+            break
+        if message is not None:
+            good.append(message)
+    if good:
+        yield good
+    if failure is not None:
+        raise failure

@@ -1,0 +1,126 @@
+"""The documents of negotiate, as data: what a server answers and what a client makes of it.
+
+Law: a parsed answer is complete: it names another place to ask, or it has all that connecting takes.
+"""
+
+import re
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..errors import NegotiationError
+from .hub_protocol import TransferFormat
+
+_LATEST_VERSION = 1
+
+
+class AvailableTransport(msgspec.Struct, frozen=True, rename="camel"):
+    """A transport the server offers; a client may meet names it does not know."""
+
+    transport: str
+    transfer_formats: tuple[str, ...]
+
+
+WEBSOCKETS = AvailableTransport("WebSockets", (TransferFormat.TEXT, TransferFormat.BINARY))
+
+
+class NegotiateResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to negotiate.
+
+    Attributes:
+        version: The version both sides follow from here.
+        url: Where to negotiate instead, or "".
+        access_token: The bearer token for that place, or "".
+        connection_id: The connection's public id.
+        connection_token: What connects to it; in version 0 that is the id.
+        available_transports: What the server offers, in its order of preference.
+    """
+
+    version: int
+    url: str = ""
+    access_token: str = ""
+    connection_id: str = ""
+    connection_token: str = ""
+    available_transports: tuple[AvailableTransport, ...] = (WEBSOCKETS,)
+
+
+class _Answer(msgspec.Struct, rename="camel", kw_only=True):
+    """The document; its keys in their order on the wire."""
+
+    negotiate_version: int = 0
+    url: str | None | UnsetType = UNSET
+    access_token: str | None | UnsetType = UNSET
+    connection_id: str | None | UnsetType = UNSET
+    connection_token: str | None | UnsetType = UNSET
+    available_transports: tuple[AvailableTransport, ...] | None | UnsetType = UNSET
+    error: str | None | UnsetType = UNSET
+    asp_net_version: object = msgspec.field(default=UNSET, name="ProtocolVersion")
+
+
+def negotiated_version(requested: str | None, minimum: int = 0) -> int | str:
+    """The version to answer with, or the text of the error.
+
+    Args:
+        requested: The query's `negotiateVersion`, or None if there is none.
+        minimum: The lowest version the server still speaks.
+    """
+    text = "0" if requested is None else requested.strip()
+    if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(int(text)) >= 2**31:
+        return "The client requested a non-integer protocol version."
+    version = int(text)
+    if version < minimum:
+        return f"The client requested version '{version}', but the server does not support this version."
+    return min(version, _LATEST_VERSION)
+
+
+def encode_response(response: NegotiateResponse) -> bytes:
+    """The body of a successful answer."""
+    answer = _Answer(
+        negotiate_version=response.version,
+        url=response.url or UNSET,
+        access_token=response.access_token or UNSET,
+        connection_id=response.connection_id or UNSET,
+        connection_token=response.connection_token if response.version > 0 else UNSET,
+        available_transports=response.available_transports,
+    )
+    return msgspec.json.encode(answer)
+
+
+def encode_error(text: str) -> bytes:
+    """The body of an answer that refuses."""
+    return msgspec.json.encode({"error": text})
+
+
+def parse_response(body: bytes) -> NegotiateResponse:
+    """What a server answered.
+
+    Raises:
+        NegotiationError: If the server refuses, with its text, or if the answer is malformed or incomplete.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except (ValueError, RecursionError) as problem:
+        raise NegotiationError(_INVALID) from problem
+    if answer.error:
+        raise NegotiationError(answer.error)
+    if answer.asp_net_version is not UNSET:
+        raise NegotiationError(
+            "Detected a connection attempt to an ASP.NET SignalR Server. This client only supports connecting to "
+            "an ASP.NET Core SignalR Server. See https://aka.ms/signalr-core-differences for details."
+        )
+    connection_id = answer.connection_id or ""
+    token = answer.connection_token or "" if answer.negotiate_version > 0 else connection_id
+    transports = answer.available_transports
+    if not answer.url and (not connection_id or not token or not isinstance(transports, tuple)):
+        raise NegotiationError(_INVALID)
+    return NegotiateResponse(
+        version=answer.negotiate_version,
+        url=answer.url or "",
+        access_token=answer.access_token or "",
+        connection_id=connection_id,
+        connection_token=token,
+        available_transports=transports or (),
+    )
+
+
+_INVALID = "Invalid negotiation response received."

@@ -1,0 +1,138 @@
+"""Hubs: the classes whose methods clients call, and the names that they answer to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from ..calls.children import Children
+from ..calls.session import Session
+from ..connections.http import Request
+from .clients import HubCallerClients
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAME = "_trio_hubs_method_name"
+
+
+def hub_method(name: str) -> Callable[[F], F]:
+    """Give a hub method another wire name than its own; it then answers to that one only.
+
+    Args:
+        name: The wire name; it matches in any letter case.
+
+    Source:
+        ASP.NET Core's ``HubMethodName``.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, _NAME, name)
+        return function
+
+    return mark
+
+
+class HubCallerContext:
+    """The connection that an invocation came by.
+
+    Attributes:
+        connection_id: Its public id, which the client knows, too.
+        items: Whatever the application keeps for this connection; it lives as long as the connection.
+        request: The HTTP request that made the connection: path, query and headers.
+    """
+
+    def __init__(self, session: Session, connection_id: str) -> None:
+        self._session = session
+        self.connection_id = connection_id
+        self.items: dict[Any, Any] = {}
+
+    @property
+    def request(self) -> Request:
+        return self._session.connection.request
+
+    def abort(self) -> None:
+        """End the connection; its invocations, this one included, are cancelled. The client is not to reconnect."""
+        self._session.end()
+
+
+class Hub:
+    """Base class of hubs. Clients call the public methods that subclasses define.
+
+    There is a new instance for each invocation, so what should live longer is kept in ``self.context.items`` or
+    outside. A method may be plain or async; it streams to its client when it is an async generator or is annotated to
+    return a :class:`ChannelReader` or an async iterator, and takes uploads by parameters annotated so.
+    ``send_message`` answers to ``send_message`` and ``SendMessage`` in any letter case.
+
+    Every invocation is cancelled when its client cancels it or leaves, and at shutdown; what a method must
+    still do then stands in ``finally``.
+
+    Attributes:
+        context: The connection that the invocation came by.
+        clients: The clients that can be called.
+    """
+
+    context: HubCallerContext
+    clients: HubCallerClients
+    _children: Children
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        hub_methods(cls)  # a clash of names is an error here, where it is made
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start a child task of this invocation.
+
+        The answer of a plain method waits for its children; the end of a stream, however it comes, cancels them.
+        A child that raises makes the invocation fail.
+
+        Raises:
+            RuntimeError: The invocation is over.
+        """
+        self._children.start_soon(async_fn, *args)
+
+    async def on_connected(self) -> None:
+        """Called when a client has connected; its invocations wait until this returns.
+
+        Raising refuses the client: it is disconnected with an error, and :meth:`on_disconnected` is not called.
+        """
+
+    async def on_disconnected(self, error: Exception | None) -> None:
+        """Called when a client has left and all of its invocations have ended.
+
+        Runs shielded from cancellation, for at most ``HubOptions.disconnect_timeout`` seconds.
+
+        Args:
+            error: What ended the connection, or ``None`` when it ended in order or was lost.
+        """
+
+
+def _pascal(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def hub_methods(hub: type[Hub]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
+    """Find the methods of a hub that clients can call.
+
+    Returns:
+        By lower-case wire name: the registered name and the function.
+
+    Raises:
+        TypeError: Two methods answer to the same name.
+    """
+    methods: dict[str, tuple[str, Callable[..., Any]]] = {}
+    for attribute in dir(hub):
+        function = inspect.getattr_static(hub, attribute)
+        if attribute.startswith("_") or not inspect.isfunction(function) or hasattr(Hub, attribute):
+            continue
+        marked = (getattr(vars(base).get(attribute), _NAME, None) for base in hub.__mro__)
+        name = next((mark for mark in marked if mark), None)  # an override keeps the name of what it overrides
+        registered = name or _pascal(attribute)
+        for wire in {registered.lower()} if name else {registered.lower(), attribute.lower()}:
+            if wire in methods:
+                raise TypeError(
+                    f"{hub.__qualname__}.{attribute} and .{methods[wire][1].__name__} both answer to the wire "
+                    f"name '{wire}'; rename one, or give it a name with @hub_method"
+                )
+            methods[wire] = (registered, function)
+    return methods

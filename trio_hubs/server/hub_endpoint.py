@@ -1,0 +1,206 @@
+"""What stands behind a hub's path: the handshake of a connection, its session, and the hub's side of its calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from ..calls.callee import Face, bare
+from ..calls.children import Children
+from ..calls.methods import Method, Signature
+from ..calls.session import Life, Session
+from ..connections.connection import Connection
+from ..errors import ConnectionClosed, HubException, ProtocolError, UploadBroken
+from ..protocol.handshake import HandshakeResponse, encode_response, take_request
+from ..protocol.hub_protocol import HubProtocol
+from ..protocol.json_protocol import JsonHubProtocol
+from ..protocol.messagepack_protocol import MessagePackHubProtocol
+from ..protocol.messages import Close
+from .clients import HubCallerClients, Roster
+from .hub import Hub, HubCallerContext, hub_methods
+from .options import HubOptions
+
+logger = logging.getLogger(__name__)
+
+
+class HubEndpoint:
+    """A hub at a path: serves its connections.
+
+    Args:
+        hub: The hub's class, which makes an instance for each invocation.
+        make: Makes the instances, when the class itself does not.
+        options: The hub's options.
+
+    Raises:
+        TypeError: A method's names clash or its annotations cannot be resolved.
+    """
+
+    def __init__(self, hub: type[Hub], make: Callable[[], Hub], options: HubOptions) -> None:
+        self.options = options
+        self.roster = Roster(options.broadcast_buffer_limit)
+        self._make = make
+        functions = {
+            wire: (name, function, Signature.of(function, skip=1))
+            for wire, (name, function) in hub_methods(hub).items()
+        }
+        self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
+        for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
+            methods = {wire: Method(*parts, protocol.payloads) for wire, parts in functions.items()}
+            self._protocols[protocol.name] = protocol, methods
+
+    async def handle(self, connection: Connection) -> None:
+        """Serve one connection until it ends; returns when all of its tasks have."""
+        shaken = await self._shake_hands(connection)
+        if shaken is None:
+            return
+        name, rest = shaken
+        protocol, methods = self._protocols[name]
+        assert connection.id is not None
+        side = _HubSide(self, methods, connection.id)
+        session = Session(connection, protocol, side, side, self.options.session_options())
+        side.session = session
+        session.outbox.put(encode_response(HandshakeResponse()))
+        try:
+            await session.run(rest)
+        finally:
+            self.roster.sessions.pop(connection.id, None)  # a refused connection is still there
+
+    async def _shake_hands(self, connection: Connection) -> tuple[str, bytes] | None:
+        """Agree on a protocol: its name, and the bytes behind the client's request; ``None`` when that failed."""
+        try:
+            with trio.fail_after(self.options.handshake_timeout):
+                received = b""
+                while (taken := take_request(received, self.options.maximum_message_size)) is None:
+                    data = await connection.receive()
+                    if not data:
+                        return None
+                    received += data
+            request, rest = taken
+            fault, name = self._choose(request.protocol, request.version, connection)
+        except trio.TooSlowError:
+            fault, name = "Handshake was canceled.", ""
+        except ProtocolError as error:
+            fault, name = self._handshake_fault(error), ""
+        except ConnectionClosed:
+            return None
+        if not fault:
+            return name, rest
+        logger.warning("connection %s: handshake failed: %s", connection.id, fault)
+        with trio.move_on_after(self.options.send_timeout):
+            await connection.send(encode_response(HandshakeResponse(error=fault)))
+        return None
+
+    def _handshake_fault(self, error: ProtocolError) -> str:
+        base = "An unexpected error occurred during connection handshake."
+        return f"{base} {type(error).__name__}: {error}" if self.options.detailed_errors else base
+
+    def _choose(self, wanted: str, version: int, connection: Connection) -> tuple[str, str]:
+        """Check what a client asks for: the text of what is wrong with it, and the protocol's registered name."""
+        name = wanted.lower()
+        if name not in self._protocols:
+            return f"The protocol '{wanted}' is not supported.", ""
+        protocol = self._protocols[name][0]
+        if version > protocol.version:
+            return f"The server does not support version {version} of the '{wanted}' protocol.", ""
+        if protocol.transfer_format not in connection.transfer_formats:
+            return (
+                f"Cannot use the '{wanted}' protocol on the current transport. "
+                f"The transport does not support '{protocol.transfer_format}' transfer format."
+            ), ""
+        connection.transfer_format = protocol.transfer_format
+        return "", name
+
+    def make(self, context: HubCallerContext, clients: HubCallerClients, children: Children) -> Hub:
+        """Make the hub instance of one invocation."""
+        hub = self._make()
+        hub.context = context
+        hub.clients = clients
+        hub._children = children
+        return hub
+
+
+class _HubSide(Face, Life):
+    """The hub's side of one connection."""
+
+    session: Session
+
+    def __init__(self, endpoint: HubEndpoint, methods: dict[str, Method], connection_id: str) -> None:
+        self._endpoint = endpoint
+        self._methods = methods
+        self._connection_id = connection_id
+
+    def _detailed(self, base: str, error: Exception) -> str:
+        if isinstance(error, HubException) or self._endpoint.options.detailed_errors:
+            return f"{base} {type(error).__name__}: {error}"
+        return base
+
+    # ---- calls
+
+    def find(self, target: str) -> Sequence[Method]:
+        method = self._methods.get(target.lower())
+        return (method,) if method is not None else ()
+
+    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
+        hub = self._endpoint.make(self._context, self._clients, children)
+        return method.function.__get__(hub)  # type: ignore[no-any-return]
+
+    def binding_fault(self, target: str, error: Exception) -> str:
+        return self._detailed(f"Failed to invoke '{target}' due to an error on the server.", error)
+
+    def invocation_fault(self, target: str, error: Exception) -> str:
+        return self._detailed(f"An unexpected error occurred invoking '{target}' on the server.", error)
+
+    def stream_fault(self, error: Exception) -> str:
+        return self._detailed("An error occurred on the server while streaming results.", error)
+
+    # ---- life
+
+    async def opened(self) -> None:
+        self._context = HubCallerContext(self.session, self._connection_id)
+        self._clients = HubCallerClients(self.session, self._endpoint.roster)
+        self._endpoint.roster.sessions[self._connection_id] = self.session
+        await self._run_hook(Hub.on_connected)
+
+    async def closed(self, error: Exception | None) -> None:
+        options = self._endpoint.options
+        reason = None if isinstance(error, ConnectionClosed) else error
+        with trio.move_on_after(options.disconnect_timeout, shield=True) as grace:
+            try:
+                await self._run_hook(Hub.on_disconnected, reason)
+            except Exception:
+                logger.exception("connection %s: on_disconnected failed", self._connection_id)
+        if grace.cancelled_caught:
+            logger.error(
+                "connection %s: on_disconnected was cancelled after %g s",
+                self._connection_id,
+                options.disconnect_timeout,
+            )
+        del self._endpoint.roster.sessions[self._connection_id]
+
+    async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run what a hub does when a connection comes or goes, with its child tasks."""
+        children = Children()
+        hub = self._endpoint.make(self._context, self._clients, children)
+        try:
+            async with trio.open_nursery() as nursery:
+                children.enter(nursery)
+                await getattr(hub, hook.__name__)(*args)
+        except ExceptionGroup as group:
+            raise bare(group) from None
+
+    def lost(self, error: Exception | None) -> Exception:
+        return UploadBroken("The underlying connection was closed.")
+
+    def silence(self, seconds: float) -> Exception:
+        return TimeoutError("Client hasn't sent a message/ping within the configured ClientTimeoutInterval.")
+
+    def closed_by_peer(self, message: Close) -> Exception | None:
+        return HubException(message.error) if message.error else None
+
+    def close_text(self, error: Exception) -> str:
+        if isinstance(error, ConnectionClosed):
+            return ""
+        return self._detailed("Connection closed with an error.", error)
