@@ -1,10 +1,9 @@
 """Cutting bytes that arrive in any pieces into whole framed messages, and holding the size limit.
 
-Law: a whole message within the limit always comes out, however it was cut; one above it never does, and nothing
-above the limit is ever kept. The limit counts the framed message: the body and the 0x1E or the length before it.
+Law: a whole message within the limit always comes out, however it was cut; one above it never does, and
+nothing above the limit is kept. The limit counts the framed message: its 0x1E or its length counts, too.
 """
 
-from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 from ..errors import ProtocolError
@@ -17,8 +16,8 @@ T_co = TypeVar("T_co", covariant=True)
 class Framing(Protocol[T_co]):
     """Cuts one direction of one connection into messages."""
 
-    def feed(self, data: bytes) -> Iterator[T_co]:
-        """Take what has arrived and yield what is whole by now; then raise, if what follows is no frame."""
+    def take(self, data: bytes) -> tuple[T_co, ProtocolError | None]:
+        """Take what has arrived: what is whole by now, and what is wrong after that, if anything."""
         ...
 
     @property
@@ -38,30 +37,32 @@ class RecordFraming:
     def pending(self) -> bool:
         return bool(self._rest)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def take(self, data: bytes) -> tuple[bytes, ProtocolError | None]:
         end = data.rfind(RECORD_SEPARATOR) + 1
-        if end:
-            whole = data[:end]
-            if self._rest:
-                whole = b"".join((self._rest, whole))
-                self._rest.clear()
-            good = self._within_limit(whole)
-            if good:
-                yield whole[:good]
+        whole = data[:end]
+        if end and self._rest:
+            whole = b"".join((self._rest, whole))
+            self._rest.clear()
+        if self._maximum is None:
+            self._rest += data[end:]
+            return whole, None
+        if len(whole) > self._maximum:
+            good = self._within_limit(whole, self._maximum)
             if good < len(whole):
-                raise oversize(self._maximum)
-        self._rest += data[end:]
-        if self._maximum is not None and len(self._rest) > self._maximum:
-            raise oversize(self._maximum)
+                return whole[:good], _oversize(self._maximum)
+        if end < len(data):
+            self._rest += data[end:]
+            if len(self._rest) > self._maximum:
+                return whole, _oversize(self._maximum)
+        return whole, None
 
-    def _within_limit(self, whole: bytes) -> int:
+    @staticmethod
+    def _within_limit(whole: bytes, maximum: int) -> int:
         """How many bytes of whole records come before the first that is too large."""
-        if self._maximum is None or len(whole) <= self._maximum:
-            return len(whole)
-        # Stepping to the last separator within reach needs one step per `maximum` bytes, not one per record.
         good = 0
         while good < len(whole):
-            end = whole.rfind(RECORD_SEPARATOR, good, good + self._maximum) + 1
+            # Going to the last separator within reach takes one step per `maximum` bytes, not one per record.
+            end = whole.rfind(RECORD_SEPARATOR, good, good + maximum) + 1
             if not end:
                 break
             good = end
@@ -80,43 +81,35 @@ class LengthFraming:
     def pending(self) -> bool:
         return bool(self._rest)
 
-    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+    def take(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
+        bodies: list[bytes] = []
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
-                return
+                return bodies, None
             data = bytes(self._rest)
             self._rest.clear()
-        bodies: list[bytes] = []
-        error = None
-        position, size = 0, len(data)
-        limit = self._maximum if self._maximum is not None else size + _LARGEST_FRAME
+        position, size, maximum = 0, len(data), self._maximum
         while position < size:
             start = position + 1
             length = data[position]
             if length >= 0x80:
-                try:
-                    length, start = _read_length(data, position)
-                except ProtocolError as problem:
-                    error = problem
-                    break
+                length, start = _read_length(data, position)
+                if length > _LARGEST_BODY:
+                    return bodies, ProtocolError("Messages over 2GB in size are not supported.")
             end = start + length
-            if end - position > limit:
-                error = oversize(self._maximum)
-                break
+            if maximum is not None and end - position > maximum:
+                return bodies, _oversize(maximum)
             if end > size:
                 self._needed = end - position
                 self._rest += data[position:]
                 break
             bodies.append(data[start:end])
             position = end
-        if bodies:
-            yield bodies
-        if error is not None:
-            raise error
+        return bodies, None
 
 
-_LARGEST_FRAME = 0x7FFFFFFF + 5
+_LARGEST_BODY = 0x7FFFFFFF
 
 
 def _read_length(data: bytes, position: int) -> tuple[int, int]:
@@ -127,17 +120,15 @@ def _read_length(data: bytes, position: int) -> tuple[int, int]:
     length = 0
     for index, byte in enumerate(data[position : position + 5]):
         length |= (byte & 0x7F) << (7 * index)
-        if length > 0x7FFFFFFF or (index == 4 and byte >= 0x80):
-            raise ProtocolError("Messages over 2GB in size are not supported.")
         if byte < 0x80:
             return length, position + index + 1
+    if position + 5 <= len(data):
+        return _LARGEST_BODY + 1, position
     return 1, len(data)
 
 
 def length_prefix(length: int) -> bytes:
     """The VarInt that stands before a body of this length."""
-    if length < 0x80:
-        return _SHORT_PREFIXES[length]
     prefix = bytearray()
     while length >= 0x80:
         prefix.append(length & 0x7F | 0x80)
@@ -146,11 +137,7 @@ def length_prefix(length: int) -> bytes:
     return bytes(prefix)
 
 
-_SHORT_PREFIXES = tuple(bytes((length,)) for length in range(0x80))
-
-
-def oversize(maximum: int | None) -> ProtocolError:
-    """The error for a message above the limit."""
+def _oversize(maximum: int) -> ProtocolError:
     return ProtocolError(
         f"The maximum message size of {maximum}B was exceeded. "
         "The message size can be configured in AddHubOptions."

@@ -53,11 +53,10 @@ def take_request(buffered: bytes, maximum: int | None) -> tuple[HandshakeRequest
     fields = read_object(record)
     protocol = read_field(fields, "protocol", str)
     version = read_field(fields, "version", int)
-    for name, value in (("protocol", protocol), ("version", version)):
-        if value is None:
-            content = record.decode()
-            raise ProtocolError(f"Missing required property '{name}'. Message content: {content}")
-    assert protocol is not None and version is not None
+    if protocol is None:
+        raise _missing("protocol", record)
+    if version is None:
+        raise _missing("version", record)
     return HandshakeRequest(protocol, version), rest
 
 
@@ -71,6 +70,10 @@ def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeRespon
     if "type" in fields:
         raise ProtocolError("Expected a handshake response from the server.")
     return HandshakeResponse(read_field(fields, "error", str) or ""), rest
+
+
+def _missing(name: str, record: bytes) -> ProtocolError:
+    return ProtocolError(f"Missing required property '{name}'. Message content: {record.decode()}")
 
 
 def _split(buffered: bytes, maximum: int | None) -> tuple[bytes, bytes] | None:

@@ -7,7 +7,7 @@ behind it.
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Generic, TypeVar, final
+from typing import Generic, TypeAlias, TypeVar, final
 
 from ..errors import ProtocolError
 from .framing import Framing
@@ -103,32 +103,32 @@ class FramedParser(MessageParser, Generic[Frames]):
     def feed(self, data: bytes) -> Iterator[Sequence[Message]]:
         if self._failure is not None:
             raise ProtocolError(*self._failure.args)
-        try:
-            for frames in self._framing.feed(data):
-                yield from self._decode(frames)
-        except ProtocolError as failure:
+        frames, failure = self._framing.take(data)
+        if frames:
+            batch, malformed = self._decode(frames)
+            if batch:
+                yield batch
+            failure = malformed or failure
+        if failure is not None:
             self._failure = failure
-            raise
+            raise failure
 
     @abc.abstractmethod
-    def _decode(self, frames: Frames) -> Iterator[Sequence[Message]]: ...
+    def _decode(self, frames: Frames) -> "Decoded":
+        """The messages of whole frames up to the first that is malformed, and what is wrong with that."""
 
 
-def each_by_itself(
-    bodies: Iterable[bytes], decode: Callable[[bytes], Message | None]
-) -> Iterator[Sequence[Message]]:
-    """Decode bodies one by one: yield those before the first that is malformed, then raise its error."""
+Decoded: TypeAlias = tuple[Sequence[Message], ProtocolError | None]
+
+
+def decode_singly(bodies: Iterable[bytes], decode: Callable[[bytes], Message | None]) -> Decoded:
+    """Decode bodies one by one up to the first that is malformed; leave out those that are None."""
     good: list[Message] = []
-    failure = None
     for body in bodies:
         try:
             message = decode(body)
-        except ProtocolError as problem:
-            failure = problem
-            break
+        except ProtocolError as malformed:
+            return good, malformed
         if message is not None:
             good.append(message)
-    if good:
-        yield good
-    if failure is not None:
-        raise failure
+    return good, None

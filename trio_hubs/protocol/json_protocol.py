@@ -4,7 +4,7 @@ Law: what the fast path accepts, .NET accepts with the same meaning; whatever it
 record by record, to find either the message or the official text of what is wrong with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,12 +12,13 @@ from ..errors import ProtocolError
 from . import messages
 from .framing import RECORD_SEPARATOR, RecordFraming
 from .hub_protocol import (
+    Decoded,
     FramedParser,
     HubProtocol,
     ItemEncoder,
     MessageParser,
     TransferFormat,
-    each_by_itself,
+    decode_singly,
 )
 from .json_object import kind_of, read_field, read_object
 from .messages import Invocation, Message, StreamInvocation
@@ -49,12 +50,13 @@ class JsonHubProtocol(HubProtocol):
 class _JsonItemEncoder(ItemEncoder):
     def __init__(self, invocation_id: str, payloads: Payloads, item_type: object) -> None:
         self._head = b'{"type":2,"invocationId":' + _encoder.encode(invocation_id) + b',"item":'
-        self._joint = b"}" + RECORD_SEPARATOR + self._head
+        self._tail = b"}" + RECORD_SEPARATOR
+        self._joint = self._tail + self._head
         self._dump = payloads.dumper(item_type)
         self._dump_many = payloads.lines_dumper(item_type)
 
     def one(self, item: object) -> bytes:
-        return self._head + self._dump(item) + b"}" + RECORD_SEPARATOR
+        return self._head + self._dump(item) + self._tail
 
     def many(self, items: Sequence[object]) -> bytes:
         if not items:
@@ -65,7 +67,7 @@ class _JsonItemEncoder(ItemEncoder):
 
 
 class _JsonParser(FramedParser[bytes]):
-    def _decode(self, frames: bytes) -> Iterator[Sequence[Message]]:
+    def _decode(self, frames: bytes) -> Decoded:
         # A separator between braces cannot stand inside a value, so turning exactly these into newlines never
         # joins what was apart; any other separator stays, and is a syntax error.
         lines = frames[:-1].replace(b"}\x1e{", b"}\n{")
@@ -76,16 +78,23 @@ class _JsonParser(FramedParser[bytes]):
                 pass
             else:
                 # One line may hold two objects, where the second does not count.
-                if len(batch) == lines.count(b"\n") + 1 and all(map(_has_arguments, batch)):
-                    yield batch
-                    return
-        yield from each_by_itself(frames[:-1].split(RECORD_SEPARATOR), _decode_one)
+                if len(batch) == lines.count(b"\n") + 1 and _calls_have_arrays(frames, batch):
+                    return batch, None
+        return decode_singly(frames[:-1].split(RECORD_SEPARATOR), _decode_one)
 
 
-def _has_arguments(message: Message) -> bool:
-    return not isinstance(message, (Invocation, StreamInvocation)) or bytes(message.arguments)[:1] == b"["
+def _calls_have_arrays(frames: bytes, batch: Sequence[Message]) -> bool:
+    """Whether all arguments are arrays: the one thing the schema cannot say of undecoded ones."""
+    if b"arguments" not in frames:
+        return True
+    return all(
+        memoryview(message.arguments)[0] == _ARRAY
+        for message in batch
+        if isinstance(message, Invocation | StreamInvocation)
+    )
 
 
+_ARRAY = ord("[")
 _EXPECTED = {
     "invocationId": "String",
     "target": "String",

@@ -4,7 +4,7 @@ Law: arrays are read in one C call each; whatever that refuses is looked at agai
 the official text of what is wrong with it. Elements beyond those known are ignored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -14,12 +14,13 @@ from ..errors import ProtocolError
 from . import messages
 from .framing import LengthFraming, length_prefix
 from .hub_protocol import (
+    Decoded,
     FramedParser,
     HubProtocol,
     ItemEncoder,
     MessageParser,
     TransferFormat,
-    each_by_itself,
+    decode_singly,
 )
 from .messages import ABSENT, Int64, Message, NonEmpty
 from .payloads import Naming, Payloads
@@ -156,32 +157,32 @@ class MessagePackHubProtocol(HubProtocol):
         return _MessagePackItemEncoder(invocation_id, self.payloads, item_type)
 
 
-def _elements(message: Message) -> list[object]:
+def _elements(message: Message) -> Sequence[object]:
     """The array a message is written as."""
     match message:
-        case messages.Invocation():
-            id_, streams = message.invocation_id or None, message.stream_ids
-            return [1, {}, id_, message.target, message.arguments, streams]
-        case messages.StreamItem():
-            return [2, {}, message.invocation_id, message.item]
-        case messages.Completion(error=error) if error:
-            return [3, {}, message.invocation_id, 1, error]
-        case messages.Completion(has_result=True):
-            return [3, {}, message.invocation_id, 3, message.result]
         case messages.Completion():
-            return [3, {}, message.invocation_id, 2]
+            if message.error:
+                return 3, {}, message.invocation_id, 1, message.error
+            if message.has_result:
+                return 3, {}, message.invocation_id, 3, message.result
+            return 3, {}, message.invocation_id, 2
+        case messages.Invocation():
+            id_ = message.invocation_id or None
+            return 1, {}, id_, message.target, message.arguments, message.stream_ids
         case messages.StreamInvocation():
-            return [4, {}, message.invocation_id, message.target, message.arguments, message.stream_ids]
+            return 4, {}, message.invocation_id, message.target, message.arguments, message.stream_ids
+        case messages.StreamItem():
+            return 2, {}, message.invocation_id, message.item
         case messages.CancelInvocation():
-            return [5, {}, message.invocation_id]
+            return 5, {}, message.invocation_id
         case messages.Ping():
-            return [6]
+            return (6,)
         case messages.Close():
-            return [7, message.error or None, message.allow_reconnect]
+            return 7, message.error or None, message.allow_reconnect
         case messages.Ack():
-            return [8, message.sequence_id]
+            return 8, message.sequence_id
         case messages.Sequence():
-            return [9, message.sequence_id]
+            return 9, message.sequence_id
 
 
 class _MessagePackItemEncoder(ItemEncoder):
@@ -206,13 +207,11 @@ class _MessagePackItemEncoder(ItemEncoder):
 
 
 class _MessagePackParser(FramedParser[list[bytes]]):
-    def _decode(self, frames: list[bytes]) -> Iterator[Sequence[Message]]:
+    def _decode(self, frames: list[bytes]) -> Decoded:
         try:
-            batch = [wire.message() for wire in map(_decoder.decode, frames)]
+            return [wire.message() for wire in map(_decoder.decode, frames)], None
         except (ValueError, RecursionError, ProtocolError):
-            yield from each_by_itself(frames, _decode_one)
-        else:
-            yield batch
+            return decode_singly(frames, _decode_one)
 
 
 def _decode_one(body: bytes) -> Message | None:
@@ -280,13 +279,11 @@ def _read(element: Raw, type_: Any, name: str) -> Any:
 
 def _check_headers(element: Raw) -> None:
     try:
-        headers = msgspec.msgpack.decode(element)
-    except (ValueError, RecursionError):
-        headers = None
-    if not isinstance(headers, dict):
-        raise ProtocolError("Reading map length for 'headers' failed.")
+        headers = msgspec.msgpack.decode(element, type=dict[Any, Any])
+    except (ValueError, RecursionError) as problem:
+        raise ProtocolError("Reading map length for 'headers' failed.") from problem
     for index, header in enumerate(headers.items()):
-        for part, text in zip(("Key", "Value"), header):
+        for part, text in zip(("Key", "Value"), header, strict=True):
             if text is not None and not isinstance(text, str):
                 raise ProtocolError(f"Reading 'headers[{index}].{part}' as String failed.")
             if not text:

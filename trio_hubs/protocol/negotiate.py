@@ -48,12 +48,12 @@ class _Answer(msgspec.Struct, rename="camel", kw_only=True):
     """The document; its keys in their order on the wire."""
 
     negotiate_version: int = 0
-    url: str | None | UnsetType = UNSET
-    access_token: str | None | UnsetType = UNSET
-    connection_id: str | None | UnsetType = UNSET
-    connection_token: str | None | UnsetType = UNSET
-    available_transports: tuple[AvailableTransport, ...] | None | UnsetType = UNSET
-    error: str | None | UnsetType = UNSET
+    url: str | UnsetType | None = UNSET
+    access_token: str | UnsetType | None = UNSET
+    connection_id: str | UnsetType | None = UNSET
+    connection_token: str | UnsetType | None = UNSET
+    available_transports: tuple[AvailableTransport, ...] | UnsetType | None = UNSET
+    error: str | UnsetType | None = UNSET
     asp_net_version: object = msgspec.field(default=UNSET, name="ProtocolVersion")
 
 

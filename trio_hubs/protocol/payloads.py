@@ -73,7 +73,7 @@ class Payloads:
                 data = encode_lines(plain)
                 if b"null" in data:
                     _refuse_not_finite(plain)
-            except Exception:
+            except Exception:  # whichever value it is, it will say so
                 return b"".join([dump(value) + b"\n" for value in values])
             return data
 
@@ -135,7 +135,7 @@ class Payloads:
     def _load_singly(self, raw: Raw, loaders: Sequence[Load]) -> list[Any]:
         """Read the arguments one by one, to say which of them does not fit."""
         try:
-            raws = self._decoder(list[Raw]).decode(raw)
+            raws: list[Raw] = self._decoder(list[Raw]).decode(raw)
         except (ValueError, RecursionError) as problem:
             text = _ARGUMENTS_UNFIT if self._json else "Reading array length for 'arguments' failed."
             raise BindingError(text) from problem
@@ -144,8 +144,8 @@ class Payloads:
         )
         if not self._json and len(raws) != len(loaders):
             raise miscount
-        values = []
-        for index, (load, argument) in enumerate(zip(loaders, raws)):
+        values: list[Any] = []
+        for index, (load, argument) in enumerate(zip(loaders, raws, strict=False)):
             try:
                 values.append(load(argument))
             except BindingError as problem:

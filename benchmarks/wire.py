@@ -1,0 +1,109 @@
+"""WebSocket frames as the load generator makes and counts them: exactly, and with as little work as can be.
+
+Requests are made once and sent many times; their mask key is zero, so the payload stands in the frame as it
+is. Answers are never parsed as they come: an inbox walks the frames, counts the record separators in their
+payloads and keeps only the first and the last records, which are looked at when the load is over.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+SEPARATOR: Final = b"\x1e"
+KEPT: Final = 512  # bytes of the payload's beginning and end that an inbox remembers
+
+
+def record(**message: Any) -> bytes:
+    """One hub message as JSON, with its separator."""
+    return json.dumps(message, separators=(",", ":")).encode() + SEPARATOR
+
+
+def header(first: int, length: int, mask: int = 0) -> bytes:
+    """A frame's header: its first byte, and its length in the shortest form."""
+    if length < 126:
+        return bytes((first, mask | length))
+    if length < 65536:
+        return bytes((first, mask | 126)) + length.to_bytes(2, "big")
+    return bytes((first, mask | 127)) + length.to_bytes(8, "big")
+
+
+def client_text(payload: bytes) -> bytes:
+    """A text frame from a client, masked with zero."""
+    return header(0x81, len(payload), 0x80) + bytes(4) + payload
+
+
+def server_text(payload: bytes) -> bytes:
+    """A text frame from a server."""
+    return header(0x81, len(payload)) + payload
+
+
+CLOSE: Final = header(0x88, 2, 0x80) + bytes(4) + (1000).to_bytes(2, "big")
+
+
+class Inbox:
+    """What one connection has received: the number of records, the first of them and the last."""
+
+    __slots__ = ("_begun", "_left", "first", "last", "records")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.first = b""
+        self.last = b""
+        self._left = 0
+        self._begun = b""
+
+    def feed(self, data: bytes | bytearray, size: int) -> int:
+        """Take the first `size` bytes of `data`; return how many records they ended."""
+        if self._begun:
+            data = self._begun + data[:size]
+            size = len(data)
+            self._begun = b""
+        spans: list[tuple[int, int]] = []
+        at = min(self._left, size)
+        self._left -= at
+        if at:
+            spans.append((0, at))
+        while at < size:
+            start = at + 2
+            length = data[at + 1] if start <= size else 0
+            if length > 125:
+                start += 2 if length == 126 else 8
+            if start > size:
+                self._begun = bytes(data[at:size])
+                break
+            if length > 125:
+                length = int.from_bytes(data[at + 2 : start], "big")
+            if data[at] & 8:
+                raise ConnectionError(
+                    f"a control frame in the middle of the load: {bytes(data[at : start + length])!r}"
+                )
+            at = min(start + length, size)
+            self._left = start + length - at
+            spans.append((start, at))
+        count = 0
+        for start, end in spans:
+            count += data.count(SEPARATOR, start, end)
+        if not self.first and spans:
+            start, end = spans[0]
+            self.first = bytes(data[start : min(end, start + KEPT)])
+        for start, end in spans[-8:]:
+            self.last = (self.last + data[max(start, end - KEPT) : end])[-KEPT:]
+        self.records += count
+        return count
+
+    def first_record(self) -> dict[str, Any]:
+        """The first record, parsed."""
+        return _parse(self.first.split(SEPARATOR)[0])
+
+    def last_records(self, count: int) -> list[dict[str, Any]]:
+        """The last records, parsed."""
+        texts = self.last.split(SEPARATOR)[:-1]
+        return [_parse(text) for text in texts[len(texts) - count :]]
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    message = json.loads(text)
+    if not isinstance(message, dict):
+        raise ValueError(f"not a hub message: {text!r}")
+    return message

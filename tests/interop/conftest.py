@@ -1,0 +1,93 @@
+"""The servers and official clients that the tests stand on.
+
+A peer that this machine lacks skips its tests with a reason; where CI is set it fails them, since there every
+peer must be. The one exception is the .NET peer on a processor that it was not built for: it says so itself.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+JS = Path(__file__).parent / "js"
+NOT_FOR_THIS_MACHINE = 77
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip for want of a peer; fail where none may be wanting."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def running_server(*command: str) -> Iterator[str]:
+    """A server process, ended with the block; gives the address it prints."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        watchdog = threading.Timer(120, process.kill)
+        watchdog.start()
+        try:
+            line = process.stdout.readline()
+            if not line and process.wait() == NOT_FOR_THIS_MACHINE:
+                pytest.skip(f"{command[0]} was not built for this machine")
+            assert line.startswith("listening "), f"{command} said {line!r} and ended with {process.poll()}"
+            watchdog.cancel()
+            yield line.split()[1]
+        finally:
+            watchdog.cancel()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def conformance_server() -> Iterator[str]:
+    """The address of our server with the conformance hubs."""
+    with running_server(sys.executable, "-m", "tests.interop.conformance_server", "--port", "0") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def dotnet_peer() -> str:
+    """The executable that is the official .NET server and clients."""
+    peer = os.environ.get("TRIO_HUBS_DOTNET_PEER")
+    return peer or absent("TRIO_HUBS_DOTNET_PEER does not name the .NET peer")
+
+
+@pytest.fixture(scope="session")
+def dotnet_server(dotnet_peer: str) -> Iterator[str]:
+    """The address of the real ASP.NET Core server."""
+    with running_server(dotnet_peer, "server", "--port", "0") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def run_node() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs one of the scripts in js/ with Node: `run_node(script, *arguments)`."""
+    node = shutil.which("node") or absent("Node is not installed")
+    if not (JS / "node_modules").is_dir():
+        absent("the npm packages are not installed: run npm ci in tests/interop/js")
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [node, str(JS / script), *arguments], capture_output=True, text=True, timeout=170, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's executable."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or absent("Chromium is not installed")

@@ -1,0 +1,117 @@
+"""The house rules a program can check: imports point down only; files and public names say what they are."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import trio_hubs
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "trio_hubs"
+
+# Each floor, with those it may import besides itself. What is not here is the roof, which no floor imports.
+FLOORS = {
+    "errors": set[str](),
+    "protocol": {"errors"},
+    "connections": {"errors", "protocol"},
+    "calls": {"errors", "protocol", "connections"},
+    "server": {"errors", "protocol", "connections", "calls"},
+    "client": {"errors", "protocol", "connections", "calls"},
+}
+IMPURE = {"trio", "trio_websocket", "httpx2", "anyio", "asyncio", "socket", "threading"}
+
+MODULES = sorted(path.relative_to(ROOT) for path in SOURCES.rglob("*.py"))
+FILES = sorted(
+    path.relative_to(ROOT)
+    for folder in ("trio_hubs", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+    if "node_modules" not in path.parts
+)
+
+
+def floor_of(part: str) -> str:
+    """The floor that the second part of a path or of a dotted name stands for."""
+    name = part.removesuffix(".py")
+    return name if name in FLOORS else "roof"
+
+
+STANDING = [module for module in MODULES if floor_of(module.parts[1]) != "roof"]
+PURE = [module for module in STANDING if module.parts[1] in {"errors.py", "protocol"}]
+MIRRORED = [module for module in STANDING if len(module.parts) > 2 and module.stem != "__init__"]
+
+
+def imports_of(module: Path) -> Iterator[tuple[str, ...]]:
+    """The dotted names a file imports, wherever in the file, in parts; `from a import b` gives `a`, `b`."""
+    package = module.parent.parts
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            source = (*above, *(node.module.split(".") if node.module else ()))
+            yield from ((*source, alias.name) for alias in node.names)
+
+
+def floors_imported_by(module: Path) -> set[str]:
+    """The floors of the house that a file imports."""
+    ours = [name for name in imports_of(module) if name[0] == "trio_hubs"]
+    return {floor_of(name[1]) if len(name) > 1 else "roof" for name in ours}
+
+
+def public_names(namespace: object) -> dict[str, object]:
+    """What a package exports: its attributes without the private ones and without its own modules."""
+    return {
+        name: value
+        for name, value in vars(namespace).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+
+
+@pytest.mark.parametrize("module", STANDING, ids=str)
+def test_imports_point_down(module: Path) -> None:
+    floor = floor_of(module.parts[1])
+    assert floors_imported_by(module) <= FLOORS[floor] | {floor}
+
+
+@pytest.mark.parametrize("module", PURE, ids=str)
+def test_the_protocol_is_pure(module: Path) -> None:
+    assert not {name[0] for name in imports_of(module)} & IMPURE
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_file_opens_with_its_law(file: Path) -> None:
+    assert ast.get_docstring(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_source_file_stays_short(module: Path) -> None:
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= 500
+
+
+@pytest.mark.parametrize("module", MIRRORED, ids=str)
+def test_a_module_has_its_own_tests(module: Path) -> None:
+    mirror = ROOT.joinpath("tests", *module.parts[1:-1], f"test_{module.stem.lstrip('_')}.py")
+    assert mirror.is_file(), f"{mirror.relative_to(ROOT)} is missing"
+
+
+def test_all_is_what_the_package_exports() -> None:
+    assert set(trio_hubs.__all__) == set(public_names(trio_hubs))
+
+
+@pytest.mark.parametrize("name", trio_hubs.__all__)
+def test_a_public_name_is_documented(name: str) -> None:
+    value = getattr(trio_hubs, name)
+    assert vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    if inspect.isclass(value):
+        methods = {
+            member: inspect.getdoc(getattr(value, member))
+            for member, attribute in public_names(value).items()
+            if inspect.isroutine(attribute) or isinstance(attribute, property | classmethod | staticmethod)
+        }
+        assert all(methods.values()), (
+            f"undocumented: {[member for member, text in methods.items() if not text]}"
+        )
