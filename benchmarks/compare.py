@@ -31,7 +31,7 @@ AIMS: Final = {
     ("pipelined", "aiosignalr"): 2.0,
 }
 
-Figures = dict[tuple[str, str], list[Mapping[str, float]]]  # of a scenario and a peer, one a round
+Figures = dict[tuple[str, str], list[Mapping[str, Any]]]  # of a scenario and a peer, one a round
 
 
 def measure(scenario: Scenario, server: Server, seconds: float) -> Mapping[str, Any] | None:

@@ -1,6 +1,8 @@
 """SignalR for trio: a hub server and a hub client that speak ASP.NET Core SignalR's wire protocol."""
 
 from .calls.channels import ChannelReader, ChannelWriter, open_channel
+from .client.hub_connection import HubConnection, open_hub_connection
+from .client.options import HubConnectionOptions
 from .connections.http import Request, Response
 from .errors import (
     BindingError,
@@ -30,6 +32,8 @@ __all__ = [
     "HubApp",
     "HubCallerClients",
     "HubCallerContext",
+    "HubConnection",
+    "HubConnectionOptions",
     "HubException",
     "HubOptions",
     "HubsError",
@@ -41,4 +45,5 @@ __all__ = [
     "UploadBroken",
     "hub_method",
     "open_channel",
+    "open_hub_connection",
 ]

@@ -1,7 +1,7 @@
 """Every exception the package raises for a hub's sake, in one tree.
 
-Law: whatever goes wrong between two peers is a `HubsError`; one `except HubsError` catches all of it, and nothing
-else.
+Law: whatever goes wrong between two peers is a `HubsError`; one `except HubsError` catches all of it, and
+nothing else.
 """
 
 
@@ -43,8 +43,8 @@ class ConnectionClosed(HubsError):
 class BindingError(HubsError):
     """Values do not fit the types they are meant for.
 
-    Raised on either side: for arguments, items and results that came from the peer and do not fit the annotated
-    types, and for values of our own that cannot be written. Python's detail stands in the notes.
+    Raised on either side: for arguments, items and results that came from the peer and do not fit the
+    annotated types, and for values of our own that cannot be written. Python's detail stands in the notes.
     """
 
 

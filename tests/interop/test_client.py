@@ -58,13 +58,12 @@ class Server:
 
     async def seen_becomes(self, key: str, pattern: str) -> None:
         """Wait until the log under a key is as it should be."""
+        end = trio.current_time() + 5
         async with httpx2.AsyncClient() as http:
-            for _ in range(250):
-                now = (await http.get(f"{self.address}/seen", params={"key": key})).text
-                if re.fullmatch(pattern, now):
-                    return
+            url = f"{self.address}/seen?key={key}"
+            while not re.fullmatch(pattern, now := (await http.get(url)).text):
+                assert trio.current_time() < end, f"the server's log stayed at {now!r}, expected {pattern!r}"
                 await trio.sleep(0.02)
-        pytest.fail(f"the server's log stayed at {now!r}, expected {pattern!r}")
 
 
 @pytest.fixture

@@ -37,6 +37,9 @@ class Face(Protocol):
     def enter(self, method: Method, children: Children) -> Callable[..., Any]:
         """What to call for one invocation of a method."""
 
+    def unknown_fault(self, target: str) -> str:
+        """The text for a call of a name that nothing answers to."""
+
     def binding_fault(self, target: str, error: Exception) -> str:
         """The text for a call that fits no method."""
 
@@ -76,6 +79,7 @@ class Callee:
         outbox: Takes the answers.
         intake: Takes the uploads, and counts the calls that wait.
         maximum_parallel: How many calls may run at a time.
+        upload_capacity: How many unread items of an upload are never too many.
         connection_id: For the log.
     """
 
@@ -87,6 +91,7 @@ class Callee:
         intake: Intake,
         *,
         maximum_parallel: int,
+        upload_capacity: int,
         connection_id: str | None,
     ) -> None:
         self._face = face
@@ -94,6 +99,7 @@ class Callee:
         self._outbox = outbox
         self._intake = intake
         self._maximum = self._free = maximum_parallel
+        self._upload_capacity = upload_capacity
         self._connection_id = connection_id
         self._calls: dict[str, Call] = {}
         self._queue: deque[Call] = deque()
@@ -114,8 +120,7 @@ class Callee:
         id = message.invocation_id
         try:
             if not methods:
-                error = HubException("Method does not exist.")
-                raise _Refused(self._face.binding_fault(message.target, error))
+                raise _Refused(self._face.unknown_fault(message.target))
             for method in methods:
                 self._file(method, id, message)
                 id = ""  # the first one answers
@@ -177,7 +182,7 @@ class Callee:
                 for stream in streams:
                     self._intake.forget(stream)
                 raise _Refused(f"Stream ID '{id}' is already in use.")
-            stream = self._intake.open(id, upload.load_many, upload.load)
+            stream = self._intake.open(id, upload.load_many, upload.load, self._upload_capacity)
             arguments.insert(upload.position, stream.reader)
             streams.append(stream)
         return streams

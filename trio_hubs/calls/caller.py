@@ -146,7 +146,7 @@ class Caller:
 
     @asynccontextmanager
     async def stream(
-        self, target: str, arguments: Sequence[Any], item_type: Any
+        self, target: str, arguments: Sequence[Any], item_type: Any, capacity: int
     ) -> AsyncGenerator[ChannelReader[Any]]:
         """Call for a stream, and hold it open for the body. Leaving the body cancels what has not ended.
 
@@ -163,7 +163,7 @@ class Caller:
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
         await self._put(message)
-        stream = self._intake.open(id, payloads.many_loader(item_type), payloads.loader(item_type))
+        stream = self._intake.open(id, payloads.many_loader(item_type), payloads.loader(item_type), capacity)
         self._streams.add(id)
         try:
             if uploads:

@@ -36,13 +36,11 @@ class IntakeLimits:
     """How much may lie unread.
 
     Attributes:
-        stream_items: Items of one stream that are never too many.
         stream_bytes: Bytes of one stream beyond which the connection is not read, unless somebody waits.
         connection_bytes: The same for all that lies unread on a connection.
         hard_bytes: Bytes of a connection beyond which what still comes fails, though somebody waits.
     """
 
-    stream_items: int = 10
     stream_bytes: int = 64 * 1024
     connection_bytes: int = 256 * 1024
     hard_bytes: int = 4 * 1024 * 1024
@@ -104,7 +102,11 @@ class Intake:
         return id in self._streams
 
     def open(
-        self, id: str, load_many: Callable[[Sequence[Raw]], list[T]], load: Callable[[Raw], T]
+        self,
+        id: str,
+        load_many: Callable[[Sequence[Raw]], list[T]],
+        load: Callable[[Raw], T],
+        capacity: int,
     ) -> IncomingStream[T]:
         """Expect a stream of the peer's from now on.
 
@@ -112,8 +114,9 @@ class Intake:
             id: The id that its messages carry.
             load_many: Decodes items, all or none.
             load: Decodes one item.
+            capacity: So many unread items are never too many.
         """
-        stream = self._streams[id] = IncomingStream(self, id, load_many, load)
+        stream = self._streams[id] = IncomingStream(self, id, load_many, load, capacity)
         return stream
 
     def feed(self, id: str, items: Sequence[Raw]) -> bool:
@@ -165,8 +168,10 @@ class IncomingStream(Generic[T]):
         id: str,
         load_many: Callable[[Sequence[Raw]], list[T]],
         load: Callable[[Raw], T],
+        capacity: int,
     ) -> None:
         self.id = id
+        self._capacity = capacity
         self._intake = intake
         self._load_many = load_many
         self._load = load
@@ -220,8 +225,7 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
 
     def _note_full(self) -> None:
-        limits = self._intake.limits
-        full = self._size > limits.stream_bytes and len(self._items) > limits.stream_items
+        full = self._size > self._intake.limits.stream_bytes and len(self._items) > self._capacity
         if full != self._full:
             self._full = full
             self._intake.count_full(1 if full else -1)

@@ -53,6 +53,7 @@ class SessionOptions:
         send_timeout: So long one piece may take to be sent.
         maximum_message_size: Bytes of one framed message of the peer; ``None`` for any size.
         maximum_parallel: How many of the peer's calls may run at a time.
+        upload_capacity: How many unread items of an upload are never too many.
         intake: How much may lie unread.
     """
 
@@ -63,6 +64,7 @@ class SessionOptions:
     send_timeout: float
     maximum_message_size: int | None
     maximum_parallel: int
+    upload_capacity: int
     intake: IntakeLimits
 
 
@@ -113,6 +115,7 @@ class Session:
             self.outbox,
             self._intake,
             maximum_parallel=options.maximum_parallel,
+            upload_capacity=options.upload_capacity,
             connection_id=connection.id,
         )
         self._life = life

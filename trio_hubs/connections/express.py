@@ -54,7 +54,7 @@ class ExpressStream(trio.abc.Stream):
         self._send_lock = trio.Lock()
         self._silent = False  # nothing more may be sent: a close frame is out, or a frame was cut
         self.opening = trio.CancelScope()
-        self.refusal = "it closed the connection"
+        self.refusal = "it did not answer"
         if express and not client:
             self._on = True
             self._buffer = rest

@@ -119,6 +119,7 @@ async def open_websocket(
     *,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    timeout: float = 30.0,
     express: bool = True,
 ) -> AsyncGenerator[WebSocketConnection]:
     """Connect to a server's WebSocket and hold it open for the body; then close it.
@@ -128,6 +129,7 @@ async def open_websocket(
         id: The connection's public id, where negotiation gave one.
         headers: Further headers of the request.
         ssl_context: For ``https`` and ``wss``; the system's defaults by default.
+        timeout: Seconds that connecting may take.
         express: Whether to use the express lane.
 
     Raises:
@@ -139,14 +141,19 @@ async def open_websocket(
     port = parts.port or (443 if secure else 80)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = headers or {}
+    deadline = trio.current_time() + timeout
     try:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+        with trio.fail_at(deadline):
+            stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError:
+        raise ConnectionClosed(f"Cannot connect to {host}:{port} within {timeout:g} s.") from None
     except OSError as error:
         raise ConnectionClosed(f"Cannot connect to {host}:{port}: {error}") from error
     if secure:
         context = ssl_context or ssl.create_default_context()
         stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
     lane = ExpressStream(stream, client=True, express=express)
+    lane.opening.deadline = deadline
     async with open_background() as nursery:
         websocket = None
         with lane.opening:

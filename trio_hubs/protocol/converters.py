@@ -23,7 +23,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
 from types import GenericAlias, NoneType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints, is_typeddict
 from uuid import UUID
 
 import attrs
@@ -45,7 +45,7 @@ def converter(format: Format, naming: Naming) -> Converter:
     _add_containers(made, format)
     _add_enums(made, format, naming)
     _add_classes(made, _RENAMES[format, naming])
-    configure_union_passthrough(Union[str, bool, int, float, None], made)
+    configure_union_passthrough(str | bool | int | float | None, made)
     return made
 
 

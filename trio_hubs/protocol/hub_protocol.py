@@ -1,7 +1,7 @@
 """What a hub protocol is, whatever it writes.
 
-Law: whoever holds a `HubProtocol` never asks which one it is; all that differs between JSON and MessagePack is
-behind it.
+Law: whoever holds a `HubProtocol` never asks which one it is; all that differs between JSON and MessagePack
+is behind it.
 """
 
 import abc

@@ -1,7 +1,7 @@
 """JSON objects read field by field, for where the reason of a failure has an official text.
 
-Law: an object's fields come undecoded and in order, the last of equal names wins, and what follows the closing
-brace does not count.
+Law: an object's fields come undecoded and in order, the last of equal names wins, and what follows the
+closing brace does not count.
 """
 
 import json

@@ -68,33 +68,40 @@ class _JsonItemEncoder(ItemEncoder):
 
 class _JsonParser(FramedParser[bytes]):
     def _decode(self, frames: bytes) -> Decoded:
-        # A separator between braces cannot stand inside a value, so turning exactly these into newlines never
-        # joins what was apart; any other separator stays, and is a syntax error.
-        lines = frames[:-1].replace(b"}\x1e{", b"}\n{")
-        if b"\n" not in frames:
-            try:
-                batch = _decoder.decode_lines(lines)
-            except (ValueError, RecursionError):
-                pass
-            else:
-                # One line may hold two objects, where the second does not count.
-                if len(batch) == lines.count(b"\n") + 1 and _calls_have_arrays(frames, batch):
-                    return batch, None
-        return decode_singly(frames[:-1].split(RECORD_SEPARATOR), _decode_one)
+        records = frames[:-1]
+        try:
+            batch = _decode_together(records)
+        except (ValueError, RecursionError):
+            batch = None
+        if batch is not None and _calls_have_arrays(records, batch):
+            return batch, None
+        return decode_singly(records.split(RECORD_SEPARATOR), _decode_one)
 
 
-def _calls_have_arrays(frames: bytes, batch: Sequence[Message]) -> bool:
+def _decode_together(records: bytes) -> list[Message] | None:
+    """Decode all records in one go, or return None where that could mean something else."""
+    if RECORD_SEPARATOR not in records:
+        return [_decoder.decode(records)]
+    if b"\n" in records:
+        return None
+    # A separator between braces cannot stand inside a value, so turning exactly these into newlines never
+    # joins what was apart; any other separator stays, and is a syntax error.
+    lines = records.replace(b"}\x1e{", b"}\n{")
+    batch = _decoder.decode_lines(lines)
+    # A line may hold two objects, of which the second does not count.
+    return batch if len(batch) == lines.count(b"\n") + 1 else None
+
+
+def _calls_have_arrays(records: bytes, batch: Sequence[Message]) -> bool:
     """Whether all arguments are arrays: the one thing the schema cannot say of undecoded ones."""
-    if b"arguments" not in frames:
+    # Compact JSON shows it without a look at each message.
+    if records.count(b'"arguments":[') == records.count(b"arguments"):
         return True
-    return all(
-        memoryview(message.arguments)[0] == _ARRAY
-        for message in batch
-        if isinstance(message, Invocation | StreamInvocation)
-    )
+    calls = [message for message in batch if isinstance(message, _CALLS)]
+    return all(bytes(call.arguments)[:1] == b"[" for call in calls)
 
 
-_ARRAY = ord("[")
+_CALLS = (Invocation, StreamInvocation)
 _EXPECTED = {
     "invocationId": "String",
     "target": "String",
@@ -147,4 +154,17 @@ def _check(name: str, value: msgspec.Raw) -> None:
         expected = "StartObject" if name == "headers" else _EXPECTED[name]
         raise ProtocolError(f"Expected '{name}' to be of type {expected}.")
     if name == "sequenceId":
-        read_field({name: value}, name, messages.Int64)
+        try:
+            msgspec.json.decode(value, type=messages.Int64)
+        except ValueError:
+            raise ProtocolError("Expected 'sequenceId' to be of type Number.") from None
+    elif name == "headers":
+        for header, text in read_object(bytes(value)).items():
+            if kind_of(text) != "String":
+                raise ProtocolError(f"Expected header '{header}' to be of type String.")
+    elif name == "streamIds":
+        kinds = [kind_of(item) for item in msgspec.json.decode(value, type=list[msgspec.Raw])]
+        if "Null" in kinds:
+            raise ProtocolError("Null value for 'streamIds' is not valid.")
+        if any(kind != "String" for kind in kinds):
+            raise ProtocolError("Expected 'streamIds' to hold values of type String.")

@@ -1,7 +1,7 @@
 """The nine hub messages, as data; each class is also the message's JSON schema.
 
-Law: a message holds its envelope decoded and its payload (arguments, item, result) as undecoded bytes, so that a
-bad payload is one call's failure and never the connection's. `""` stands for "no id" and "no error".
+Law: a message holds its envelope decoded and its payload (arguments, item, result) undecoded, so that a bad
+payload is one call's failure and never the connection's. `""` stands for "no id" and "no error".
 """
 
 from typing import Annotated, TypeAlias

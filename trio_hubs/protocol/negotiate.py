@@ -105,8 +105,9 @@ def parse_response(body: bytes) -> NegotiateResponse:
         raise NegotiationError(answer.error)
     if answer.asp_net_version is not UNSET:
         raise NegotiationError(
-            "Detected a connection attempt to an ASP.NET SignalR Server. This client only supports connecting to "
-            "an ASP.NET Core SignalR Server. See https://aka.ms/signalr-core-differences for details."
+            "Detected a connection attempt to an ASP.NET SignalR Server. "
+            "This client only supports connecting to an ASP.NET Core SignalR Server. "
+            "See https://aka.ms/signalr-core-differences for details."
         )
     connection_id = answer.connection_id or ""
     token = answer.connection_token or "" if answer.negotiate_version > 0 else connection_id

@@ -29,8 +29,8 @@ class Payloads:
 
     Args:
         format: What the bytes are.
-        naming: "python" keeps names and writes enums by value; "dotnet" follows .NET's defaults: camelCase and
-            numbers in JSON, PascalCase and names in MessagePack. Keys of dicts are never renamed.
+        naming: "python" keeps names and writes enums by value; "dotnet" follows .NET's defaults: camelCase
+            and numbers in JSON, PascalCase and names in MessagePack. Keys of dicts are never renamed.
     """
 
     def __init__(self, format: Format, naming: Naming = "python") -> None:
@@ -42,7 +42,7 @@ class Payloads:
         self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = (
             msgspec.json.Encoder(decimal_format="number") if self._json else msgspec.msgpack.Encoder()
         )
-        self._dump_arguments = self.dumper(list[Any])
+        self._dump_any = self.dumper(Any)
 
     def dumper(self, type_: object) -> Dump:
         """A function that writes values of this type; `Any` goes by each value's own class."""
@@ -73,7 +73,8 @@ class Payloads:
                 data = encode_lines(plain)
                 if b"null" in data:
                     _refuse_not_finite(plain)
-            except Exception:  # whichever value it is, it will say so
+            except Exception:  # noqa: BLE001 - users' own conversions may raise anything
+                # The one that cannot be written says so itself.
                 return b"".join([dump(value) + b"\n" for value in values])
             return data
 
@@ -81,7 +82,12 @@ class Payloads:
 
     def dump_arguments(self, args: Sequence[object]) -> bytes:
         """The array of arguments of a call, each written by its own class."""
-        return self._dump_arguments(args)
+        try:
+            return self._dump_any(list(args))
+        except BindingError:
+            for argument in args:  # the one that cannot be written says so itself
+                self._dump_any(argument)
+            raise
 
     def loader(self, type_: object) -> Load:
         """A function that reads one value of this type."""
@@ -98,9 +104,9 @@ class Payloads:
         return load
 
     def many_loader(self, type_: object) -> Callable[[Sequence[Raw]], list[Any]]:
-        """A function that reads many values of this type in one go; when one does not fit, none is returned."""
+        """A function that reads many values of this type in one go; one that does not fit fails them all."""
         structure = self._structure(type_)
-        decode = self._decode(list[Any] if structure else list[type_], type_)  # type: ignore[valid-type]
+        decode = self._decode(GenericAlias(list, (Any if structure else type_,)), type_)
         join = self._encoder.encode
 
         def load_many(raws: Sequence[Raw]) -> list[Any]:
@@ -115,7 +121,7 @@ class Payloads:
     def arguments_loader(self, types: Sequence[object]) -> Callable[[Raw], list[Any]]:
         """A function that reads the array of arguments of a call."""
         loaders = [self.loader(type_) for type_ in types]
-        # What msgspec reads by itself is read at once; the other arguments stay as they are, for their own loaders.
+        # What msgspec reads by itself is read at once; the others stay as they are, for their own loaders.
         plain = [self._structure(type_) is None for type_ in types]
         parts = tuple(type_ if fits else Raw for type_, fits in zip(types, plain, strict=True))
         decode: Load = self._decoder(GenericAlias(tuple, parts)).decode
@@ -213,7 +219,7 @@ def is_plain(type_: object, plain: tuple[object, ...]) -> bool:
 
 
 def _refuse_not_finite(value: object) -> None:
-    """Raise for a NaN or an infinity anywhere in a value: msgspec would write null, as JSON has no number for it."""
+    """Raise for a NaN or an infinity anywhere in a value: msgspec would write it as null."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a JSON number")
     if isinstance(value, Mapping):

@@ -147,6 +147,9 @@ class _HubSide(Face, Life):
         hub = self._endpoint.make(self._context, self._clients, children)
         return method.function.__get__(hub)  # type: ignore[no-any-return]
 
+    def unknown_fault(self, target: str) -> str:
+        return self.binding_fault(target, HubException("Method does not exist."))
+
     def binding_fault(self, target: str, error: Exception) -> str:
         return self._detailed(f"Failed to invoke '{target}' due to an error on the server.", error)
 

@@ -62,8 +62,8 @@ class HubOptions:
             send_timeout=self.send_timeout,
             maximum_message_size=self.maximum_message_size,
             maximum_parallel=self.maximum_parallel_invocations,
+            upload_capacity=self.stream_buffer_capacity,
             intake=IntakeLimits(
-                stream_items=self.stream_buffer_capacity,
                 stream_bytes=self.stream_buffer_size,
                 connection_bytes=self.connection_buffer_size,
                 hard_bytes=self.connection_buffer_limit,

@@ -1,0 +1,206 @@
+"""The JSON protocol against .NET's: its golden texts, what it tolerates, and its words for what it refuses."""
+
+import pytest
+from msgspec import UNSET, Raw
+
+from trio_hubs.errors import ProtocolError
+from trio_hubs.protocol.json_protocol import JsonHubProtocol
+from trio_hubs.protocol.messages import (
+    Ack,
+    CancelInvocation,
+    Close,
+    Completion,
+    Invocation,
+    Message,
+    Ping,
+    Sequence,
+    StreamInvocation,
+    StreamItem,
+)
+
+from .samples import parse, plain
+
+ONE = Raw(b"1")
+GOLDEN: list[tuple[Message, str]] = [
+    (Invocation(target="T", arguments=Raw(b"[]")), '{"type":1,"target":"T","arguments":[]}'),
+    (
+        Invocation(target="T", arguments=Raw(b"[1]"), invocation_id="7", stream_ids=("8",)),
+        '{"type":1,"invocationId":"7","target":"T","arguments":[1],"streamIds":["8"]}',
+    ),
+    (StreamItem("7", ONE), '{"type":2,"invocationId":"7","item":1}'),
+    (StreamItem("7", Raw(b"null")), '{"type":2,"invocationId":"7","item":null}'),
+    (Completion("7"), '{"type":3,"invocationId":"7"}'),
+    (Completion("7", "e'<é"), '{"type":3,"invocationId":"7","error":"e\'<é"}'),
+    (Completion("7", result=ONE), '{"type":3,"invocationId":"7","result":1}'),
+    (Completion("7", result=Raw(b"null")), '{"type":3,"invocationId":"7","result":null}'),
+    (
+        StreamInvocation("7", "T", Raw(b"[1]"), ("8",)),
+        '{"type":4,"invocationId":"7","target":"T","arguments":[1],"streamIds":["8"]}',
+    ),
+    (CancelInvocation("7"), '{"type":5,"invocationId":"7"}'),
+    (Ping(), '{"type":6}'),
+    (Close(), '{"type":7}'),
+    (Close("e", True), '{"type":7,"error":"e","allowReconnect":true}'),
+    (Ack(42), '{"type":8,"sequenceId":42}'),
+    (Sequence(146), '{"type":9,"sequenceId":146}'),
+]
+
+
+def read(*records: str) -> list[Message]:
+    return parse(JsonHubProtocol().parser(None), "".join(record + "\x1e" for record in records).encode())
+
+
+@pytest.mark.parametrize(("message", "text"), GOLDEN)
+def test_golden_texts(message: Message, text: str) -> None:
+    assert JsonHubProtocol().encode(message) == text.encode() + b"\x1e"
+    assert plain(read(text)[0]) == plain(message)
+
+
+TOLERATED: list[tuple[str, Message]] = [
+    ('{"arguments":[1],"target":"T","type":1}', Invocation(target="T", arguments=Raw(b"[1]"))),
+    ('{"item":1,"invocationId":"7","type":2}', StreamItem("7", ONE)),
+    ('{"result":1,"invocationId":"7","type":3}', Completion("7", result=ONE)),
+    (' { "type" : 6 } ', Ping()),
+    ('{\n  "type": 6\n}\n', Ping()),
+    ('{"type":6,"extra":{"a":[1]},"target":null}', Ping()),
+    ('{"type":6,"type":6}', Ping()),
+    ('{"type":6} and more', Ping()),
+    ('{"type":6}{"type":7}', Ping()),
+    ('{"type":7,"error":""}', Close()),
+    ('{"type":7,"error":"old","error":"new"}', Close("new")),
+    ('{"\\u0074ype":6}', Ping()),
+    ('{"type":1,"target":"T","arguments": [1] }', Invocation(target="T", arguments=Raw(b"[1]"))),
+    ('{"type":1,"invocationId":"","target":"T","arguments":[1]}', Invocation(target="T", arguments=Raw(b"[1]"))),
+    ('{"type":1,"target":"T","arguments":[1],"streamIds":[]}', Invocation(target="T", arguments=Raw(b"[1]"))),
+    ('{"type":2,"item":"\\u001e}\\u001e{","invocationId":"7"}', StreamItem("7", Raw(b'"\\u001e}\\u001e{"'))),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), TOLERATED)
+def test_what_is_tolerated(text: str, message: Message) -> None:
+    assert list(map(plain, read(text))) == [plain(message)]
+    assert list(map(plain, read('{"type":6}', text, '{"type":6}'))) == [
+        plain(Ping()),
+        plain(message),
+        plain(Ping()),
+    ]
+
+
+def test_headers_are_read() -> None:
+    (message,) = read('{"type":5,"headers":{"a":"b"},"invocationId":"1"}')
+    assert message == CancelInvocation("1", {"a": "b"})
+    assert CancelInvocation("1").headers is UNSET
+
+
+@pytest.mark.parametrize("text", ['{"type":0}', '{"type":10}', '{"type":99,"target":5,"error":null}'])
+def test_unknown_types_are_left_out(text: str) -> None:
+    assert read(text) == []
+    assert read('{"type":6}', text, '{"type":7}') == [Ping(), Close()]
+
+
+def missing(name: str) -> str:
+    return f"Missing required property '{name}'."
+
+
+def expected(name: str, kind: str) -> str:
+    return f"Expected '{name}' to be of type {kind}."
+
+
+INVALID: list[tuple[str, str]] = [
+    ("", "Error reading JSON."),
+    ("{", "Error reading JSON."),
+    ('{"type":6', "Error reading JSON."),
+    ("{'type':6}", "Error reading JSON."),
+    ('{"type":6,}', "Error reading JSON."),
+    ('{"type":1,"target":"T","arguments":[[}]}', "Error reading JSON."),
+    ('{"type":1,"target":"T","arguments":[NaN]}', "Error reading JSON."),
+    ('{"type":2,"invocationId":"1","item":' + "[" * 100_000 + "]" * 100_000 + "}", "Error reading JSON."),
+    ("null", "Unexpected JSON Token Type 'Null'. Expected a JSON Object."),
+    ("42", "Unexpected JSON Token Type 'Number'. Expected a JSON Object."),
+    ('"foo"', "Unexpected JSON Token Type 'String'. Expected a JSON Object."),
+    ("[42]", "Unexpected JSON Token Type 'Array'. Expected a JSON Object."),
+    ("true", "Unexpected JSON Token Type 'True'. Expected a JSON Object."),
+    ("{}", missing("type")),
+    ('{"type":"1"}', expected("type", "Number")),
+    ('{"type":null}', expected("type", "Number")),
+    ('{"type":1.5}', expected("type", "Number")),
+    ('{"type":1}', missing("target")),
+    ('{"type":1,"arguments":[]}', missing("target")),
+    ('{"type":1,"target":"","arguments":[]}', missing("target")),
+    ('{"type":1,"target":"T"}', missing("arguments")),
+    ('{"type":1,"target":null,"arguments":[]}', expected("target", "String")),
+    ('{"type":1,"target":42,"arguments":[]}', expected("target", "String")),
+    ('{"type":1,"target":"T","arguments":42}', expected("arguments", "Array")),
+    ('{"type":1,"target":"T","arguments":{}}', expected("arguments", "Array")),
+    ('{"type":1,"target":"T","arguments":null}', expected("arguments", "Array")),
+    ('{"type":1,"invocationId":42,"target":"T","arguments":[]}', expected("invocationId", "String")),
+    ('{"type":1,"invocationId":null,"target":"T","arguments":[]}', expected("invocationId", "String")),
+    ('{"type":1,"target":"T","arguments":[],"streamIds":null}', expected("streamIds", "Array")),
+    (
+        '{"type":1,"target":"T","arguments":[],"streamIds":["1",null]}',
+        "Null value for 'streamIds' is not valid.",
+    ),
+    (
+        '{"type":1,"target":"T","arguments":[],"streamIds":[1]}',
+        "Expected 'streamIds' to hold values of type String.",
+    ),
+    ('{"type":2}', missing("invocationId")),
+    ('{"type":2,"invocationId":"1"}', missing("item")),
+    ('{"type":2,"invocationId":"","item":1}', missing("invocationId")),
+    ('{"type":2,"invocationId":null,"item":1}', expected("invocationId", "String")),
+    ('{"type":3}', missing("invocationId")),
+    ('{"type":3,"invocationId":"1","error":null}', expected("error", "String")),
+    ('{"type":3,"invocationId":"1","error":[]}', expected("error", "String")),
+    (
+        '{"type":3,"invocationId":"1","error":"e","result":null}',
+        "The 'error' and 'result' properties are mutually exclusive.",
+    ),
+    ('{"type":4,"target":"T","arguments":[]}', missing("invocationId")),
+    ('{"type":4,"invocationId":"1","arguments":[]}', missing("target")),
+    ('{"type":4,"invocationId":"1","target":"T"}', missing("arguments")),
+    ('{"type":4,"invocationId":"1","target":"T","arguments":"[]"}', expected("arguments", "Array")),
+    ('{"type":5}', missing("invocationId")),
+    ('{"type":5,"invocationId":"1","headers":null}', expected("headers", "StartObject")),
+    ('{"type":5,"invocationId":"1","headers":[]}', expected("headers", "StartObject")),
+    ('{"type":5,"invocationId":"1","headers":{"h":1}}', "Expected header 'h' to be of type String."),
+    ('{"type":5,"invocationId":"1","headers":{"g":"","h":null}}', "Expected header 'h' to be of type String."),
+    ('{"type":7,"error":null}', expected("error", "String")),
+    ('{"type":7,"allowReconnect":null}', "Expected 'allowReconnect' to be true or false."),
+    ('{"type":7,"allowReconnect":1}', "Expected 'allowReconnect' to be true or false."),
+    ('{"type":8}', missing("sequenceId")),
+    ('{"type":8,"sequenceId":"1"}', expected("sequenceId", "Number")),
+    ('{"type":9,"sequenceId":1.5}', expected("sequenceId", "Number")),
+    ('{"type":9,"sequenceId":9223372036854775808}', expected("sequenceId", "Number")),
+]
+
+
+@pytest.mark.parametrize(("text", "error"), INVALID, ids=range(len(INVALID)))
+def test_official_texts_of_what_is_refused(text: str, error: str) -> None:
+    for before in ([], ['{"type":6}']):
+        with pytest.raises(ProtocolError) as caught:
+            read(*before, text)
+        assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        ['{"type":6', "}"],
+        ['{"type":6,"x":', '{}}{"type":6}'],
+        ['{"type":6,"x":{}', '}{"type":6}'],
+        ['{"type":6,"x":{}', "{}}"],
+    ],
+)
+def test_records_are_never_joined(records: list[str]) -> None:
+    with pytest.raises(ProtocolError, match="Error reading JSON"):
+        read(*records)
+
+
+def test_text_that_is_not_utf_8() -> None:
+    with pytest.raises(ProtocolError, match="Error reading JSON"):
+        parse(JsonHubProtocol().parser(None), b'{"type":7,"error":"\xff"}\x1e')
+
+
+def test_an_escape_that_is_no_character() -> None:
+    with pytest.raises(ProtocolError):
+        read('{"type":7,"error":"\\ud800"}')

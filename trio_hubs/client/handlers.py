@@ -1,0 +1,54 @@
+"""What the server can call on a client: handlers by name, several for one name, in the order they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..calls.children import Children
+from ..calls.methods import Method, Signature
+from ..protocol.payloads import Payloads
+
+
+class Handlers:
+    """The handlers of one connection.
+
+    Args:
+        payloads: Decodes their arguments.
+    """
+
+    def __init__(self, payloads: Payloads) -> None:
+        self._payloads = payloads
+        self._methods: dict[str, list[Method]] = {}
+
+    def add(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
+        """Add a handler; gives what removes it again."""
+        methods = self._methods.setdefault(name, [])
+        method = Method(name, handler, Signature.of(handler), self._payloads)
+        methods.append(method)
+
+        def remove() -> None:
+            if method in methods:
+                methods.remove(method)
+
+        return remove
+
+    # ---- the callee's face
+
+    def find(self, target: str) -> Sequence[Method]:
+        return tuple(self._methods.get(target, ()))
+
+    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
+        return method.function
+
+    def unknown_fault(self, target: str) -> str:
+        return "Client didn't provide a result."
+
+    def binding_fault(self, target: str, error: Exception) -> str:
+        return "Client failed to parse argument(s)."
+
+    def invocation_fault(self, target: str, error: Exception) -> str:
+        return str(error)
+
+    def stream_fault(self, error: Exception) -> str:
+        return str(error)

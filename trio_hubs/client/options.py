@@ -1,0 +1,55 @@
+"""What can be chosen for a hub connection, with the official clients' defaults."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..calls.intake import IntakeLimits
+from ..calls.session import SessionOptions
+
+
+@attrs.frozen(kw_only=True)
+class HubConnectionOptions:
+    """Options of a client's connection; times in seconds, sizes in bytes.
+
+    Sources: the options of the .NET client's ``HubConnection`` and ``HttpConnection``, where a default stands in
+    brackets; the rest is this project's own.
+    """
+
+    connect_timeout: float = 30.0
+    """So long negotiation and the WebSocket's opening may take, each."""
+    handshake_timeout: float = 15.0
+    """So long the server may take for the hub handshake [15]."""
+    keep_alive_interval: float = 15.0
+    """When nothing has been sent for so long, a ping is [15]."""
+    server_timeout: float = 30.0
+    """When the server has been silent for so long, the connection ends [30]."""
+    send_timeout: float = 10.0
+    """When the server takes nothing of what is sent for so long, the connection ends."""
+    maximum_message_size: int | None = None
+    """A framed message of the server above this ends the connection; ``None`` allows any [any]."""
+    stream_buffer_size: int = 64 * 1024
+    """While a stream has more unread bytes than this, and more items than its capacity, the connection is not read,
+    unless a task waits for the server."""
+    connection_buffer_size: int = 1024 * 1024
+    """The same for all unread streams and waiting calls of the connection."""
+    connection_buffer_limit: int = 16 * 1024 * 1024
+    """Where a waiting task keeps the reading on past this, further items make their stream fail."""
+
+    def session_options(self) -> SessionOptions:
+        """The part of them that a connection's session heeds."""
+        return SessionOptions(
+            keep_alive_interval=self.keep_alive_interval,
+            keep_alive_when_idle=True,
+            peer_timeout=self.server_timeout,
+            peer_must_ping=False,
+            send_timeout=self.send_timeout,
+            maximum_message_size=self.maximum_message_size,
+            maximum_parallel=1,
+            upload_capacity=10,
+            intake=IntakeLimits(
+                stream_bytes=self.stream_buffer_size,
+                connection_bytes=self.connection_buffer_size,
+                hard_bytes=self.connection_buffer_limit,
+            ),
+        )
