@@ -20,6 +20,7 @@ from tests.interop.conformance_hubs import Color, Person
 from trio_hubs import (
     ConnectionClosed,
     HubConnection,
+    HubConnectionOptions,
     HubException,
     HubsError,
     NegotiationError,
@@ -49,7 +50,7 @@ class Server:
 
     def __init__(self, address: str, protocol: Protocol) -> None:
         self.address = address
-        self.protocol = protocol
+        self.protocol: Protocol = protocol
 
     def connect(
         self, path: str = "/conformance", **options: Any
@@ -490,13 +491,17 @@ async def test_a_message_above_the_limit_closes_the_connection(server: Server) -
 
 
 async def test_pings_keep_an_idle_connection(server: Server) -> None:
-    async with server.connect("/impatient", keep_alive_interval=0.3, server_timeout=2.0) as connection:
+    async with server.connect(
+        "/impatient", options=HubConnectionOptions(keep_alive_interval=0.3, server_timeout=2.0)
+    ) as connection:
         await trio.sleep(3)
         assert await connection.invoke("Add", 1, 2) == 3
 
 
 async def test_a_silent_client_is_disconnected(server: Server) -> None:
-    async with server.connect("/impatient", keep_alive_interval=60.0) as connection:
+    async with server.connect(
+        "/impatient", options=HubConnectionOptions(keep_alive_interval=60.0)
+    ) as connection:
         with trio.fail_after(5), pytest.raises(ConnectionClosed):
             async with connection.stream("Silent", "nobody") as reader:
                 await reader.read()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Generic, Protocol, TypeVar, final
 
 import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from ..errors import ChannelClosed
 
@@ -72,7 +73,7 @@ class ChannelReader(Generic[T]):
             trio.EndOfChannel: The channel has been completed, and all of its items were read.
             Exception: The error that the channel was completed with.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         try:
             item = self.try_read()
         except trio.WouldBlock:
@@ -81,7 +82,7 @@ class ChannelReader(Generic[T]):
         self._taken += 1
         if self._taken >= GIVE_WAY:
             self._taken = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
         return item
 
     def try_read(self) -> T:
@@ -177,6 +178,7 @@ class ChannelWriter(Generic[T]):
 
     def __init__(self, channel: trio.MemorySendChannel[T], completion: Completion) -> None:
         self._channel = channel
+        self._send_nowait = channel.send_nowait
         self._completion = completion
         self._written = 0
 
@@ -189,9 +191,9 @@ class ChannelWriter(Generic[T]):
         Raises:
             ChannelClosed: The channel has been completed, or its reader has left.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         try:
-            self._channel.send_nowait(item)
+            self._send_nowait(item)
         except trio.WouldBlock:
             self._written = 0
             try:
@@ -204,7 +206,7 @@ class ChannelWriter(Generic[T]):
         self._written += 1
         if self._written >= GIVE_WAY:
             self._written = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
 
     def try_write(self, item: T) -> bool:
         """Write an item if there is room now.

@@ -24,17 +24,23 @@ HIGH_WATER = 64 * 1024
 class Outbox:
     """The messages that wait for one connection's writer.
 
+    Args:
+        connection: Where to send them.
+
     Attributes:
         size: Bytes that wait.
         sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
-        last_sent: When the writer last began to send.
+        last_sent: When something was last sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.size = 0
         self.sending_since: float | None = None
         self.last_sent = trio.current_time()
+        self._connection = connection
         self._pieces: list[bytes] = []
+        self._idle = False  # the writer waits for something to do
+        self._corked = False
         self._finishing = False
         self._over = False
         self._scope = trio.CancelScope(shield=True)
@@ -58,8 +64,27 @@ class Outbox:
             return
         self._pieces.append(data)
         self.size += len(data)
-        if self._writer:
-            self._writer.unpark()
+        if self._idle and not self._corked:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        self._idle = False
+        self._writer.unpark()
+
+    def cork(self) -> None:
+        """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""
+        self._corked = True
+
+    def uncork(self) -> None:
+        """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
+        self._corked = False
+        if self._pieces and self._idle:
+            if self._connection.send_nowait(b"".join(self._pieces)):
+                self._pieces.clear()
+                self.size = 0
+                self.last_sent = trio.current_time()
+            if self._pieces or self._connection.unsent:
+                self._wake_writer()
 
     async def wait_room(self) -> None:
         """Wait until producers may go on. A checkpoint only when it has to wait.
@@ -77,32 +102,32 @@ class Outbox:
         while self.size >= 4 * HIGH_WATER and not self._over:
             await self._producers.park()
 
-    async def run(self, connection: Connection, on_failure: Callable[[Exception], None]) -> None:
+    async def run(self, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued, until :meth:`finish` is called and all is sent, or sending fails.
 
         Not cancelled with its nursery: the last messages of a connection that is being cancelled still leave.
         Whoever starts this task calls :meth:`finish` in a ``finally``.
 
         Args:
-            connection: Where to send.
             on_failure: Called when sending fails.
         """
         with self._scope:
             try:
                 while True:
-                    while not self._pieces:
+                    while not self._pieces and not self._connection.unsent:
                         if self._finishing:
                             return
+                        self._idle = True
                         await self._writer.park()
-                    data = b"".join(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
+                    data = b"".join(self._pieces)
                     self._pieces.clear()
                     self.size = 0
                     self._producers.unpark_all()
                     self.last_sent = self.sending_since = trio.current_time()
-                    await connection.send(data)
+                    await self._connection.send(data)
                     self.sending_since = None
             except ConnectionClosed as error:
-                logger.debug("sending on connection %s failed: %s", connection.id, error)
+                logger.debug("sending on connection %s failed: %s", self._connection.id, error)
                 on_failure(error)
             finally:
                 self._over = True
@@ -122,7 +147,7 @@ class Outbox:
             timeout: Seconds after which what has not been sent is given up.
         """
         self._finishing = True
-        self._writer.unpark_all()
+        self._wake_writer()
         self._scope.deadline = trio.current_time() + timeout
         with trio.CancelScope(shield=True):
             await self._finished.wait()

@@ -106,7 +106,7 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        self.outbox = Outbox()
+        self.outbox = Outbox(connection)
         self._intake = Intake(options.intake)
         self.caller = Caller(protocol, self.outbox, self._intake)
         self.callee = Callee(
@@ -149,7 +149,7 @@ class Session:
             data: What has been read behind the handshake.
         """
         async with open_background() as nursery:
-            nursery.start_soon(self.outbox.run, self.connection, self.end)
+            nursery.start_soon(self.outbox.run, self.end)
             try:
                 async with trio.open_nursery() as calls:
                     self.caller.start(calls)
@@ -223,8 +223,12 @@ class Session:
         parser = self.protocol.parser(self._options.maximum_message_size)
         try:
             while not self._ended:
-                for messages in parser.feed(data):
-                    self._dispatch(messages)
+                self.outbox.cork()
+                try:
+                    for messages in parser.feed(data):
+                        self._dispatch(messages)
+                finally:
+                    self.outbox.uncork()
                 if self._ended:
                     return
                 await self._intake.wait_wanted()

@@ -16,7 +16,7 @@ import trio
 from ..errors import BindingError
 from ..protocol.hub_protocol import ItemEncoder
 from .channels import GIVE_WAY, ChannelReader
-from .outbox import Outbox
+from .outbox import HIGH_WATER, Outbox
 
 
 async def send_items(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
@@ -69,7 +69,7 @@ async def _send_iterated(items: AsyncIterable[Any], encoder: ItemEncoder, outbox
     async for item in items:
         put(encode(item))
         count += 1
-        if outbox.full:
+        if outbox.size >= HIGH_WATER:
             await outbox.wait_room()
         elif count >= GIVE_WAY:
             count = 0

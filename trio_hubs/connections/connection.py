@@ -50,3 +50,17 @@ class Connection(abc.ABC):
         Raises:
             ConnectionClosed: The connection is over.
         """
+
+    def send_nowait(self, data: bytes) -> bool:
+        """Send all of the bytes if that needs no waiting.
+
+        Returns:
+            Whether they are taken care of. Where :attr:`unsent` is true then, :meth:`send` must be called to finish
+            that, if only with no bytes.
+        """
+        return False
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something that :meth:`send_nowait` took waits for :meth:`send`."""
+        return False

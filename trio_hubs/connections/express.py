@@ -15,6 +15,7 @@ import contextlib
 import trio
 
 from ..errors import ConnectionClosed
+from .direct_socket import DirectSocketStream
 from .frames import BINARY, CLOSE, PING, PONG, TEXT, mask
 
 READ_SIZE = 65536
@@ -53,6 +54,7 @@ class ExpressStream(trio.abc.Stream):
         self._key = b""
         self._send_lock = trio.Lock()
         self._silent = False  # nothing more may be sent: a close frame is out, or a frame was cut
+        self._unsent = b""  # of a frame of which the socket has taken a part
         self.opening = trio.CancelScope()
         self.refusal = "it did not answer"
         if express and not client:
@@ -148,8 +150,27 @@ class ExpressStream(trio.abc.Stream):
         self._on = False
         self._changed.unpark_all()
 
+    @property
+    def unsent(self) -> bool:
+        """Whether a part of a frame waits for :meth:`send_frame`."""
+        return bool(self._unsent)
+
+    def send_frame_nowait(self, frame: bytes) -> bool:
+        """Send a data frame if that needs no waiting.
+
+        Returns:
+            Whether the frame is taken care of; a part of it may wait for the next :meth:`send_frame`.
+        """
+        if self._silent or self._unsent or self._send_lock.locked() or not isinstance(self._stream, DirectSocketStream):
+            return False
+        sent = self._stream.send_nowait(frame)
+        if sent == 0:
+            return False
+        self._unsent = frame[sent:]
+        return True
+
     async def send_frame(self, frame: bytes) -> None:
-        """Send a whole data frame.
+        """Send a whole data frame, and before it what another has left.
 
         Raises:
             ConnectionClosed: A close frame has gone out already, or the socket is closed or broken.
@@ -158,6 +179,8 @@ class ExpressStream(trio.abc.Stream):
             if self._silent:
                 raise ConnectionClosed("The WebSocket is closing.")
             self._silent = True
+            frame = self._unsent + frame
+            self._unsent = b""
             try:
                 await self._stream.send_all(frame)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -204,6 +227,8 @@ class ExpressStream(trio.abc.Stream):
         async with self._send_lock:
             if not self._silent:
                 self._silent = data[:1] == bytes((CLOSE,))
+                data = self._unsent + data
+                self._unsent = b""
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._stream.send_all(data)
 

@@ -14,6 +14,7 @@ from ..errors import ConnectionClosed
 from ..protocol.hub_protocol import TransferFormat
 from .background import open_background
 from .connection import Connection
+from .direct_socket import DirectSocketStream
 from .express import ExpressStream
 from .frames import BINARY, CLOSE, TEXT, encode_frame
 from .http import Request
@@ -61,8 +62,18 @@ class WebSocketConnection(Connection):
         return payload
 
     async def send(self, data: bytes) -> None:
+        await self._stream.send_frame(self._frame(data) if data else b"")
+
+    def send_nowait(self, data: bytes) -> bool:
+        return self._stream.send_frame_nowait(self._frame(data))
+
+    @property
+    def unsent(self) -> bool:
+        return self._stream.unsent
+
+    def _frame(self, data: bytes) -> bytes:
         first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
-        await self._stream.send_frame(encode_frame(first, data, masked=self._masked))
+        return encode_frame(first, data, masked=self._masked)
 
     async def close(self, code: int) -> None:
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
@@ -144,14 +155,17 @@ async def open_websocket(
     deadline = trio.current_time() + timeout
     try:
         with trio.fail_at(deadline):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+            socket = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError:
         raise ConnectionClosed(f"Cannot connect to {host}:{port} within {timeout:g} s.") from None
     except OSError as error:
         raise ConnectionClosed(f"Cannot connect to {host}:{port}: {error}") from error
+    stream: trio.abc.Stream
     if secure:
         context = ssl_context or ssl.create_default_context()
-        stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+        stream = trio.SSLStream(socket, context, server_hostname=host, https_compatible=True)
+    else:
+        stream = DirectSocketStream(socket)
     lane = ExpressStream(stream, client=True, express=express)
     lane.opening.deadline = deadline
     async with open_background() as nursery:

@@ -22,14 +22,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
-from types import GenericAlias, NoneType
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints, is_typeddict
+from types import GenericAlias, NoneType, UnionType
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 from uuid import UUID
 
 import attrs
 from cattrs import Converter, override
 from cattrs.cols import is_namedtuple
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, typeddicts
+from cattrs.disambiguators import create_default_dis_func
+from cattrs.gen import AttributeOverride, make_dict_structure_fn, make_dict_unstructure_fn, typeddicts
 from cattrs.strategies import configure_union_passthrough
 
 Format: TypeAlias = Literal["json", "messagepack"]
@@ -42,7 +43,7 @@ def converter(format: Format, naming: Naming) -> Converter:
     """The converter for one wire format and one way of naming."""
     made = Converter(unstruct_collection_overrides={Sequence: list, AbstractSet: list})
     _add_scalars(made, format)
-    _add_containers(made, format)
+    _add_containers(made, format, naming)
     _add_enums(made, format, naming)
     _add_classes(made, _RENAMES[format, naming])
     configure_union_passthrough(str | bool | int | float | None, made)
@@ -141,8 +142,8 @@ def _to_datetime(value: Any, _: Any) -> datetime:
 
 
 def _add_scalars(made: Converter, format: Format) -> None:
-    for kept in (bool, int, str):
-        made.register_structure_hook(kept, _kept)
+    # By identity: the enums among the subclasses of int and str are not read like int and str.
+    made.register_structure_hook_func(lambda type_: type_ in (bool, int, str), _kept)
     made.register_structure_hook(float, _to_float)
     made.register_structure_hook(Decimal, _to_decimal)
     made.register_structure_hook(UUID, _from_text(UUID))
@@ -180,7 +181,7 @@ _ARRAYS = (list, tuple, set, frozenset, deque, Sequence, MutableSequence, Abstra
 _MAPPINGS = (dict, Mapping, MutableMapping)
 
 
-def _add_containers(made: Converter, format: Format) -> None:
+def _add_containers(made: Converter, format: Format, naming: Naming) -> None:
     """Take arrays only for arrays and maps only for maps; cattrs alone would take any iterable."""
     under_way: list[Any] = []
 
@@ -195,12 +196,14 @@ def _add_containers(made: Converter, format: Format) -> None:
             under_way.remove(type_)
 
     def array_hook(type_: Any) -> Hook:
+        if _origin(type_) is Sequence:
+            type_ = GenericAlias(list, get_args(type_))  # as msgspec does
         inner = inner_hook(type_)
         return lambda value, _: inner(_kept(value, list), type_)
 
     def mapping_hook(type_: Any) -> Hook:
         inner = inner_hook(type_)
-        read_key = _KEYS.get((*get_args(type_), Any)[0]) if format == "json" else None
+        read_key = _json_key_reader((*get_args(type_), Any)[0], naming) if format == "json" else None
         if read_key is None:
             return lambda value, _: inner(_kept(value, dict), type_)
         return lambda value, _: inner(
@@ -226,8 +229,15 @@ def _add_containers(made: Converter, format: Format) -> None:
 
 
 _SCALARS = frozenset({str, int, float, bool, NoneType})
-_KEYS: dict[Any, Callable[[str], Any]] = {int: int, float: float}
-"""JSON's keys are texts; these types of keys are read from them."""
+
+
+def _json_key_reader(type_: Any, naming: Naming) -> Callable[[str], Any] | None:
+    """What reads a key as the value that a JSON key, always a text, stands for; None where that is the text."""
+    if type_ is int or type_ is float:
+        return cast(Callable[[str], Any], type_)
+    if _is_enum(type_) and (naming == "dotnet" or _has_numbers(type_)):
+        return lambda key: int(key) if key.removeprefix("-").isdecimal() else key
+    return None
 
 
 def _named_tuple_reader(made: Converter, type_: Any) -> Hook:
@@ -279,8 +289,11 @@ def _is_literal(type_: Any) -> bool:
 
 def _numbers(type_: type[Enum]) -> Sequence[int]:
     """The numbers .NET would know the members by: their values, or else their places."""
-    values = [member.value for member in type_]
-    return values if all(isinstance(value, int) for value in values) else range(len(values))
+    return [member.value for member in type_] if _has_numbers(type_) else range(len(type_))
+
+
+def _has_numbers(type_: type[Enum]) -> bool:
+    return all(isinstance(member.value, int) for member in type_)
 
 
 def _folded(name: str) -> str:
@@ -308,43 +321,41 @@ _RENAMES: dict[tuple[Format, Naming], Callable[[str], str] | None] = {
 
 
 def _add_classes(made: Converter, rename: Callable[[str], str] | None) -> None:
+    fold = str.lower if rename else str
+
+    def renamed(value: Any, known: dict[str, str]) -> dict[str, Any]:
+        """The fields under the names they are known by; those that are not known are left out."""
+        fields = ((fold(key), item) for key, item in _kept(value, dict).items())
+        return {known[key]: item for key, item in fields if key in known}
+
     def class_reader(type_: Any) -> Hook:
         make: Any = typeddicts.make_dict_structure_fn if _is_typed_dict(type_) else make_dict_structure_fn
         wires = _wire_names(type_, rename)
-        read = make(type_, made, **{name: override(rename=wire) for name, wire in wires.items()})
-        return _FieldsReader(read, wires.values(), exact=rename is None)
+        read = make(type_, made, **_overrides(wires))
+        known = {fold(wire): wire for wire in wires.values()}
+        return lambda value, _: read(renamed(value, known), type_)
 
     def class_writer(type_: Any) -> Callable[[Any], Any]:
         make: Any = typeddicts.make_dict_unstructure_fn if _is_typed_dict(type_) else make_dict_unstructure_fn
         wires = _wire_names(type_, rename)
-        write: Callable[[Any], Any] = make(
-            type_, made, **{name: override(rename=wire) for name, wire in wires.items()}
-        )
+        write: Callable[[Any], Any] = make(type_, made, **_overrides(wires))
         return write
 
+    def union_reader(type_: Any) -> Hook:
+        classes = get_args(type_)
+        choose = create_default_dis_func(made, *classes, overrides={})
+        known = {
+            fold(wire): name for class_ in classes for name, wire in _wire_names(class_, rename).items()
+        }
+        return lambda value, _: made.structure(value, choose(renamed(value, known)))
+
     made.register_structure_hook_factory(_is_class_with_fields, class_reader)
+    made.register_structure_hook_factory(_is_union_of_classes, union_reader)
     made.register_unstructure_hook_factory(_is_class_with_fields, class_writer)
 
 
-class _FieldsReader:
-    """Reads the instances of one class; fields it does not know are left out."""
-
-    def __init__(self, read: Hook, wires: Iterable[str], *, exact: bool) -> None:
-        self._read = read
-        self._wires = {wire if exact else wire.lower(): wire for wire in wires}
-        self._exact = exact
-        # Where cattrs tells the members of a union apart it looks up the names of their fields here.
-        self.overrides = getattr(read, "overrides", {})
-
-    def __call__(self, value: Any, type_: Any) -> Any:
-        known = self._wires
-        if self._exact:
-            fields = {key: item for key, item in _kept(value, dict).items() if key in known}
-        else:
-            fields = {
-                known[key.lower()]: item for key, item in _kept(value, dict).items() if key.lower() in known
-            }
-        return self._read(fields, type_)
+def _overrides(wires: dict[str, str]) -> dict[str, AttributeOverride]:
+    return {name: override(rename=wire) for name, wire in wires.items() if wire != name}
 
 
 def _origin(type_: Any) -> Any:
@@ -358,6 +369,12 @@ def _is_typed_dict(type_: Any) -> bool:
 def _is_class_with_fields(type_: Any) -> bool:
     origin = _origin(type_)
     return isinstance(origin, type) and (attrs.has(origin) or is_dataclass(origin) or is_typeddict(origin))
+
+
+def _is_union_of_classes(type_: Any) -> bool:
+    return _origin(type_) in (Union, UnionType) and all(
+        _is_class_with_fields(part) and not _is_typed_dict(part) for part in get_args(type_)
+    )
 
 
 def _wire_names(type_: Any, rename: Callable[[str], str] | None) -> dict[str, str]:

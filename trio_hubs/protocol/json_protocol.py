@@ -25,6 +25,7 @@ from .messages import Invocation, Message, StreamInvocation
 from .payloads import Naming, Payloads
 
 _encoder = msgspec.json.Encoder()
+_encode = _encoder.encode
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
@@ -56,6 +57,8 @@ class _JsonItemEncoder(ItemEncoder):
         self._dump_many = payloads.lines_dumper(item_type)
 
     def one(self, item: object) -> bytes:
+        if type(item) is int:  # most streams are of numbers, and no number can fail
+            return self._head + _encode(item) + self._tail
         return self._head + self._dump(item) + self._tail
 
     def many(self, items: Sequence[object]) -> bytes:
@@ -108,7 +111,7 @@ _EXPECTED = {
     "error": "String",
     "arguments": "Array",
     "streamIds": "Array",
-    "headers": "StartObject",
+    "headers": "Object",
     "sequenceId": "Number",
 }
 _SCHEMAS: dict[int, tuple[type[Message], tuple[str, ...]]] = {

@@ -240,8 +240,11 @@ def _diagnose(body: bytes, problem: Exception) -> None:
     if number in (1, 4):
         if not _read(next(elements, ABSENT), str | None, "target"):
             raise ProtocolError(f"Null or empty target for {name} message.")
-        next(elements, ABSENT)
+        if next(elements, None) is None:
+            raise ProtocolError("Reading array length for 'arguments' failed.")
         _check_stream_ids(next(elements, _NO_STREAM_IDS))
+    elif number == 2 and next(elements, None) is None:
+        raise ProtocolError("Reading 'item' failed.")
     elif number == 3:
         if _read(next(elements, ABSENT), int, "resultKind") not in (1, 2, 3):
             raise ProtocolError("Invalid invocation result kind.")

@@ -10,6 +10,7 @@ from inspect import isawaitable
 import trio
 
 from ..calls.heartbeat import beat, period_for
+from ..connections.direct_socket import DirectSocketStream
 from ..connections.endpoint import Endpoint
 from ..connections.http import Request, Response
 from ..connections.http_server import HttpServer, Route
@@ -115,7 +116,7 @@ class HubApp:
 
         async def handle(stream: trio.SocketStream) -> None:
             if ssl_context is None:
-                await server.serve_stream(stream)
+                await server.serve_stream(DirectSocketStream(stream))
             else:
                 await server.serve_stream(
                     trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
