@@ -75,7 +75,7 @@ def read(format: Format, naming: Naming, wire: object, type_: object) -> Any:
         (datetime.min.replace(tzinfo=UTC), datetime | None),
         (timedelta(days=-3, microseconds=7), timedelta),
         (Decimal("0.10"), Decimal),
-        (Decimal("79228162514264337593543950335"), Decimal),
+        (Decimal(79228162514264337593543950335), Decimal),
         (Decimal("-1E+5"), Decimal | None),
         (Color.DARK_BLUE, Color),
         (Level.HIGH, Level),
@@ -197,8 +197,16 @@ def test_nested_in_what_has_no_type(format: Format, naming: Naming) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_dotnet_names_in_any_case(format: Format) -> None:
-    for names in (("x", "thelabel"), ("X", "TheLabel"), ("x", "THELABEL"), ("x", "theLabel")):
-        assert read(format, "dotnet", dict(zip(names, (1, "l"), strict=True)), Point) == Point(1, the_label="l")
+    for names in (
+        ("x", "thelabel"),
+        ("x", "the_label"),
+        ("X", "TheLabel"),
+        ("x", "THELABEL"),
+        ("x", "theLabel"),
+    ):
+        assert read(format, "dotnet", dict(zip(names, (1, "l"), strict=True)), Point) == Point(
+            1, the_label="l"
+        )
     assert read(format, "dotnet", {"DRYRUN": True, "more": 1}, Options) == {"dry_run": True}
 
 

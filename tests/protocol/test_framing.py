@@ -1,6 +1,7 @@
 """Frames come out whole however the bytes were cut, and never above the limit."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from trio_hubs.errors import ProtocolError
 from trio_hubs.protocol.framing import LengthFraming, RecordFraming, length_prefix
 
-OVERSIZE = "The maximum message size of {}B was exceeded. The message size can be configured in AddHubOptions."
+OVERSIZE = (
+    "The maximum message size of {}B was exceeded. The message size can be configured in AddHubOptions."
+)
 
 
 def records(framing: RecordFraming, pieces: Iterable[bytes]) -> bytes:
@@ -36,7 +39,7 @@ def framed(body: bytes) -> bytes:
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(0, 1000)), st.sampled_from([None, 41, 4096]))
@@ -78,7 +81,9 @@ def test_a_record_within_the_limit(size: int) -> None:
     assert records(RecordFraming(10), [record[:4], record[4:]]) == record
 
 
-@pytest.mark.parametrize("pieces", [[b"x" * 10 + b"\x1e"], [b"x" * 10, b"\x1e"], [b"x" * 11], [b"xx", b"x" * 9]])
+@pytest.mark.parametrize(
+    "pieces", [[b"x" * 10 + b"\x1e"], [b"x" * 10, b"\x1e"], [b"x" * 11], [b"xx", b"x" * 9]]
+)
 def test_a_record_above_the_limit(pieces: list[bytes]) -> None:
     framing = RecordFraming(10)
     assert records(framing, pieces[:-1]) == b""
@@ -126,7 +131,10 @@ def test_a_body_above_the_limit_is_refused_by_its_length_alone() -> None:
 def test_lengths_at_their_boundaries(length: int, prefix: str) -> None:
     assert length_prefix(length) == bytes.fromhex(prefix)
     framing = LengthFraming(None)
-    assert framing.take(bytes.fromhex(prefix) + b"x" * min(length, 2)) == ([b"x" * length] if length < 3 else [], None)
+    assert framing.take(bytes.fromhex(prefix) + b"x" * min(length, 2)) == (
+        [b"x" * length] if length < 3 else [],
+        None,
+    )
 
 
 @pytest.mark.parametrize("prefix", ["8080808008", "ffffffff7f", "ffffffffff", "8080808080"])

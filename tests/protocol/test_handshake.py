@@ -55,7 +55,10 @@ def test_what_is_tolerated(text: str) -> None:
         ("[]", "Unexpected JSON Token Type 'Array'. Expected a JSON Object."),
         ("{}", "Missing required property 'protocol'. Message content: {}"),
         ('{"type":6}', "Missing required property 'protocol'. Message content: {\"type\":6}"),
-        ('{"protocol":"json"}', 'Missing required property \'version\'. Message content: {"protocol":"json"}'),
+        (
+            '{"protocol":"json"}',
+            'Missing required property \'version\'. Message content: {"protocol":"json"}',
+        ),
         ('{"protocol":"json","version":"1"}', "Expected 'version' to be of type Number."),
         ('{"protocol":null,"version":1}', "Expected 'protocol' to be of type String."),
     ],

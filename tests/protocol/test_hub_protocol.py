@@ -1,5 +1,6 @@
 """What both protocols promise: the same messages out as in, however the bytes were cut."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_all_messages_in_any_pieces(make: type[HubProtocol], data: st.DataObject
     edges = sorted(data.draw(st.sets(st.integers(0, len(stream)))) | {0, len(stream)})
     parser = protocol.parser(None)
     received: list[Message] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         received += parse(parser, stream[start:end])
     assert same(received, sent)
 
@@ -92,7 +93,7 @@ def test_the_size_limit(make: type[HubProtocol], excess: int) -> None:
     parser = protocol.parser(len(message) - excess)
     if excess > 0:
         received: list[Message] = []
-        with pytest.raises(ProtocolError, match="The maximum message size of .*B was exceeded"):
+        with pytest.raises(ProtocolError, match="The maximum message size"):
             for batch in parser.feed(protocol.encode(Ping()) + message):
                 received += batch
         assert received == [Ping()]

@@ -1,4 +1,4 @@
-"""The JSON protocol against .NET's: its golden texts, what it tolerates, and its words for what it refuses."""
+"""The JSON protocol against .NET's: golden texts, what is tolerated, and the words for what is refused."""
 
 import pytest
 from msgspec import UNSET, Raw
@@ -70,7 +70,10 @@ TOLERATED: list[tuple[str, Message]] = [
     ('{"type":7,"error":"old","error":"new"}', Close("new")),
     ('{"\\u0074ype":6}', Ping()),
     ('{"type":1,"target":"T","arguments": [1] }', Invocation(target="T", arguments=Raw(b"[1]"))),
-    ('{"type":1,"invocationId":"","target":"T","arguments":[1]}', Invocation(target="T", arguments=Raw(b"[1]"))),
+    (
+        '{"type":1,"invocationId":"","target":"T","arguments":[1]}',
+        Invocation(target="T", arguments=Raw(b"[1]")),
+    ),
     ('{"type":1,"target":"T","arguments":[1],"streamIds":[]}', Invocation(target="T", arguments=Raw(b"[1]"))),
     ('{"type":2,"item":"\\u001e}\\u001e{","invocationId":"7"}', StreamItem("7", Raw(b'"\\u001e}\\u001e{"'))),
 ]
@@ -163,7 +166,10 @@ INVALID: list[tuple[str, str]] = [
     ('{"type":5,"invocationId":"1","headers":null}', expected("headers", "StartObject")),
     ('{"type":5,"invocationId":"1","headers":[]}', expected("headers", "StartObject")),
     ('{"type":5,"invocationId":"1","headers":{"h":1}}', "Expected header 'h' to be of type String."),
-    ('{"type":5,"invocationId":"1","headers":{"g":"","h":null}}', "Expected header 'h' to be of type String."),
+    (
+        '{"type":5,"invocationId":"1","headers":{"g":"","h":null}}',
+        "Expected header 'h' to be of type String.",
+    ),
     ('{"type":7,"error":null}', expected("error", "String")),
     ('{"type":7,"allowReconnect":null}', "Expected 'allowReconnect' to be true or false."),
     ('{"type":7,"allowReconnect":1}', "Expected 'allowReconnect' to be true or false."),

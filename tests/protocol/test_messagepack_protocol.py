@@ -1,4 +1,4 @@
-"""The MessagePack protocol against .NET's: its golden bytes, what it tolerates, and its words for what it refuses."""
+"""The MessagePack protocol against .NET's: golden bytes, what is tolerated, the words for what is refused."""
 
 import msgspec
 import pytest
@@ -72,7 +72,10 @@ def test_golden_bytes(message: Message, body: str) -> None:
 TOLERATED: list[tuple[list[object], Message]] = [
     ([1, {}, None, "T", [42]], Invocation(target="T", arguments=ARGUMENTS)),
     ([1, {}, "", "T", [42], []], Invocation(target="T", arguments=ARGUMENTS)),
-    ([1, {}, None, "T", [42], ["1"], "extra"], Invocation(target="T", arguments=ARGUMENTS, stream_ids=("1",))),
+    (
+        [1, {}, None, "T", [42], ["1"], "extra"],
+        Invocation(target="T", arguments=ARGUMENTS, stream_ids=("1",)),
+    ),
     ([1, {}, None, "T", 42], Invocation(target="T", arguments=VALUE)),
     ([2, {}, "1", 42, "extra"], StreamItem("1", VALUE)),
     ([3, {}, "1", 2, "extra"], Completion("1")),
@@ -173,7 +176,9 @@ def test_official_texts_of_what_is_refused(message: object, error: str) -> None:
         assert str(caught.value) == error
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x2a", b"\x80", b"\x92\x06", b"\x91\x06\x06", b"\x91" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xc1", b"\x2a", b"\x80", b"\x92\x06", b"\x91\x06\x06", b"\x91" * 100_000]
+)
 def test_bodies_that_are_no_array(body: bytes) -> None:
     with pytest.raises(ProtocolError, match="Reading a message as an array failed"):
         parse(MessagePackHubProtocol().parser(None), framed(body))

@@ -25,7 +25,11 @@ UNFIT = (
 )
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -49,7 +53,7 @@ def test_many_of_nothing(payloads: Payloads) -> None:
 @pytest.mark.parametrize("type_", [int, Point])
 def test_one_of_many_that_does_not_fit(payloads: Payloads, type_: object) -> None:
     raws = [Raw(payloads.dumper(Any)(value)) for value in (1, "x")]
-    with pytest.raises(BindingError, match="does not fit the type '(int|Point)'"):
+    with pytest.raises(BindingError, match=r"does not fit the type '(int|Point)'"):
         payloads.many_loader(type_)(raws)
 
 
@@ -68,7 +72,9 @@ def test_one_of_many_that_does_not_fit(payloads: Payloads, type_: object) -> Non
     ids=repr,
 )
 def test_what_cannot_be_written(payloads: Payloads, type_: object, value: object) -> None:
-    with pytest.raises(BindingError, match=rf"A value of type '{type(value).__qualname__}' cannot be written: "):
+    with pytest.raises(
+        BindingError, match=rf"A value of type '{type(value).__qualname__}' cannot be written: "
+    ):
         payloads.dumper(type_)(value)
 
 
@@ -105,7 +111,10 @@ def test_messagepack_has_them() -> None:
 
 
 def test_nulls_are_no_such_numbers() -> None:
-    assert JSON.dumper(Any)([None, 1.5, "null", b"null", {"a": None}]) == b'[null,1.5,"null","bnVsbA==",{"a":null}]'
+    assert (
+        JSON.dumper(Any)([None, 1.5, "null", b"null", {"a": None}])
+        == b'[null,1.5,"null","bnVsbA==",{"a":null}]'
+    )
     assert JSON.lines_dumper(Any)([None, "x"]) == b'null\n"x"\n'
 
 
@@ -150,7 +159,9 @@ Arguments = Callable[[Sequence[object], Sequence[object]], list[Any]]
         ([object], [[1, {"a": None}]], [[1, {"a": None}]]),
     ],
 )
-def test_arguments(payloads: Payloads, types: list[object], sent: list[object], received: list[object]) -> None:
+def test_arguments(
+    payloads: Payloads, types: list[object], sent: list[object], received: list[object]
+) -> None:
     assert payloads.arguments_loader(types)(Raw(payloads.dump_arguments(sent))) == received
 
 
@@ -169,7 +180,10 @@ def test_an_argument_of_a_wrong_type(payloads: Payloads) -> None:
     with pytest.raises(BindingError) as caught:
         load(Raw(payloads.dump_arguments([1, [{"x": 1}, {"x": "1"}]])))
     assert str(caught.value) == UNFIT
-    assert caught.value.__notes__[0] == "argument 1: A value does not fit the type 'list[tests.protocol.shapes.Point]'."
+    assert (
+        caught.value.__notes__[0]
+        == "argument 1: A value does not fit the type 'list[tests.protocol.shapes.Point]'."
+    )
     assert "$[1].x" in caught.value.__notes__[1]
 
 

@@ -26,6 +26,8 @@ class DirectSocketStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         while True:
+            if self._socket.fileno() == -1:
+                raise trio.ClosedResourceError("this socket was closed")
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 return self._socket.recv(max_bytes or 65536)

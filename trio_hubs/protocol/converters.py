@@ -9,7 +9,6 @@ import re
 from collections import deque
 from collections.abc import (
     Callable,
-    Iterable,
     Mapping,
     MutableMapping,
     MutableSequence,
@@ -30,7 +29,7 @@ import attrs
 from cattrs import Converter, override
 from cattrs.cols import is_namedtuple
 from cattrs.disambiguators import create_default_dis_func
-from cattrs.gen import AttributeOverride, make_dict_structure_fn, make_dict_unstructure_fn, typeddicts
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, typeddicts
 from cattrs.strategies import configure_union_passthrough
 
 Format: TypeAlias = Literal["json", "messagepack"]
@@ -142,9 +141,6 @@ def _to_datetime(value: Any, _: Any) -> datetime:
 
 
 def _add_scalars(made: Converter, format: Format) -> None:
-    # By identity: the enums among the subclasses of int and str are not read like int and str.
-    made.register_structure_hook_func(lambda type_: type_ in (bool, int, str), _kept)
-    made.register_structure_hook(float, _to_float)
     made.register_structure_hook(Decimal, _to_decimal)
     made.register_structure_hook(UUID, _from_text(UUID))
     made.register_structure_hook(date, _from_text(date.fromisoformat))
@@ -232,9 +228,9 @@ _SCALARS = frozenset({str, int, float, bool, NoneType})
 
 
 def _json_key_reader(type_: Any, naming: Naming) -> Callable[[str], Any] | None:
-    """What reads a key as the value that a JSON key, always a text, stands for; None where that is the text."""
+    """What reads a JSON key, always a text, as the value it stands for; None where that is the text itself."""
     if type_ is int or type_ is float:
-        return cast(Callable[[str], Any], type_)
+        return cast("Callable[[str], Any]", type_)
     if _is_enum(type_) and (naming == "dotnet" or _has_numbers(type_)):
         return lambda key: int(key) if key.removeprefix("-").isdecimal() else key
     return None
@@ -252,6 +248,7 @@ def _named_tuple_writer(made: Converter, type_: Any) -> Callable[[Any], Any]:
 
 
 def _add_enums(made: Converter, format: Format, naming: Naming) -> None:
+    @cache
     def enum_reader(type_: type[Enum]) -> Hook:
         if naming == "python":
             return lambda value, _: type_(value)
@@ -273,6 +270,20 @@ def _add_enums(made: Converter, format: Format, naming: Naming) -> None:
         literals = {(type(written), written): literal for written, literal in wire}
         return lambda value, _: literals[type(value), value]
 
+    # cattrs takes enums that are ints, too, for ints, and so on; plain values come first for their speed.
+    def read_scalar(value: Any, type_: Any) -> Any:
+        if type(value) is type_:
+            return value
+        return enum_reader(type_)(value, type_) if _is_enum(type_) else _kept(value, type_)
+
+    def read_float(value: Any, type_: Any) -> Any:
+        if type(value) is type_:
+            return value
+        return enum_reader(type_)(value, type_) if _is_enum(type_) else _to_float(value, type_)
+
+    made.register_structure_hook(int, read_scalar)
+    made.register_structure_hook(str, read_scalar)
+    made.register_structure_hook(float, read_float)
     made.register_structure_hook_factory(_is_enum, enum_reader)
     made.register_unstructure_hook_factory(_is_enum, enum_writer)
     made.register_structure_hook_factory(_is_literal, literal_reader)
@@ -321,7 +332,7 @@ _RENAMES: dict[tuple[Format, Naming], Callable[[str], str] | None] = {
 
 
 def _add_classes(made: Converter, rename: Callable[[str], str] | None) -> None:
-    fold = str.lower if rename else str
+    fold = _folded if rename else str
 
     def renamed(value: Any, known: dict[str, str]) -> dict[str, Any]:
         """The fields under the names they are known by; those that are not known are left out."""
@@ -344,17 +355,15 @@ def _add_classes(made: Converter, rename: Callable[[str], str] | None) -> None:
     def union_reader(type_: Any) -> Hook:
         classes = get_args(type_)
         choose = create_default_dis_func(made, *classes, overrides={})
-        known = {
-            fold(wire): name for class_ in classes for name, wire in _wire_names(class_, rename).items()
-        }
-        return lambda value, _: made.structure(value, choose(renamed(value, known)))
+        known = {fold(wire): name for class_ in classes for name, wire in _wire_names(class_, rename).items()}
+        return lambda value, _: made.structure(value, cast("Any", choose(renamed(value, known))))
 
     made.register_structure_hook_factory(_is_class_with_fields, class_reader)
     made.register_structure_hook_factory(_is_union_of_classes, union_reader)
     made.register_unstructure_hook_factory(_is_class_with_fields, class_writer)
 
 
-def _overrides(wires: dict[str, str]) -> dict[str, AttributeOverride]:
+def _overrides(wires: dict[str, str]) -> dict[str, Any]:
     return {name: override(rename=wire) for name, wire in wires.items() if wire != name}
 
 

@@ -1,0 +1,1 @@
+"""Tests of the symmetric runtime, in memory and in virtual time."""

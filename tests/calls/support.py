@@ -1,0 +1,337 @@
+"""What the tests of the calls share: the faces of a side, its life, wires that show what they were given."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import trio
+from msgspec import Raw
+from trio.testing import wait_all_tasks_blocked
+
+from trio_hubs.calls.callee import Callee, Face
+from trio_hubs.calls.caller import Caller
+from trio_hubs.calls.channels import ChannelReader
+from trio_hubs.calls.children import Children
+from trio_hubs.calls.intake import Intake, IntakeLimits
+from trio_hubs.calls.methods import Method, Signature
+from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.session import Life, Session, SessionOptions
+from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.json_protocol import JsonHubProtocol
+from trio_hubs.protocol.messages import Close, Invocation, StreamInvocation
+
+F = TypeVar("F", bound=Callable[..., Any])
+Json = dict[str, Any]
+PROTOCOL = JsonHubProtocol()
+
+
+# ---- messages as the wire has them
+
+
+def item(id: str, value: Any) -> Json:
+    return {"type": 2, "invocationId": id, "item": value}
+
+
+def result(id: str, value: Any) -> Json:
+    return {"type": 3, "invocationId": id, "result": value}
+
+
+def done(id: str) -> Json:
+    return {"type": 3, "invocationId": id}
+
+
+def failed(id: str, error: str) -> Json:
+    return {"type": 3, "invocationId": id, "error": error}
+
+
+def cancel(id: str) -> Json:
+    return {"type": 5, "invocationId": id}
+
+
+def invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Json:
+    """A call; without an answer when it has no id."""
+    message = {"type": 1, "target": target, "arguments": list(arguments)}
+    return message | ({"invocationId": id} if id else {}) | ({"streamIds": list(uploads)} if uploads else {})
+
+
+def stream_invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Json:
+    return invocation(id, target, *arguments, uploads=uploads) | {"type": 4}
+
+
+PING: Json = {"type": 6}
+
+
+def close(error: str = "", *, reconnect: bool = False) -> Json:
+    return {"type": 7} | ({"error": error} if error else {}) | ({"allowReconnect": True} if reconnect else {})
+
+
+def encode(*messages: Json) -> bytes:
+    return b"".join(json.dumps(message, separators=(",", ":")).encode() + b"\x1e" for message in messages)
+
+
+def decode(data: bytes) -> list[Json]:
+    """The messages of bytes that end with a whole one."""
+    records = data.split(b"\x1e")
+    assert records.pop() == b""
+    return [json.loads(record) for record in records]
+
+
+def call(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Invocation:
+    """What the reader makes of an invocation."""
+    dumped = Raw(PROTOCOL.payloads.dump_arguments(arguments))
+    return Invocation(invocation_id=id, target=target, arguments=dumped, stream_ids=tuple(uploads))
+
+
+def stream_call(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> StreamInvocation:
+    """What the reader makes of a stream invocation."""
+    dumped = Raw(PROTOCOL.payloads.dump_arguments(arguments))
+    return StreamInvocation(invocation_id=id, target=target, arguments=dumped, stream_ids=tuple(uploads))
+
+
+def raw(*values: Any) -> list[Raw]:
+    return [Raw(json.dumps(value).encode()) for value in values]
+
+
+# ---- the sides of a connection
+
+
+class Table(Face):
+    """The methods that the peer may call.
+
+    Attributes:
+        children: The children of the invocation that was begun last; a method reads it before it waits.
+    """
+
+    def __init__(self) -> None:
+        self.methods: dict[str, list[Method]] = {}
+        self.children = Children()
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        method = Method(name, function, Signature.of(function), PROTOCOL.payloads)
+        self.methods.setdefault(name, []).append(method)
+
+    def method(self, function: F) -> F:
+        """Decorate a function to be called by its own name."""
+        self.add(function.__name__, function)
+        return function
+
+    def find(self, target: str) -> Sequence[Method]:
+        return self.methods.get(target, [])
+
+    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
+        self.children = children
+        return method.function
+
+    def unknown_fault(self, target: str) -> str:
+        return f"{target} is unknown"
+
+    def binding_fault(self, target: str, error: Exception) -> str:
+        return f"{target} does not fit: {error}"
+
+    def invocation_fault(self, target: str, error: Exception) -> str:
+        return f"{target} failed: {error}"
+
+    def stream_fault(self, error: Exception) -> str:
+        return f"the stream failed: {error}"
+
+
+class Diary(Life):
+    """A life that notes what happened, in order; what opens and closes it may be replaced."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.on_open: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        self.on_close: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+
+    async def opened(self) -> None:
+        await self.on_open()
+        self.events.append("opened")
+
+    async def closed(self, error: Exception | None) -> None:
+        with trio.CancelScope(shield=True):
+            await self.on_close()
+        self.events.append(("closed", str(error or "")))
+
+    def lost(self, error: Exception | None) -> Exception:
+        return ConnectionClosed(f"lost: {error}")
+
+    def silence(self, seconds: float) -> Exception:
+        return TimeoutError(f"silent for {seconds:g} s")
+
+    def closed_by_peer(self, message: Close) -> Exception | None:
+        return ConnectionClosed(message.error) if message.error else None
+
+    def close_text(self, error: Exception) -> str:
+        return "" if isinstance(error, ConnectionClosed) else f"ended: {error}"
+
+
+class Recorder(Outbox):
+    """An outbox that shows what was put into it; nothing takes it away unless it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Json] = []
+
+    def put(self, data: bytes) -> None:
+        if not self.over:
+            self.sent += decode(data)
+        super().put(data)
+
+
+class Desk:
+    """A callee and a caller over one recorder, without a connection."""
+
+    def __init__(
+        self, *, maximum_parallel: int = 1, upload_capacity: int = 10, limits: IntakeLimits | None = None
+    ) -> None:
+        self.face = Table()
+        self.method = self.face.method
+        self.outbox = Recorder()
+        self.intake = Intake(limits or IntakeLimits())
+        self.caller = Caller(PROTOCOL, self.outbox, self.intake)
+        self.callee = Callee(
+            self.face,
+            PROTOCOL,
+            self.outbox,
+            self.intake,
+            maximum_parallel=maximum_parallel,
+            upload_capacity=upload_capacity,
+            connection_id="desk",
+        )
+
+    @property
+    def sent(self) -> list[Json]:
+        return self.outbox.sent
+
+    async def answers(self, *messages: Invocation | StreamInvocation) -> list[Json]:
+        """What has been sent, in all, once these calls have gone as far as they can."""
+        for message in messages:
+            self.callee.invoke(message)
+        await wait_all_tasks_blocked()
+        return self.sent
+
+
+class Peer:
+    """The other end of a session's connection, which speaks JSON."""
+
+    def __init__(self, connection: MemoryConnection) -> None:
+        self.connection = connection
+        self._received: list[Json] = []
+
+    async def send(self, *messages: Json) -> None:
+        """Send messages in one piece, and wait until they have had their effect."""
+        await self.connection.send(encode(*messages))
+        await wait_all_tasks_blocked()
+
+    async def receive(self) -> Json:
+        """The next message."""
+        while not self._received:
+            self._received = decode(await self.connection.receive())
+        return self._received.pop(0)
+
+    async def rest(self) -> list[Json]:
+        """All messages until the connection's end."""
+        while data := await self.connection.receive():
+            self._received += decode(data)
+        return self._received
+
+
+def session_options(**changes: Any) -> SessionOptions:
+    defaults = {
+        "keep_alive_interval": 15,
+        "keep_alive_when_idle": False,
+        "peer_timeout": 30,
+        "peer_must_ping": True,
+        "send_timeout": 10,
+        "maximum_message_size": 32 * 1024,
+        "maximum_parallel": 1,
+        "upload_capacity": 10,
+        "intake": IntakeLimits(),
+    }
+    return SessionOptions(**(defaults | changes))
+
+
+class Side:
+    """A running session, and the peer that it is connected to.
+
+    Attributes:
+        over: Set when the session's tasks have all ended.
+    """
+
+    def __init__(self, options: SessionOptions, capacity: int) -> None:
+        self.face = Table()
+        self.method = self.face.method
+        self.life = Diary()
+        self.connection, other = memory_connection_pair(capacity=capacity)
+        self.session = Session(self.connection, PROTOCOL, self.face, self.life, options)
+        self.peer = Peer(other)
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+
+    async def run(self, data: bytes = b"") -> None:
+        """Run the session, then close the connection as whoever made it does."""
+        try:
+            with self.scope:
+                await self.session.run(data)
+        finally:
+            self.connection.close()
+            self.over.set()
+
+
+@asynccontextmanager
+async def open_side(
+    *, data: bytes = b"", capacity: int = 16, prepare: Callable[[Side], None] | None = None, **changes: Any
+) -> AsyncGenerator[Side]:
+    """Run a session for the body; the end of the body ends it.
+
+    Args:
+        data: What has been read behind the handshake.
+        capacity: How many pieces may be under way before a sender waits.
+        prepare: Called before the session runs.
+        changes: Options of the session that differ from the server's defaults.
+    """
+    side = Side(session_options(**changes), capacity)
+    if prepare is not None:
+        prepare(side)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(side.run, data)
+        await wait_all_tasks_blocked()
+        try:
+            yield side
+        finally:
+            side.session.end()
+            side.session.outbox.give_up()  # a test that fails shall not hang in what it left unsent
+
+
+# ---- sources of items
+
+
+async def count_up(stop: int) -> AsyncIterator[int]:
+    """An endless waste of time, were it not for its end."""
+    for number in range(stop):
+        yield number
+
+
+async def read_all(reader: ChannelReader[Any]) -> list[Any]:
+    return [value async for value in reader]
+
+
+@asynccontextmanager
+async def turns() -> AsyncGenerator[Callable[[], int]]:
+    """Count how often other tasks have had a turn since the body began."""
+    count = 0
+
+    async def take_turns() -> None:
+        nonlocal count
+        while True:
+            await trio.lowlevel.checkpoint()
+            count += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        await trio.lowlevel.checkpoint()
+        begin = count
+        yield lambda: count - begin
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,380 @@
+"""The raw other end of a hub connection, in memory: for tests of whole hubs, and of our client.
+
+Messages are dicts in the shape of JSON's, for both protocols; the codecs here are the tests' own, so that both sides
+cannot be wrong alike. Whatever is awaited here fails after a while of virtual time instead of hanging.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
+
+import msgspec
+import pytest
+import trio
+
+from trio_hubs import Hub, HubConnection, HubOptions, Request, open_hub_connection
+from trio_hubs.calls.heartbeat import beat, period_for
+from trio_hubs.client import hub_connection
+from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.server.hub_endpoint import HubEndpoint
+
+Message: TypeAlias = dict[str, Any]
+
+PROTOCOLS = ("json", "messagepack")
+PATIENCE = 1000.0
+"""Virtual seconds after which nothing more can be expected."""
+
+# ---- messages
+
+PING: Message = {"type": 6}
+
+
+def call(target: str, *arguments: Any, id: str = "", uploads: tuple[str, ...] = ()) -> Message:
+    """An Invocation."""
+    return {"type": 1, **_call(target, arguments, id, uploads)}
+
+
+def stream(target: str, *arguments: Any, id: str = "1", uploads: tuple[str, ...] = ()) -> Message:
+    """A StreamInvocation."""
+    return {"type": 4, **_call(target, arguments, id, uploads)}
+
+
+def _call(target: str, arguments: tuple[Any, ...], id: str, uploads: tuple[str, ...]) -> Message:
+    message: Message = {"target": target, "arguments": list(arguments)}
+    if id:
+        message["invocationId"] = id
+    if uploads:
+        message["streamIds"] = list(uploads)
+    return message
+
+
+def item(id: str, value: Any) -> Message:
+    """A StreamItem."""
+    return {"type": 2, "invocationId": id, "item": value}
+
+
+def ended(id: str, error: str = "") -> Message:
+    """A Completion without a result."""
+    return {"type": 3, "invocationId": id, **({"error": error} if error else {})}
+
+
+def result(id: str, value: Any) -> Message:
+    """A Completion with a result."""
+    return {"type": 3, "invocationId": id, "result": value}
+
+
+def cancel(id: str) -> Message:
+    """A CancelInvocation."""
+    return {"type": 5, "invocationId": id}
+
+
+def close(error: str = "", *, allow_reconnect: bool = False) -> Message:
+    """A Close."""
+    return {
+        "type": 7,
+        **({"error": error} if error else {}),
+        **({"allowReconnect": True} if allow_reconnect else {}),
+    }
+
+
+# ---- codecs
+
+
+def encode(protocol: str, message: Message) -> bytes:
+    """A message as it is sent."""
+    if protocol == "json":
+        return json.dumps(message).encode() + b"\x1e"
+    return framed(msgspec.msgpack.encode(_elements(message)))
+
+
+def framed(body: bytes) -> bytes:
+    """A MessagePack body behind its length."""
+    length, prefix = len(body), bytearray()
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(prefix) + bytes([length]) + body
+
+
+def _elements(message: Message) -> list[Any]:
+    kind, id = message["type"], message.get("invocationId")
+    if kind in (1, 4):
+        return [kind, {}, id, message["target"], message["arguments"], message.get("streamIds", [])]
+    if kind == 2:
+        return [kind, {}, id, message["item"]]
+    if kind == 3:
+        if "error" in message:
+            return [kind, {}, id, 1, message["error"]]
+        return [kind, {}, id, 3, message["result"]] if "result" in message else [kind, {}, id, 2]
+    if kind == 5:
+        return [kind, {}, id]
+    return [6] if kind == 6 else [7, message.get("error"), message.get("allowReconnect", False)]
+
+
+def _message(elements: list[Any]) -> Message:
+    kind = elements[0]
+    if kind == 6:
+        return {"type": 6}
+    if kind == 7:
+        return close(elements[1] or "", allow_reconnect=elements[2])
+    message: Message = {"type": kind}
+    if elements[2] is not None:
+        message["invocationId"] = elements[2]
+    if kind in (1, 4):
+        message |= {"target": elements[3], "arguments": elements[4]}
+        if elements[5]:
+            message["streamIds"] = elements[5]
+    elif kind == 2:
+        message["item"] = elements[3]
+    elif kind == 3 and elements[3] != 2:
+        message["error" if elements[3] == 1 else "result"] = elements[4]
+    return message
+
+
+def _take(protocol: str, buffer: bytearray) -> Iterator[Message]:
+    """Take the whole messages off a buffer."""
+    while protocol == "json" and (end := buffer.find(b"\x1e")) >= 0:
+        yield json.loads(buffer[:end])
+        del buffer[: end + 1]
+    while protocol == "messagepack" and buffer:
+        length = shift = at = 0
+        while True:
+            if at == len(buffer):
+                return
+            length |= (buffer[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if buffer[at - 1] < 0x80:
+                break
+        if len(buffer) < at + length:
+            return
+        yield _message(msgspec.msgpack.decode(buffer[at : at + length]))
+        del buffer[: at + length]
+
+
+# ---- the raw peer
+
+
+class RawPeer:
+    """One end of a memory connection, spoken on with raw messages.
+
+    Attributes:
+        connection: The end.
+        protocol: What is spoken.
+        pieces: What has been received, as it came.
+    """
+
+    def __init__(self, connection: MemoryConnection, protocol: str) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.pieces: list[bytes] = []
+        self._buffer = bytearray()
+        self._messages: list[Message] = []
+
+    async def send(self, *messages: Message) -> None:
+        """Send messages, all in one piece."""
+        await self.send_bytes(b"".join(encode(self.protocol, message) for message in messages))
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a piece."""
+        with trio.fail_after(PATIENCE):
+            await self.connection.send(data)
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            trio.EndOfChannel: None comes any more.
+        """
+        while not self._messages:
+            with trio.fail_after(PATIENCE):
+                piece = await self.connection.receive()
+            if not piece:
+                assert not self._buffer, "the connection ended inside a message"
+                raise trio.EndOfChannel
+            self.pieces.append(piece)
+            self._buffer += piece
+            self._messages += _take(self.protocol, self._buffer)
+        return self._messages.pop(0)
+
+    async def receive_record(self) -> Message:
+        """A JSON record, whatever the protocol: the handshake."""
+        while b"\x1e" not in self._buffer:
+            with trio.fail_after(PATIENCE):
+                piece = await self.connection.receive()
+            if not piece:
+                raise trio.EndOfChannel
+            self._buffer += piece
+        record, _, rest = bytes(self._buffer).partition(b"\x1e")
+        self._buffer[:] = rest
+        self._messages += _take(self.protocol, self._buffer)
+        fields: Message = json.loads(record)
+        return fields
+
+    async def take(self, count: int) -> list[Message]:
+        """So many messages."""
+        return [await self.receive() for _ in range(count)]
+
+    async def arrived(self) -> list[Message]:
+        """All messages that come before everybody waits; pings of later times do not count."""
+        messages: list[Message] = []
+        with trio.move_on_after(0.001):
+            while True:
+                messages.append(await self.receive())
+        return messages
+
+    async def rest(self) -> list[Message]:
+        """All messages until the connection ends."""
+        messages: list[Message] = []
+        try:
+            while True:
+                messages.append(await self.receive())
+        except trio.EndOfChannel:
+            return messages
+
+    def leave(self) -> None:
+        """Vanish without a word."""
+        self.connection.cut()
+
+
+# ---- a raw client of a hub
+
+
+class RawClient(RawPeer):
+    """A raw client, and the serving of its connection.
+
+    Attributes:
+        serving: The scope that serves it: cancelling it is the server's shutdown.
+        over: Set when serving has ended.
+    """
+
+    def __init__(self, connection: MemoryConnection, protocol: str) -> None:
+        super().__init__(connection, protocol)
+        self.serving = trio.CancelScope()
+        self.over = trio.Event()
+
+    async def shake_hands(self, *messages: Message) -> None:
+        """Ask for the protocol, with messages in the same piece, and take the server's consent."""
+        request = json.dumps({"protocol": self.protocol, "version": 1}).encode() + b"\x1e"
+        await self.send_bytes(request + b"".join(encode(self.protocol, message) for message in messages))
+        assert await self.receive_record() == {}
+
+    async def served(self) -> None:
+        """Wait until the server has done with this connection."""
+        with trio.fail_after(PATIENCE):
+            await self.over.wait()
+
+
+def endpoint(hub: type[Hub], factory: Callable[[], Hub] | None = None, **options: Any) -> HubEndpoint:
+    """What stands behind a hub's path."""
+    return HubEndpoint(hub, factory or hub, HubOptions(**options))
+
+
+@asynccontextmanager
+async def open_client(
+    served: HubEndpoint | type[Hub],
+    protocol: str = "json",
+    *,
+    id: str = "memory",
+    request: Request | None = None,
+    capacity: int = 1000,
+    handshake: bool = True,
+    beating: bool = False,
+    **options: Any,
+) -> AsyncGenerator[RawClient]:
+    """Connect a raw client to a hub for the body; then it vanishes, and the serving must end.
+
+    Args:
+        served: The hub.
+        protocol: What the client speaks.
+        id: The connection's id.
+        request: The HTTP request that the hub sees.
+        capacity: Pieces that may be under way in each direction before a sender waits.
+        handshake: Whether to shake hands.
+        beating: Whether pings are sent and silence is judged, as the app does it.
+        **options: The hub's options, where a hub class is given.
+    """
+    behind = served if isinstance(served, HubEndpoint) else endpoint(served, **options)
+    server_end, client_end = memory_connection_pair(capacity=capacity, request=request)
+    server_end.id = id
+    client = RawClient(client_end, protocol)
+
+    async def serve() -> None:
+        try:
+            with client.serving:
+                await behind.handle(server_end)
+        finally:
+            server_end.close()
+            client.over.set()
+
+    async with trio.open_nursery() as nursery:
+        if beating:
+            chosen = behind.options
+            period = period_for(chosen.keep_alive_interval, chosen.client_timeout, chosen.send_timeout)
+            nursery.start_soon(beat, behind.roster.sessions.values, period)
+        nursery.start_soon(serve)
+        if handshake:
+            await client.shake_hands()
+        yield client
+        client.leave()
+        await client.served()
+        nursery.cancel_scope.cancel()
+
+
+# ---- a raw server of our client
+
+
+@asynccontextmanager
+async def open_raw_server(
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Any = "json",
+    *,
+    answer: bytes = b"{}\x1e",
+    **options: Any,
+) -> AsyncGenerator[tuple[HubConnection, RawPeer]]:
+    """Connect our client to a raw server for the body.
+
+    Args:
+        monkeypatch: Puts the memory connection in the WebSocket's place.
+        protocol: What the client shall speak.
+        answer: What answers the client's handshake.
+        **options: For `open_hub_connection`.
+
+    Yields:
+        The connection and the server, which has taken the client's handshake and first ping.
+    """
+    server = raw_server(monkeypatch, protocol)
+    await server.send_bytes(answer)
+    async with open_hub_connection(
+        "http://raw", protocol=protocol, skip_negotiation=True, **options
+    ) as connection:
+        assert await server.receive_record() == {"protocol": protocol, "version": 1}
+        assert await server.receive() == PING
+        yield connection, server
+
+
+def raw_server(monkeypatch: pytest.MonkeyPatch, protocol: str = "json", *, capacity: int = 1000) -> RawPeer:
+    """The server's end of what our client will open next."""
+    server_end, client_end = memory_connection_pair(capacity=capacity)
+
+    @asynccontextmanager
+    async def open_memory(*_: object, **__: object) -> AsyncGenerator[MemoryConnection]:
+        try:
+            yield client_end
+        finally:
+            client_end.close()
+
+    monkeypatch.setattr(hub_connection, "open_websocket", open_memory)
+    return RawPeer(server_end, protocol)
+
+
+# ---- tasks
+
+
+@contextmanager
+def no_task_left() -> Iterator[None]:
+    """Assert that the body leaves no task behind."""
+    before = trio.lowlevel.current_statistics().tasks_living
+    yield
+    assert trio.lowlevel.current_statistics().tasks_living == before

@@ -1,0 +1,21 @@
+"""The command `trio-hubs`: thin, for the package does the work. It needs the extra `cli`, and says so without it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line of this process.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        from .commands import run_command
+    except ModuleNotFoundError as error:
+        if error.name not in ("cyclopts", "rich"):
+            raise
+        print("trio-hubs: the command needs more packages: pip install 'trio-hubs[cli]'", file=sys.stderr)
+        return 2
+    return run_command(sys.argv[1:])

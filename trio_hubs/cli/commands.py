@@ -1,0 +1,160 @@
+"""The commands and their arguments: nothing runs before all of its input is known to be good."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+
+from . import client, server
+from .demo import demo as run_demo
+from .process import INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
+
+Protocol = Literal["json", "messagepack"]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+app = App(
+    name="trio-hubs",
+    help="SignalR for trio: call hubs, serve them, and see one work.",
+    version=lambda: version("trio-hubs"),
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+)
+
+
+@app.command
+def demo(*, host: str = "127.0.0.1", port: Port = 8000, once: bool = False) -> int:
+    """Serve the Counter sample with a page for your browser, and stream from it to this terminal.
+
+    Args:
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        once: End after the terminal's stream, instead of with Ctrl-C.
+    """
+    run(run_demo, host, port, once)
+    return 0
+
+
+@app.command
+def stream(
+    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: tuple[str, ...] = ()
+) -> int:
+    """Call a streaming hub method, and print its items as JSON, a line each. Ctrl-C cancels the method.
+
+    Args:
+        url: The hub's URL, such as http://127.0.0.1:8000/counter.
+        method: The method's name.
+        arguments: Its arguments, each as JSON.
+        protocol: The hub protocol to speak.
+        header: A further header of the HTTP requests, as NAME=VALUE; may be repeated.
+    """
+    return run(client.stream, _call(url, method, arguments, protocol, header))
+
+
+@app.command
+def invoke(
+    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: tuple[str, ...] = ()
+) -> int:
+    """Call a hub method, and print its result as JSON. Ctrl-C cancels the method.
+
+    Args:
+        url: The hub's URL, such as http://127.0.0.1:8000/counter.
+        method: The method's name.
+        arguments: Its arguments, each as JSON.
+        protocol: The hub protocol to speak.
+        header: A further header of the HTTP requests, as NAME=VALUE; may be repeated.
+    """
+    return run(client.invoke, _call(url, method, arguments, protocol, header))
+
+
+@app.command
+def serve(name: str, /, *, host: str = "127.0.0.1", port: Port = 8000) -> int:
+    """Serve an app of yours until Ctrl-C or SIGTERM.
+
+    Args:
+        name: MODULE:APP, a HubApp in a module of this folder or of an installed package.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+    """
+    run(server.serve, server.find_app(name), host, port)
+    return 0
+
+
+def _call(
+    url: str, method: str, arguments: Sequence[str], protocol: Protocol, headers: Sequence[str]
+) -> client.Call:
+    logging.getLogger("trio_hubs").addHandler(logging.NullHandler())  # standard error is for the one line
+    return client.Call(
+        _checked_url(url),
+        method,
+        [_json(number, text) for number, text in enumerate(arguments, 1)],
+        protocol,
+        dict(map(_header, headers)),
+    )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not re.fullmatch(r"[!-~]+", url):
+        raise Fault(f"'{url}' is no URL of a hub, such as http://127.0.0.1:8000/counter")
+    return url
+
+
+def _json(number: int, text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        hint = f" (a text needs its quotes: '\"{text}\"')" if text.isalnum() else ""
+        raise Fault(f"argument {number} is not JSON: {text}{hint}") from None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (equals and _TOKEN.fullmatch(name) and value.isascii() and (value.isprintable())):
+        raise Fault(f"'{text}' is no header: write NAME=VALUE")
+    return name, value
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: Its words, without the program's name.
+
+    Returns:
+        The exit status: 0 when all went well or a server was told to end, 1 when the server answered with an error or was
+        lost, 2 for wrong input, 128 and the signal's number when a call was interrupted.
+    """
+    try:
+        for argument in arguments:
+            argument.encode()
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except UnicodeEncodeError:
+        complain("an argument is not valid text in this terminal's encoding")
+    except CycloptsError as error:
+        complain(str(error))
+    except Fault as fault:
+        complain(str(fault))
+        return fault.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_LEFT
+    return WRONG_INPUT

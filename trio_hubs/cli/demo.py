@@ -1,0 +1,75 @@
+"""The demo in a terminal: on the left what our client gets, on the right what the server sees, as it happens."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+from rich.console import Console
+from rich.text import Text
+
+from ..client.hub_connection import open_hub_connection
+from ..demo.counter import HUB_PATH, counter_app
+from .server import start
+
+COUNT = 10
+DELAY = 200
+_COLUMN = 24
+_STYLES = {"completed": "bold green", "cancelled": "bold yellow"}
+
+
+class _View:
+    """Two columns, written line by line, to a terminal or to a file."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._names: dict[str, str] = {}
+
+    def say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style))
+
+    def heading(self) -> None:
+        self.say(f"  {'this terminal':<{_COLUMN}}the server", "dim")
+
+    def know_ourselves(self, connection_id: str | None) -> None:
+        self._names[connection_id or ""] = ""
+
+    def client_got(self, text: str, style: str = "cyan") -> None:
+        self.say(f"  {text}", _STYLES.get(text, style))
+
+    def server_saw(self, connection_id: str, text: str) -> None:
+        name = self._names.setdefault(connection_id, f"browser {len(self._names)}: ")
+        style = _STYLES.get(text, "magenta")
+        self._console.print(Text.assemble(" " * (_COLUMN + 2), (name, "dim"), (text, style)))
+
+
+async def demo(host: str, port: int, once: bool) -> None:
+    """Serve the Counter sample, and stream from it to the terminal.
+
+    Args:
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        once: End after the terminal's stream, instead of being there for browsers until cancelled.
+    """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    view = _View()
+    async with trio.open_nursery() as nursery:
+        address = await start(nursery, counter_app(view.server_saw), host, port)
+        view.say(f"listening {address}", "bold")
+        view.say("")
+        view.heading()
+        async with open_hub_connection(
+            address + HUB_PATH, handlers={"Saw": lambda _: None}
+        ) as connection:
+            view.know_ourselves(connection.connection_id)
+            view.client_got(f"Counter({COUNT}, {DELAY})", "bold")
+            async with connection.stream("Counter", COUNT, DELAY, item_type=int) as reader:
+                async for item in reader:
+                    view.client_got(str(item))
+            view.client_got("completed")
+        if once:
+            nursery.cancel_scope.cancel()
+        else:
+            view.say("")
+            view.say(f"Open {address} in a browser: start a stream there, and cancel it. Ctrl-C ends the demo.")
+            view.say("")

@@ -1,0 +1,77 @@
+"""How a command runs and ends: in order whatever ends it, and with an exit status that says which it was.
+
+Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a second one, while it ends,
+stops it at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from ..calls.callee import bare
+from ..connections.background import open_background
+
+FAILED = 1
+"""The exit status when the server answers with an error, or is lost."""
+WRONG_INPUT = 2
+"""The exit status when what the user asked for is not possible."""
+INTERRUPTED = 128 + signal.SIGINT
+READER_LEFT = 128 + 13
+"""The exit status when standard output was closed, as in ``trio-hubs stream ... | head``: that of SIGPIPE."""
+
+
+class Fault(Exception):
+    """What ends a command with one line on standard error.
+
+    Args:
+        text: The line.
+        status: The exit status.
+    """
+
+    def __init__(self, text: str, status: int = WRONG_INPUT) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def complain(text: str) -> None:
+    """Write one line on standard error, whatever is in the text."""
+    # What a server sends must not move the cursor or colour the terminal.
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    print(f"trio-hubs: {' '.join(visible.split())}", file=sys.stderr)
+
+
+def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
+    """Run a command until it ends, or until a signal ends it in order.
+
+    Returns:
+        0, or 128 and the signal's number.
+
+    Raises:
+        Exception: Whatever the command raised, bare.
+    """
+    scope = trio.CancelScope()
+    status = 0
+
+    async def watch(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal status
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            status = 128 + await anext(signals)
+            scope.cancel()
+
+    async def watched() -> None:
+        async with open_background() as nursery:
+            await nursery.start(watch)
+            with scope:
+                await command(*args)
+
+    try:
+        trio.run(watched)
+    except ExceptionGroup as group:
+        raise bare(group) from None
+    return status

@@ -1,0 +1,54 @@
+"""The commands' servers: found by name, and listening before anything says so."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from pathlib import Path
+
+import trio
+
+from ..server.app import HubApp
+from .process import Fault
+
+
+def find_app(name: str) -> HubApp:
+    """Import the app that ``module:attribute`` names, from the current folder or from what is installed."""
+    module_name, colon, attribute = name.partition(":")
+    if not (module_name and colon and attribute):
+        raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise Fault(f"there is no module '{error.name}', neither in this folder nor installed") from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise Fault(
+            f"cannot import '{module_name}': {type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        ) from error
+    app = getattr(module, attribute, None)
+    if app is None:
+        raise Fault(f"the module '{module_name}' has no '{attribute}'")
+    if not isinstance(app, HubApp):
+        raise Fault(f"'{name}' is no HubApp, but of type {type(app).__name__}")
+    return app
+
+
+async def start(nursery: trio.Nursery, app: HubApp, host: str, port: int) -> str:
+    """Start to serve an app; gives the address once it listens."""
+    try:
+        address: str = await nursery.start(app.serve, host, port)
+    except OSError as error:
+        raise Fault(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return address
+
+
+async def serve(app: HubApp, host: str, port: int) -> None:
+    """Serve an app until cancelled."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    async with trio.open_nursery() as nursery:
+        address = await start(nursery, app, host, port)
+        print(f"listening {address}", flush=True)
