@@ -294,7 +294,7 @@ class ConformanceHub(Hub):
             return item
         return -1
 
-    async def ignore(self, key: str, items: ChannelReader[int]) -> None:  # noqa: ARG002  # that it is not used is the point
+    async def ignore(self, key: str, items: ChannelReader[int]) -> None:  # that it is not used is the point
         log(key, "started")
         await trio.sleep_forever()
 

@@ -6,7 +6,7 @@ The tests that take `ours` are of what the official server cannot do.
 import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -52,10 +52,15 @@ class Server:
         self.address = address
         self.protocol: Protocol = protocol
 
-    def connect(
-        self, path: str = "/conformance", **options: Any
-    ) -> AbstractAsyncContextManager[HubConnection]:
-        return open_hub_connection(self.address + path, protocol=self.protocol, payloads="dotnet", **options)
+    @asynccontextmanager
+    async def connect(self, path: str = "/conformance", **options: Any) -> AsyncIterator[HubConnection]:
+        """A connection that no test keeps for long."""
+        url = self.address + path
+        with trio.fail_after(20):
+            async with open_hub_connection(
+                url, protocol=self.protocol, payloads="dotnet", **options
+            ) as connection:
+                yield connection
 
     async def seen_becomes(self, key: str, pattern: str) -> None:
         """Wait until the log under a key is as it should be."""
@@ -354,7 +359,13 @@ async def test_uploads(server: Server) -> None:
 
 async def test_two_uploads_in_one_call(server: Server) -> None:
     async with server.connect() as connection:
-        assert await connection.invoke("SumTwo", numbers(4), numbers(100), result_type=int) == 6 * 1000 + 4950
+        assert await connection.invoke("SumTwo", numbers(4), numbers(5), result_type=int) == 6 * 1000 + 10
+
+
+async def test_an_upload_that_has_to_wait_for_another(ours: Server) -> None:
+    async with ours.connect() as connection:
+        answer = await connection.invoke("SumTwo", numbers(500), numbers(100), result_type=int)
+    assert answer == 124750 * 1000 + 4950
 
 
 async def test_a_stream_both_ways(server: Server) -> None:

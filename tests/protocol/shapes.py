@@ -45,6 +45,12 @@ class Point:
     the_label: str = field(default="", kw_only=True)
 
 
+@dataclass
+class Node:
+    value: float
+    children: list["Node"]
+
+
 class Options(TypedDict):
     dry_run: bool
     depth: NotRequired[int]

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from trio_hubs.errors import BindingError, ProtocolError
 from trio_hubs.protocol.hub_protocol import HubProtocol
-from trio_hubs.protocol.messages import Completion, Message, Ping, StreamItem
+from trio_hubs.protocol.messages import Message, Ping, StreamItem
 
 from .samples import PROTOCOLS, every_message, parse, plain
 
@@ -139,10 +139,3 @@ def test_an_item_that_cannot_be_written(make: type[HubProtocol]) -> None:
     for write in (encoder.one, lambda item: encoder.many([1, item, 2])):
         with pytest.raises(BindingError, match="A value of type 'generator' cannot be written"):
             write(number for number in range(3))
-
-
-def test_a_completion_has_an_error_or_a_result() -> None:
-    with pytest.raises(ValueError, match="mutually exclusive"):
-        Completion("1", "failed", Raw(b"1"))
-    assert Completion("1", result=Raw(b"null")).has_result
-    assert not Completion("1").has_result

@@ -66,6 +66,13 @@ TOLERATED: list[tuple[str, Message]] = [
     ('{"type":6,"type":6}', Ping()),
     ('{"type":6} and more', Ping()),
     ('{"type":6}{"type":7}', Ping()),
+    ('{"type":5,"invocationId":"7","headers":{"h":"v"}} and more', CancelInvocation("7", {"h": "v"})),
+    (
+        '{"type":4,"invocationId":"7","target":"T","arguments":[1],"streamIds":["8"]}{}',
+        StreamInvocation("7", "T", Raw(b"[1]"), ("8",)),
+    ),
+    ('{"type":7,"allowReconnect":true}}', Close(allow_reconnect=True)),
+    ('{"type":8,"sequenceId":42}]', Ack(42)),
     ('{"type":7,"error":""}', Close()),
     ('{"type":7,"error":"old","error":"new"}', Close("new")),
     ('{"\\u0074ype":6}', Ping()),

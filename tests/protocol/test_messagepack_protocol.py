@@ -164,7 +164,10 @@ INVALID: list[tuple[object, str]] = [
     ([8, "1"], failed("sequenceId", "Int64")),
     ([9, 2**63], failed("sequenceId", "Int64")),
     ([1, {}, None, "T"], "Reading array length for 'arguments' failed."),
-    ([2, {}, "1"], "Reading 'item' failed."),
+    (
+        [2, {}, "1"],
+        "Reading a StreamItem message failed: Expected `array` of at least length 4, got 3.",
+    ),
 ]
 
 

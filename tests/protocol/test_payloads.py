@@ -1,7 +1,6 @@
 """Values and arguments in and out, and the words for those that do not fit."""
 
 import math
-from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -125,14 +124,14 @@ def test_malformed_json(text: bytes) -> None:
             load(text)
 
 
+def refuse_negative(_: object, __: object, number: int) -> None:
+    if number < 0:
+        raise LookupError("too small")
+
+
 @attrs.define
 class Picky:
-    number: int = attrs.field()
-
-    @number.validator
-    def _check(self, _: object, number: int) -> None:
-        if number < 0:
-            raise LookupError("too small")
+    number: int = attrs.field(validator=refuse_negative)
 
 
 @BOTH
@@ -142,9 +141,6 @@ def test_a_class_that_refuses(payloads: Payloads) -> None:
     with pytest.raises(BindingError) as caught:
         load(payloads.dumper(Any)([{"number": 1}, {"number": -1}]))
     assert any("too small" in note or "$[1]" in note for note in caught.value.__notes__)
-
-
-Arguments = Callable[[Sequence[object], Sequence[object]], list[Any]]
 
 
 @BOTH
@@ -208,8 +204,8 @@ def test_arguments_that_are_no_array() -> None:
 
 
 @BOTH
-def test_the_argument_that_cannot_be_written_is_named(payloads: Payloads) -> None:
-    with pytest.raises(BindingError, match="A value of type 'object' cannot be written"):
+def test_an_argument_that_cannot_be_written(payloads: Payloads) -> None:
+    with pytest.raises(BindingError, match="Encoding objects of type object is unsupported"):
         payloads.dump_arguments([1, object()])
 
 
@@ -222,7 +218,7 @@ def test_arguments_go_by_their_own_class(payloads: Payloads) -> None:
     assert received[2].replace(tzinfo=None) == moment
 
 
-def test_an_argument_that_cannot_be_written_in_an_array_only() -> None:
+def test_an_argument_nested_too_deep() -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]

@@ -19,7 +19,7 @@ from msgspec import Raw
 from ..errors import BindingError, ConnectionClosed, HubException
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion, Invocation, StreamInvocation
-from .children import Children
+from .children import Children, bare
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
 from .outbox import Outbox
@@ -53,7 +53,7 @@ class Face(Protocol):
 class Call:
     """One invocation of the peer's."""
 
-    __slots__ = ("arguments", "id", "method", "scope", "size", "uploads")
+    __slots__ = ("arguments", "cancelled", "id", "method", "scope", "size", "uploads")
 
     def __init__(
         self, id: str, method: Method, arguments: list[Any], uploads: list[IncomingStream[Any]], size: int
@@ -64,6 +64,7 @@ class Call:
         self.uploads = uploads
         self.size = size
         self.scope = trio.CancelScope()
+        self.cancelled = False  # by the peer
 
 
 class _Refused(Exception):
@@ -134,6 +135,7 @@ class Callee:
         """Cancel a call, waiting or running."""
         call = self._calls.get(id)
         if call is not None:
+            call.cancelled = True
             call.scope.cancel()
         else:
             logger.debug("connection %s: nothing to cancel under id '%s'", self._connection_id, id)
@@ -188,22 +190,23 @@ class Callee:
         return streams
 
     def _run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
-        children = Children()
+        assert self._nursery is not None
+        children = Children(self._nursery)
         try:
             result = self._face.enter(method, children)(*arguments)
         except Exception as error:
+            children.cancel()
             self._answer_fault(id, method, error)
             return
-        if children.waiting or type(result) is CoroutineType:
-            call = Call(id, method, [], [], 0)
-            if id:
-                self._calls.setdefault(id, call)
-            self._free -= 1
-            assert self._nursery is not None
-            self._nursery.start_soon(self._finish_inline, call, children, result)
+        if not children.any and type(result) is not CoroutineType:
+            children.close()
+            self._answer_result(id, method, result)
             return
-        children.close()
-        self._answer_result(id, method, result)
+        call = Call(id, method, [], [], 0)
+        if id:
+            self._calls.setdefault(id, call)
+        self._free -= 1
+        self._nursery.start_soon(self._finish_inline, call, children, result)
 
     # ---- the workers' side
 
@@ -242,12 +245,12 @@ class Callee:
         began = False
         result: Any = None
         failure: Exception | None = None
+        assert self._nursery is not None
+        children = Children(self._nursery, call.scope)
         try:
             with call.scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                async with trio.open_nursery() as nursery:
-                    children = Children()
-                    children.enter(nursery)
+                async with children:
                     function = self._face.enter(method, children)
                     if call.uploads:
                         kept = False
@@ -267,30 +270,30 @@ class Callee:
                         began = True
                         encoder = self._protocol.item_encoder(call.id, method.signature.result)
                         await send_items(result, encoder, self._outbox)
-                        nursery.cancel_scope.cancel()  # children of a stream end with it
+                        children.cancel()
         except Exception as error:
             failure = bare(error)
         finally:
             for stream in call.uploads:
                 self._intake.forget(stream)
             self._unfile(call)
-        self._answer_call(call, result, failure, began=began)
+        self._answer_call(call, result, children.failure or failure, began=began)
         return kept
 
     async def _finish_inline(self, call: Call, children: Children, result: Any) -> None:
         """Let a call end that ran in the reader's task and turned out to need one of its own."""
         failure: Exception | None = None
+        children.scope = call.scope
         try:
             with call.scope:
-                async with trio.open_nursery() as nursery:
-                    children.enter(nursery)
+                async with children:
                     if type(result) is CoroutineType:
                         result = await result
         except Exception as error:
             failure = bare(error)
         finally:
             self._unfile(call)
-        self._answer_call(call, result, failure, began=False)
+        self._answer_call(call, result, children.failure or failure, began=False)
         self._free += 1
         self._start_waiting()
 
@@ -307,7 +310,7 @@ class Callee:
         elif isinstance(failure, _Refused):
             logger.warning("connection %s: %s", self._connection_id, failure)
             self._answer(call.id, Completion(call.id, error=str(failure)))
-        elif failure is not None and call.scope.cancel_called:
+        elif failure is not None and call.cancelled:
             self._log_failure(method, failure)
             self._answer_cancelled(call)
         elif failure is not None and began:
@@ -334,7 +337,7 @@ class Callee:
         except BindingError as error:
             self._answer_fault(id, method, error)
         else:
-            self._outbox.put(self._protocol.encode(answer))
+            (self._outbox.put if self._queue else self._outbox.put_now)(self._protocol.encode(answer))
 
     def _answer_fault(self, id: str, method: Method, error: Exception) -> None:
         self._log_failure(method, error)
@@ -349,10 +352,3 @@ class Callee:
             logger.info("connection %s: '%s' answered with an error: %s", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
-
-
-def bare(error: Exception) -> Exception:
-    """The one exception that a nursery has wrapped, or the group where there are several."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -201,7 +201,7 @@ class Caller:
         if self._over is not None:
             raise self._over
         await self._outbox.wait_room()
-        self._outbox.put(data)
+        self._outbox.put_now(data)
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""

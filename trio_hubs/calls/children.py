@@ -1,26 +1,45 @@
-"""The child tasks of one invocation: they never outlive it."""
+"""The child tasks of one invocation: they never outlive it.
+
+Most invocations have none, and a nursery is dear. So the first child brings a task that holds a nursery open
+for all of them until the invocation ends.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any
 
 import trio
 
 
 class Children:
-    """Starts child tasks in an invocation's nursery.
+    """Starts an invocation's child tasks, and at the end of its ``async with`` block waits for them.
 
-    A method that runs without a task of its own has no nursery yet; its children, which could not start
-    before it returns anyway, wait until there is one.
+    When the block raises, they are cancelled first. When one of them raises, the invocation is cancelled.
+
+    Args:
+        nursery: Where to hold their nursery open.
+        scope: The invocation's scope.
+
+    Attributes:
+        failure: What a child has raised.
     """
 
-    __slots__ = ("_nursery", "_over", "waiting")
+    __slots__ = ("_asked_for", "_gone", "_nursery", "_outer", "_over", "_parent_left", "failure", "scope")
 
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...]]] = []
+    def __init__(self, nursery: trio.Nursery, scope: trio.CancelScope | None = None) -> None:
+        self.scope = scope
+        self.failure: Exception | None = None
+        self._outer = nursery
         self._nursery: trio.Nursery | None = None
+        self._asked_for: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...]]] | None = None
         self._over = False
+
+    @property
+    def any(self) -> bool:
+        """Whether a child was ever started."""
+        return self._asked_for is not None
 
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Start a child task.
@@ -28,20 +47,68 @@ class Children:
         Raises:
             RuntimeError: The invocation is over.
         """
+        if self._over:
+            raise RuntimeError("The invocation is over; it can start no more tasks.")
         if self._nursery is not None:
             self._nursery.start_soon(async_fn, *args)
-        elif self._over:
-            raise RuntimeError("The invocation is over; it can start no more tasks.")
+        elif self._asked_for is not None:
+            self._asked_for.append((async_fn, args))
         else:
-            self.waiting.append((async_fn, args))
-
-    def enter(self, nursery: trio.Nursery) -> None:
-        """From now on children run in this nursery."""
-        self._nursery = nursery
-        for async_fn, args in self.waiting:
-            nursery.start_soon(async_fn, *args)
-        self.waiting.clear()
+            self._asked_for = [(async_fn, args)]
+            self._parent_left = trio.Event()
+            self._gone = trio.Event()
+            self._outer.start_soon(self._hold)
 
     def close(self) -> None:
         """The invocation is over, and had no children."""
         self._over = True
+
+    async def __aenter__(self) -> Children:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.any:
+            self._over = True
+            return
+        self._parent_left.set()
+        try:
+            if error is None:
+                await self._gone.wait()
+        finally:
+            self.cancel()
+            with trio.CancelScope(shield=True):
+                await self._gone.wait()
+
+    def cancel(self) -> None:
+        """Cancel the children, and start no more."""
+        self._over = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    async def _hold(self) -> None:
+        """Hold a nursery open for the children, until the last of them has ended."""
+        assert self._asked_for is not None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for async_fn, args in self._asked_for:
+                    nursery.start_soon(async_fn, *args)
+                if self._over:
+                    nursery.cancel_scope.cancel()
+                await self._parent_left.wait()
+        except Exception as error:
+            self.failure = bare(error)
+            if self.scope is not None:
+                self.scope.cancel()
+        finally:
+            self._over = True
+            self._gone.set()
+
+
+def bare(error: Exception) -> Exception:
+    """The one exception that nurseries have wrapped, or the group where there are several."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -178,6 +178,8 @@ class IncomingStream(Generic[T]):
         self._completion = Completion()
         self._items: deque[T] = deque()
         self._size = 0  # bytes that the items took on the wire
+        self._batches: deque[tuple[int, int]] = deque()  # as they came: how many items, how many bytes
+        self._left = 0  # items of the first batch that have not been read
         self._full = False
         self._readers = trio.lowlevel.ParkingLot()
         self.reader: ChannelReader[T] = ChannelReader(self, self._completion)
@@ -198,6 +200,9 @@ class IncomingStream(Generic[T]):
                 self.end(error)
                 return False
         size = sum(map(payload_size, raws))
+        if not self._batches:
+            self._left = len(raws)
+        self._batches.append((len(raws), size))
         self._size += size
         self._intake.count(size)
         if self._intake.overfull and self._size > self._intake.limits.stream_bytes:
@@ -235,13 +240,19 @@ class IncomingStream(Generic[T]):
     def receive_nowait(self) -> T:
         if not self._items:
             raise trio.EndOfChannel if self._completion.done else trio.WouldBlock
-        size = self._size // len(self._items)
-        item = self._items.popleft()
+        self._left -= 1
+        if not self._left:
+            self._count_batch()
+        return self._items.popleft()
+
+    def _count_batch(self) -> None:
+        """The first batch has been read to its end."""
+        _, size = self._batches.popleft()
+        if self._batches:
+            self._left = self._batches[0][0]
         self._size -= size
         self._intake.count(-size)
-        if self._full:
-            self._note_full()
-        return item
+        self._note_full()
 
     async def receive(self) -> T:
         while not self._items and not self._completion.done:
@@ -253,6 +264,7 @@ class IncomingStream(Generic[T]):
         """The reader has left."""
         self.end(None)
         self._items.clear()
+        self._batches.clear()
         self._intake.count(-self._size)
         self._size = 0
         self._note_full()

@@ -71,6 +71,12 @@ class Outbox:
         self._idle = False
         self._writer.unpark()
 
+    def put_now(self, data: bytes) -> None:
+        """Like :meth:`put`, but sends at once where nothing else is queued and an idle connection takes it."""
+        self.cork()
+        self.put(data)
+        self.uncork()
+
     def cork(self) -> None:
         """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""
         self._corked = True

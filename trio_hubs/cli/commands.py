@@ -21,6 +21,7 @@ from .process import INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
 
 Protocol = Literal["json", "messagepack"]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+Headers = Annotated[tuple[str, ...], Parameter(show_default=False)]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -48,7 +49,7 @@ def demo(*, host: str = "127.0.0.1", port: Port = 8000, once: bool = False) -> i
 
 @app.command
 def stream(
-    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: tuple[str, ...] = ()
+    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: Headers = ()
 ) -> int:
     """Call a streaming hub method, and print its items as JSON, a line each. Ctrl-C cancels the method.
 
@@ -64,7 +65,7 @@ def stream(
 
 @app.command
 def invoke(
-    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: tuple[str, ...] = ()
+    url: str, method: str, /, *arguments: str, protocol: Protocol = "json", header: Headers = ()
 ) -> int:
     """Call a hub method, and print its result as JSON. Ctrl-C cancels the method.
 
@@ -125,7 +126,7 @@ def _json(number: int, text: str) -> object:
 
 def _header(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not (equals and _TOKEN.fullmatch(name) and value.isascii() and (value.isprintable())):
+    if not (equals and _TOKEN.fullmatch(name) and value.isascii() and value.isprintable()):
         raise Fault(f"'{text}' is no header: write NAME=VALUE")
     return name, value
 

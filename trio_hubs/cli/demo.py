@@ -58,9 +58,7 @@ async def demo(host: str, port: int, once: bool) -> None:
         view.say(f"listening {address}", "bold")
         view.say("")
         view.heading()
-        async with open_hub_connection(
-            address + HUB_PATH, handlers={"Saw": lambda _: None}
-        ) as connection:
+        async with open_hub_connection(address + HUB_PATH, handlers={"Saw": lambda _: None}) as connection:
             view.know_ourselves(connection.connection_id)
             view.client_got(f"Counter({COUNT}, {DELAY})", "bold")
             async with connection.stream("Counter", COUNT, DELAY, item_type=int) as reader:
@@ -71,5 +69,7 @@ async def demo(host: str, port: int, once: bool) -> None:
             nursery.cancel_scope.cancel()
         else:
             view.say("")
-            view.say(f"Open {address} in a browser: start a stream there, and cancel it. Ctrl-C ends the demo.")
+            view.say(
+                f"Open {address} in a browser: start a stream there, and cancel it. Ctrl-C ends the demo."
+            )
             view.say("")

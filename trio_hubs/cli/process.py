@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from ..calls.callee import bare
+from ..calls.children import bare
 from ..connections.background import open_background
 
 FAILED = 1

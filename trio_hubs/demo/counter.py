@@ -32,17 +32,16 @@ class Counter(Hub):
         self._report = report
 
     async def counter(self, count: int, delay: float) -> AsyncIterator[int]:
-        """Count from 0, with a delay in milliseconds between the numbers."""
+        """Count from 0, with a delay in milliseconds after each number."""
         if count < 0 or delay < 0:
             raise HubException("Neither the count nor the delay can be negative.")
         ending = "cancelled"
         try:
             await self._saw("started")
             for number in range(count):
-                if number:
-                    await trio.sleep(delay / 1000)
                 await self._saw(f"item {number}")
                 yield number
+                await trio.sleep(delay / 1000)
             ending = "completed"
         finally:
             # A cancelled method may still do what is short: nothing in here is cancelled for a second.

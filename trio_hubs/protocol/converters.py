@@ -16,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from collections.abc import Set as AbstractSet
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -219,7 +219,7 @@ def _add_containers(made: Converter, format: Format, naming: Naming) -> None:
             return [item if item.__class__ in _SCALARS else write_any(item) for item in value]
         if cls is dict:
             return {write_any(key): write_any(item) for key, item in value.items()}
-        return made.unstructure(value)
+        return value if cls is object else made.unstructure(value)
 
     made.register_unstructure_hook_func(_is_any, write_any)
 
@@ -228,7 +228,7 @@ _SCALARS = frozenset({str, int, float, bool, NoneType})
 
 
 def _json_key_reader(type_: Any, naming: Naming) -> Callable[[str], Any] | None:
-    """What reads a JSON key, always a text, as the value it stands for; None where that is the text itself."""
+    """What reads a JSON key, always a text, as what it stands for; None where that is the text itself."""
     if type_ is int or type_ is float:
         return cast("Callable[[str], Any]", type_)
     if _is_enum(type_) and (naming == "dotnet" or _has_numbers(type_)):
@@ -336,8 +336,8 @@ def _add_classes(made: Converter, rename: Callable[[str], str] | None) -> None:
 
     def renamed(value: Any, known: dict[str, str]) -> dict[str, Any]:
         """The fields under the names they are known by; those that are not known are left out."""
-        fields = ((fold(key), item) for key, item in _kept(value, dict).items())
-        return {known[key]: item for key, item in fields if key in known}
+        folded = ((fold(key), item) for key, item in _kept(value, dict).items())
+        return {known[key]: item for key, item in folded if key in known}
 
     def class_reader(type_: Any) -> Hook:
         make: Any = typeddicts.make_dict_structure_fn if _is_typed_dict(type_) else make_dict_structure_fn
@@ -388,12 +388,20 @@ def _is_union_of_classes(type_: Any) -> bool:
 
 def _wire_names(type_: Any, rename: Callable[[str], str] | None) -> dict[str, str]:
     """What the fields of a class are called on the wire."""
-    origin = _origin(type_)
-    if attrs.has(origin):
-        names = [field.name for field in attrs.fields(attrs.resolve_types(origin))]
-    else:
-        names = list(get_type_hints(origin))
+    names = _hints(_origin(type_))
     return {name: rename(name) if rename else name for name in names}
+
+
+def _hints(origin: Any) -> dict[str, Any]:
+    """The names and types of a class's fields, with the texts among the types resolved in the class, too."""
+    if attrs.has(origin):
+        return {field.name: field.type for field in attrs.fields(attrs.resolve_types(origin))}
+    hints = get_type_hints(origin)
+    if not is_dataclass(origin):
+        return hints
+    for field in fields(origin):
+        field.type = hints[field.name]
+    return {field.name: field.type for field in fields(origin)}
 
 
 def mentions(type_: Any, wanted: type, seen: frozenset[Any] = frozenset()) -> bool:
@@ -405,5 +413,5 @@ def mentions(type_: Any, wanted: type, seen: frozenset[Any] = frozenset()) -> bo
     parts = list(get_args(type_))
     origin = _origin(type_)
     if _is_class_with_fields(origin) or is_namedtuple(origin):
-        parts += get_type_hints(origin).values()
+        parts += _hints(origin).values()
     return any(mentions(part, wanted, seen | {type_}) for part in parts)

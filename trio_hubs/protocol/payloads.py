@@ -82,12 +82,7 @@ class Payloads:
 
     def dump_arguments(self, args: Sequence[object]) -> bytes:
         """The array of arguments of a call, each written by its own class."""
-        try:
-            return self._dump_any(list(args))
-        except BindingError:
-            for argument in args:  # the one that cannot be written says so itself
-                self._dump_any(argument)
-            raise
+        return self._dump_any(list(args))
 
     def loader(self, type_: object) -> Load:
         """A function that reads one value of this type."""

@@ -47,9 +47,7 @@ class Roster:
                 logger.warning("connection %s is too slow for its messages: disconnected", session.connection.id)
                 session.end(TimeoutError("The client does not take its messages fast enough."))
             else:
-                session.outbox.cork()
-                session.outbox.put(data)
-                session.outbox.uncork()
+                session.outbox.put_now(data)
 
 
 class CallerProxy:

@@ -8,10 +8,11 @@ from typing import Any
 
 import trio
 
-from ..calls.callee import Face, bare
+from ..calls.callee import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
+from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..errors import ConnectionClosed, HubException, ProtocolError, UploadBroken
 from ..protocol.handshake import HandshakeResponse, encode_response, take_request
@@ -185,14 +186,12 @@ class _HubSide(Face, Life):
 
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""
-        children = Children()
-        hub = self._endpoint.make(self._context, self._clients, children)
-        try:
-            async with trio.open_nursery() as nursery:
-                children.enter(nursery)
+        async with open_background() as nursery:
+            async with Children(nursery, nursery.cancel_scope) as children:
+                hub = self._endpoint.make(self._context, self._clients, children)
                 await getattr(hub, hook.__name__)(*args)
-        except ExceptionGroup as group:
-            raise bare(group) from None
+        if children.failure is not None:
+            raise children.failure
 
     def lost(self, error: Exception | None) -> Exception:
         return UploadBroken("The underlying connection was closed.")

@@ -1,0 +1,395 @@
+"""What lies unread is bounded and counted, and the connection is read exactly while somebody wants it."""
+
+from typing import Any
+
+import pytest
+import trio
+from msgspec import Raw
+from trio.testing import wait_all_tasks_blocked
+
+from trio_hubs.calls.intake import IncomingStream, Intake, IntakeLimits, payload_size
+from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
+
+from .support import PROTOCOL, raw, read_all
+
+ONE = payload_size(raw(1)[0])
+"""What an item of one digit counts for."""
+
+
+def intake_for(*, stream: float = 1000, connection: float = 1000, hard: float = 1000) -> Intake:
+    """An intake with limits in items of one digit."""
+    return Intake(
+        IntakeLimits(
+            stream_bytes=int(stream * ONE), connection_bytes=int(connection * ONE), hard_bytes=int(hard * ONE)
+        )
+    )
+
+
+def open_stream(intake: Intake, id: str = "7", *, capacity: int = 0) -> IncomingStream[int]:
+    payloads = PROTOCOL.payloads
+    return intake.open(id, payloads.many_loader(int), payloads.loader(int), capacity)
+
+
+def ones(count: int) -> list[Raw]:
+    return raw(*[1] * count)
+
+
+def is_even(intake: Intake) -> bool:
+    """Whether nothing is counted as unread: one item less than the bound fits, and reading goes on."""
+    intake.count(intake.limits.connection_bytes - 1)
+    even = intake.wants_more
+    intake.count(1)
+    even = even and not intake.wants_more
+    intake.count(-intake.limits.connection_bytes)
+    return even and intake.wants_more
+
+
+# ---- streams
+
+
+def test_a_payload_counts_for_its_length_and_its_keep() -> None:
+    assert payload_size(Raw(b"12345")) == 5 + 32
+
+
+async def test_items_are_read_in_order_until_the_end() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    assert "7" in intake
+    assert not intake.feed("7", raw(1, 2))
+    assert not intake.feed("7", raw(3))
+    assert not stream.ended
+    assert intake.complete("7", None)
+    assert stream.ended
+    assert "7" not in intake
+    assert await read_all(stream.reader) == [1, 2, 3]
+    assert is_even(intake)
+
+
+async def test_an_error_of_the_peers_comes_after_the_items() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    intake.feed("7", raw(1))
+    intake.complete("7", ValueError("broken"))
+    assert await stream.reader.read() == 1
+    with pytest.raises(ValueError, match="broken"):
+        await stream.reader.read()
+    assert is_even(intake)
+
+
+def test_unknown_streams_are_thrown_away() -> None:
+    intake = intake_for()
+    assert not intake.feed("9", raw(1))
+    assert not intake.complete("9", None)
+    assert is_even(intake)
+
+
+def test_a_stream_ends_only_once() -> None:
+    intake = intake_for()
+    open_stream(intake)
+    assert intake.complete("7", None)
+    assert not intake.complete("7", ValueError("again"))
+
+
+async def test_a_waiting_reader_gets_an_item_and_the_end(nursery: trio.Nursery) -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    got: list[Any] = []
+
+    async def read() -> None:
+        got.extend(await read_all(stream.reader))
+        got.append("end")
+
+    nursery.start_soon(read)
+    nursery.start_soon(read)
+    for number in range(3):
+        await wait_all_tasks_blocked()
+        intake.feed("7", raw(number))
+    await wait_all_tasks_blocked()
+    assert got == []  # they are still reading
+    intake.complete("7", None)
+    await wait_all_tasks_blocked()
+    assert sorted(map(str, got)) == ["0", "1", "2", "end", "end"]
+
+
+async def test_an_item_of_another_type_ends_the_stream_after_those_before_it() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    assert intake.feed("7", raw(1, 2, "three", 4))
+    assert "7" not in intake
+    assert not intake.feed("7", raw(5))
+    assert [await stream.reader.read(), await stream.reader.read()] == [1, 2]
+    with pytest.raises(BindingError, match="does not fit the type 'int'"):
+        await stream.reader.read()
+    assert is_even(intake)
+
+
+async def test_items_that_fit_one_by_one_but_not_together_are_taken() -> None:
+    intake = intake_for()
+
+    def never(_: object) -> list[int]:
+        raise BindingError("not together")
+
+    stream = intake.open("7", never, PROTOCOL.payloads.loader(int), 0)
+    assert not intake.feed("7", raw(1, 2))
+    assert stream.reader.read_ready() == [1, 2]
+    assert is_even(intake)
+
+
+async def test_the_connections_end_fails_every_stream_after_its_items() -> None:
+    intake = intake_for()
+    streams = [open_stream(intake, id) for id in "78"]
+    intake.feed("7", raw(1))
+    intake.fail_all(ConnectionClosed("gone"))
+    assert streams[0].reader.try_read() == 1
+    for stream in streams:
+        with pytest.raises(ConnectionClosed, match="gone"):
+            await stream.reader.read()
+    assert not intake.feed("7", raw(2))
+    assert is_even(intake)
+
+
+def test_a_forgotten_stream_keeps_nothing() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    intake.feed("7", raw(1))
+    intake.forget(stream)
+    assert stream.ended
+    assert "7" not in intake
+    assert stream.reader.read_ready() == []
+    assert is_even(intake)
+
+
+def test_a_stream_that_its_reader_has_left_throws_items_away_until_its_end() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    intake.feed("7", raw(1))
+    stream.reader.close()
+    assert is_even(intake)
+    assert "7" in intake
+    assert not intake.feed("7", raw(2, "of another type"))
+    assert is_even(intake)
+    assert stream.reader.read_ready() == []
+    assert intake.complete("7", ValueError("nobody hears this"))
+    assert stream.reader.read_ready() == []
+
+
+def test_leaving_an_overfull_stream_wakes_nobody_twice() -> None:
+    intake = intake_for(stream=1)
+    stream = open_stream(intake)
+    intake.feed("7", ones(3))
+    assert not intake.wants_more
+    stream.reader.close()
+    assert intake.wants_more
+    stream.reader.close()
+    assert is_even(intake)
+
+
+def test_forgetting_a_finished_stream_spares_another_with_its_id() -> None:
+    intake = intake_for()
+    first = open_stream(intake)
+    intake.complete("7", None)
+    second = open_stream(intake)
+    intake.forget(first)
+    assert "7" in intake
+    intake.feed("7", raw(2))
+    assert second.reader.read_ready() == [2]
+
+
+# ---- when to read
+
+
+def test_reading_pauses_when_a_stream_holds_more_than_its_share() -> None:
+    intake = intake_for(stream=2)
+    stream = open_stream(intake)
+    intake.feed("7", ones(2))
+    assert intake.wants_more
+    intake.feed("7", ones(1))
+    assert not intake.wants_more
+    intake.feed("7", ones(1))
+    stream.reader.try_read()
+    assert not intake.wants_more
+    stream.reader.try_read()
+    assert intake.wants_more
+
+
+def test_so_many_items_as_the_capacity_are_never_too_many() -> None:
+    intake = intake_for(stream=2)
+    stream = open_stream(intake, capacity=5)
+    intake.feed("7", ones(5))
+    assert intake.wants_more
+    intake.feed("7", ones(1))
+    assert not intake.wants_more
+    stream.reader.try_read()
+    assert intake.wants_more
+
+
+def test_reading_pauses_when_the_connection_holds_too_much() -> None:
+    intake = intake_for(connection=4)
+    streams = [open_stream(intake, id, capacity=100) for id in "78"]
+    for id in "78":
+        assert intake.wants_more
+        intake.feed(id, ones(2))
+    assert not intake.wants_more
+    streams[0].reader.try_read()
+    assert intake.wants_more
+
+
+def test_what_else_waits_counts_too() -> None:
+    intake = intake_for(connection=2, hard=3)
+    intake.count(2 * ONE)
+    assert not intake.wants_more
+    assert not intake.overfull
+    intake.count(ONE + 1)
+    assert intake.overfull
+    intake.count(-3 * ONE - 1)
+    assert is_even(intake)
+
+
+def test_reading_goes_on_while_anybody_waits() -> None:
+    intake = intake_for(stream=1, connection=1)
+    open_stream(intake)
+    intake.feed("7", ones(5))
+    with intake.waiting():
+        with intake.waiting():
+            assert intake.wants_more
+        assert intake.wants_more
+    assert not intake.wants_more
+
+
+async def test_waiting_for_an_item_is_a_demand(nursery: trio.Nursery) -> None:
+    intake = intake_for(stream=1)
+    open_stream(intake, "7")
+    intake.feed("7", ones(2))
+    assert not intake.wants_more
+    with trio.CancelScope() as scope:
+        nursery.start_soon(wait_until_wanted_then_cancel, intake, scope)
+        await open_stream(intake, "8").reader.read()
+    assert scope.cancelled_caught
+    assert not intake.wants_more  # a wait that was cancelled is none any more
+
+
+async def wait_until_wanted_then_cancel(intake: Intake, scope: trio.CancelScope) -> None:
+    await intake.wait_wanted()
+    scope.cancel()
+
+
+async def wanted(intake: Intake) -> bool:
+    """Whether who waits for the time to read is let through."""
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(intake.wait_wanted)
+            await wait_all_tasks_blocked()
+            if nursery.child_tasks:
+                scope.cancel()
+    return not scope.cancelled_caught
+
+
+async def test_wait_wanted_returns_at_once_when_reading_is_wanted() -> None:
+    assert await wanted(intake_for())
+
+
+@pytest.mark.parametrize("event", ["read", "read all", "left", "forgotten", "waiting", "call taken"])
+async def test_the_connection_is_read_on_as_soon_as_it_is_wanted(event: str) -> None:
+    intake = intake_for(stream=2, connection=3)
+    stream = open_stream(intake)
+    if event == "call taken":
+        intake.count(3 * ONE)
+    else:
+        intake.feed("7", ones(3))
+    assert not await wanted(intake)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(intake.wait_wanted)
+        await wait_all_tasks_blocked()
+        match event:
+            case "read":
+                stream.reader.try_read()
+            case "read all":
+                stream.reader.read_ready()
+            case "left":
+                stream.reader.close()
+            case "forgotten":
+                intake.forget(stream)
+            case "waiting":
+                with intake.waiting():
+                    await wait_all_tasks_blocked()
+            case _:
+                intake.count(-3 * ONE)
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+
+
+async def test_reading_a_little_does_not_make_the_connection_wanted() -> None:
+    intake = intake_for(connection=2)
+    stream = open_stream(intake, capacity=100)
+    intake.feed("7", ones(4))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(intake.wait_wanted)
+        await wait_all_tasks_blocked()
+        stream.reader.try_read()
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        nursery.cancel_scope.cancel()
+
+
+# ---- the hard limit
+
+
+async def test_a_flooded_stream_fails_at_the_hard_limit() -> None:
+    intake = intake_for(stream=2, connection=4, hard=6)
+    flooded, modest = open_stream(intake, "7"), open_stream(intake, "8")
+    with intake.waiting():
+        assert not intake.feed("8", ones(2))
+        assert not intake.feed("7", ones(4))
+        assert intake.wants_more
+        assert intake.feed("7", ones(1))
+        assert "7" not in intake
+        assert not intake.feed("8", [])
+    for _ in range(5):
+        assert await flooded.reader.read() == 1
+    limit = 6 * ONE
+    with pytest.raises(StreamOverflow, match=rf"sent 5 items faster .* limit of {limit} unread bytes"):
+        await flooded.reader.read()
+    intake.complete("8", None)
+    assert await read_all(modest.reader) == [1, 1]
+    assert is_even(intake)
+
+
+def test_a_failed_stream_that_is_forgotten_leaves_nothing() -> None:
+    intake = intake_for(stream=1, hard=2)
+    stream = open_stream(intake)
+    assert intake.feed("7", ones(5))
+    assert intake.overfull
+    intake.forget(stream)
+    assert is_even(intake)
+
+
+def test_a_stream_within_its_share_outlives_the_flood() -> None:
+    intake = intake_for(stream=2, hard=6)
+    open_stream(intake, "8")
+    intake.count(7 * ONE)
+    assert intake.overfull
+    assert not intake.feed("8", ones(2))
+
+
+@pytest.mark.parametrize("taken", range(5))
+@pytest.mark.parametrize("end", ["read", "left", "forgotten", "failed", "completed and unread", "overflow"])
+def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: int) -> None:
+    intake = intake_for(stream=2, hard=8)
+    stream = open_stream(intake)
+    intake.feed("7", raw(1, 22, 333, 4444))
+    for _ in range(taken):
+        stream.reader.try_read()
+    match end:
+        case "read":
+            stream.reader.read_ready()
+        case "left":
+            stream.reader.close()
+        case "failed":
+            intake.fail_all(ConnectionClosed("gone"))
+        case "completed and unread":
+            intake.complete("7", None)
+        case "overflow":
+            assert intake.feed("7", ones(9))
+    intake.forget(stream)
+    intake.forget(stream)
+    assert is_even(intake)

@@ -1,0 +1,291 @@
+"""One writer sends everything: joined, at once, bounded, and never cut by a cancelled producer."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hubs.calls.outbox import HIGH_WATER, Outbox
+from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.errors import ConnectionClosed
+
+
+class Wire:
+    """An outbox whose writer runs, and the other end of its connection."""
+
+    def __init__(self, *, capacity: int = 16) -> None:
+        self.outbox = Outbox()
+        self.ours: MemoryConnection
+        self.ours, self.theirs = memory_connection_pair(capacity=capacity)
+        self.failures: list[Exception] = []
+
+    async def run(self) -> None:
+        await self.outbox.run(self.ours, self.failures.append)
+
+
+async def start(nursery: trio.Nursery, *, capacity: int = 16) -> Wire:
+    wire = Wire(capacity=capacity)
+    nursery.start_soon(wire.run)
+    await wait_all_tasks_blocked()
+    return wire
+
+
+async def finish(wire: Wire) -> list[bytes]:
+    """End the outbox and give all pieces that arrived."""
+    await wire.outbox.finish(1)
+    wire.ours.close()
+    pieces: list[bytes] = []
+    while piece := await wire.theirs.receive():
+        pieces.append(piece)
+    return pieces
+
+
+async def test_what_is_queued_leaves_as_one_piece(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    for data in (b"a", b"b", b"c"):
+        wire.outbox.put(data)
+    assert await wire.theirs.receive() == b"abc"
+    assert await finish(wire) == []
+
+
+async def test_an_item_is_sent_as_soon_as_its_producer_waits(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    for data in (b"a", b"b", b"c"):
+        wire.outbox.put(data)
+        await wait_all_tasks_blocked()  # which is waiting for something
+        assert wire.outbox.size == 0
+    assert await finish(wire) == [b"a", b"b", b"c"]
+
+
+async def test_what_was_queued_before_the_writer_ran_is_sent(nursery: trio.Nursery) -> None:
+    wire = Wire()
+    wire.outbox.put(b"early")
+    nursery.start_soon(wire.run)
+    assert await wire.theirs.receive() == b"early"
+    assert await finish(wire) == []
+
+
+async def test_what_comes_while_sending_is_joined_in_the_next_piece(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"a")
+    await wait_all_tasks_blocked()
+    for data in (b"b", b"c"):
+        wire.outbox.put(data)
+        await wait_all_tasks_blocked()
+    assert [await wire.theirs.receive() for _ in range(2)] == [b"a", b"bc"]
+    await finish(wire)
+
+
+async def test_size_counts_what_waits(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"sending")
+    await wait_all_tasks_blocked()
+    wire.outbox.put(b"12345")
+    assert wire.outbox.size == 5
+    wire.outbox.give_up()
+    await finish(wire)
+    assert wire.outbox.size == 0
+
+
+async def test_the_times_of_sending(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    wire = await start(nursery, capacity=0)
+    assert wire.outbox.sending_since is None
+    assert wire.outbox.last_sent == trio.current_time()
+    mock_clock.jump(3)
+    began = trio.current_time()
+    wire.outbox.put(b"a")
+    await wait_all_tasks_blocked()
+    mock_clock.jump(2)
+    assert (wire.outbox.sending_since, wire.outbox.last_sent) == (began, began)
+    await wire.theirs.receive()
+    await wait_all_tasks_blocked()
+    assert wire.outbox.sending_since is None
+    assert wire.outbox.last_sent == began
+    await finish(wire)
+
+
+# ---- high water
+
+
+async def test_producers_wait_above_the_high_water_mark(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    outbox = wire.outbox
+    outbox.put(b"sending")
+    await wait_all_tasks_blocked()
+    outbox.put(b"x" * (HIGH_WATER - 1))
+    assert not outbox.full
+    await outbox.wait_room()
+    outbox.put(b"x")
+    assert outbox.full
+    went_on: list[int] = []
+
+    async def produce(number: int) -> None:
+        await outbox.wait_room()
+        went_on.append(number)
+
+    for number in range(2):
+        nursery.start_soon(produce, number)
+    await wait_all_tasks_blocked()
+    assert went_on == []
+    await wire.theirs.receive()
+    await wait_all_tasks_blocked()
+    assert sorted(went_on) == [0, 1]
+    wire.outbox.give_up()
+
+
+async def test_a_producer_waits_again_when_another_filled_the_room(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    outbox = wire.outbox
+    outbox.put(b"sending")
+    await wait_all_tasks_blocked()
+    outbox.put(b"x" * HIGH_WATER)
+    went_on = 0
+
+    async def produce() -> None:
+        nonlocal went_on
+        await outbox.wait_room()
+        went_on += 1
+        outbox.put(b"x" * HIGH_WATER)
+
+    for _ in range(2):
+        nursery.start_soon(produce)
+    for expected in range(3):
+        await wait_all_tasks_blocked()
+        assert went_on == expected
+        await wire.theirs.receive()
+    wire.outbox.give_up()
+
+
+async def test_those_who_never_wait_stop_when_it_is_overfull(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    outbox = wire.outbox
+    outbox.put(b"sending")
+    await wait_all_tasks_blocked()
+    outbox.put(b"x" * (4 * HIGH_WATER - 1))
+    await outbox.wait_not_overfull()
+    outbox.put(b"x")
+    async with trio.open_nursery() as inner:
+        inner.start_soon(outbox.wait_not_overfull)
+        await wait_all_tasks_blocked()
+        assert inner.child_tasks
+        await wire.theirs.receive()
+    outbox.give_up()
+
+
+async def test_a_cancelled_producer_takes_nothing_back(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    with trio.CancelScope() as scope:
+        wire.outbox.put(b"whole")
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert await wire.theirs.receive() == b"whole"
+    await finish(wire)
+
+
+# ---- the end
+
+
+async def test_finishing_sends_what_is_queued(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.outbox.put(b"last")
+    assert not wire.outbox.over
+    assert await finish(wire) == [b"last"]
+    assert wire.outbox.over
+    assert wire.failures == []
+
+
+async def test_finishing_an_idle_outbox_ends_it(nursery: trio.Nursery) -> None:
+    assert await finish(await start(nursery)) == []
+
+
+async def test_the_writer_outlives_its_nursery_until_it_is_finished() -> None:
+    wire = Wire()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run)
+        nursery.cancel_scope.cancel()
+        wire.outbox.put(b"a")
+        wire.outbox.put(b"b")
+        assert await finish_cancelled(wire) == [b"ab"]
+
+
+async def finish_cancelled(wire: Wire) -> list[bytes]:
+    """Finish in a task that is cancelled."""
+    await wire.outbox.finish(1)
+    assert trio.current_effective_deadline() == -float("inf")
+    with trio.CancelScope(shield=True):
+        return await finish(wire)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_finishing_takes_bounded_time(
+    nursery: trio.Nursery, autojump_clock: MockClock, cancelled: bool
+) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"never taken")
+    began = trio.current_time()
+    with trio.CancelScope() as scope:
+        if cancelled:
+            scope.cancel()
+        await wire.outbox.finish(5)
+    assert trio.current_time() - began == pytest.approx(5)
+    assert wire.outbox.over
+    assert wire.failures == []
+
+
+async def test_giving_up_ends_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"never taken")
+    await wait_all_tasks_blocked()
+    wire.outbox.put(b"x" * 4 * HIGH_WATER)
+    wire.outbox.give_up()
+    await wire.outbox.finish(5)
+    assert trio.current_time() == 0
+    assert wire.outbox.over
+    assert wire.outbox.size == 0
+
+
+async def test_nothing_is_queued_once_it_is_over(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    await finish(wire)
+    wire.outbox.put(b"too late")
+    assert wire.outbox.size == 0
+    with pytest.raises(ConnectionClosed, match="The connection is over"):
+        await wire.outbox.wait_room()
+    await wire.outbox.wait_not_overfull()
+
+
+async def test_a_broken_connection_is_told_and_ends_the_writer(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.theirs.cut()
+    wire.outbox.put(b"lost")
+    await wait_all_tasks_blocked()
+    assert [type(failure) for failure in wire.failures] == [ConnectionClosed]
+    assert wire.outbox.over
+    await wire.outbox.finish(5)
+
+
+@pytest.mark.parametrize("wait", [Outbox.wait_room, Outbox.wait_not_overfull])
+async def test_producers_that_wait_hear_of_the_end(wait: Callable[[Outbox], Awaitable[None]]) -> None:
+    wire = Wire(capacity=0)
+    ended: list[str] = []
+
+    async def produce() -> None:
+        try:
+            await wait(wire.outbox)
+        except ConnectionClosed:
+            ended.append("closed")
+        else:
+            ended.append("went on")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run)
+        wire.outbox.put(b"sending")
+        await wait_all_tasks_blocked()
+        wire.outbox.put(b"x" * 4 * HIGH_WATER)
+        nursery.start_soon(produce)
+        await wait_all_tasks_blocked()
+        assert ended == []
+        wire.theirs.cut()
+        await wait_all_tasks_blocked()
+    assert ended == ["closed" if wait is Outbox.wait_room else "went on"]

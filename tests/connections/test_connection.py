@@ -1,0 +1,38 @@
+"""What every connection has, and what it must bring itself."""
+
+import pytest
+
+from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.http import Request
+from trio_hubs.protocol.hub_protocol import TransferFormat
+
+
+class Deaf(Connection):
+    async def send(self, data: bytes) -> None:
+        pass
+
+
+class Duplex(Deaf):
+    async def receive(self) -> bytes:
+        return b""
+
+
+def test_a_connection_has_both_directions() -> None:
+    with pytest.raises(TypeError, match="receive"):
+        Deaf("id", Request())  # type: ignore[abstract]
+
+
+def test_a_connection_begins_with_text_and_pings() -> None:
+    request = Request(path="/chat")
+    connection = Duplex("id", request)
+    assert connection.id == "id"
+    assert connection.request is request
+    assert connection.transfer_format is TransferFormat.TEXT
+    assert connection.transfer_formats == {TransferFormat.TEXT, TransferFormat.BINARY}
+    assert not connection.inherent_keep_alive
+
+
+def test_a_connection_that_cannot_send_without_waiting_takes_nothing_then() -> None:
+    connection = Duplex("id", Request())
+    assert not connection.send_nowait(b"data")
+    assert not connection.unsent

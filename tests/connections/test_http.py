@@ -1,0 +1,76 @@
+"""Requests and answers as data; names of headers and of query fields match in any letter case."""
+
+import attrs
+import pytest
+
+from trio_hubs.connections.http import CaseInsensitive, Request, Response
+
+
+def test_a_name_matches_in_any_letter_case() -> None:
+    names = CaseInsensitive([("Content-Type", "text/plain"), ("X", "y")])
+    assert names["content-type"] == names["CONTENT-TYPE"] == "text/plain"
+    assert "conTent-tYpe" in names
+    assert names.get("other") is None
+    with pytest.raises(KeyError):
+        names["other"]
+
+
+def test_names_keep_their_first_spelling_and_their_order() -> None:
+    names = CaseInsensitive([("B", "1"), ("a", "2"), ("b", "3")])
+    assert list(names) == ["B", "a"]
+    assert len(names) == 2
+    assert repr(names) == "CaseInsensitive({'B': '1,3', 'a': '2'})"
+
+
+def test_a_repeated_name_is_one_text_with_commas() -> None:
+    assert CaseInsensitive([("id", "1"), ("ID", "2"), ("Id", "3")])["id"] == "1,2,3"
+
+
+def test_nothing_is_an_empty_mapping() -> None:
+    assert dict(CaseInsensitive()) == {}
+    assert Request() == Request(method="GET", path="/", body=b"")
+
+
+def test_a_request_of_its_raw_parts() -> None:
+    request = Request.parse(
+        b"post",
+        b"/a%20b/%C3%A4?Name=M%C3%BCller&empty=&plus=1+1&name=x",
+        [(b"accept", b"text/html"), (b"x-latin", b"\xe4"), (b"Accept", b"*/*")],
+        b"body",
+    )
+    assert request.method == "POST"
+    assert request.path == "/a b/ä"
+    assert request.query["NAME"] == "Müller,x"
+    assert request.query["empty"] == ""
+    assert request.query["plus"] == "1 1"
+    assert request.headers["Accept"] == "text/html,*/*"
+    assert request.headers["X-Latin"] == "ä"
+    assert request.body == b"body"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/", "/"),
+        (b"*", "*"),
+        (b"http://example/chat?id=1", "/chat"),
+        (b"/%ff", "/\ufffd"),
+        (b"/chat#part", "/chat"),
+    ],
+)
+def test_a_target_has_a_path(target: bytes, path: str) -> None:
+    assert Request.parse(b"GET", target, ()).path == path
+
+
+def test_text_is_answered_as_utf_8() -> None:
+    assert Response("ä").body == b"\xc3\xa4"
+    assert Response("ä").content_type == "text/plain; charset=utf-8"
+    assert Response(b"\xe4", status=404).body == b"\xe4"
+    assert Response() == Response(b"", status=200, headers={})
+
+
+def test_requests_and_answers_do_not_change() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Request().path = "/other"  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Response().status = 404  # type: ignore[misc]
