@@ -7,8 +7,8 @@ Whatever is awaited here fails after a while of virtual time instead of hanging.
 import base64
 import hashlib
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, TypeAlias
 from unittest import mock
 
@@ -16,6 +16,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from trio_hubs.connections import websocket
+from trio_hubs.connections.background import open_background
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket
 
@@ -168,8 +169,8 @@ def acceptance(head: bytes) -> bytes:
     )
 
 
-@asynccontextmanager
-async def connected_to(stream: trio.abc.Stream) -> AsyncGenerator[list[tuple[str, int]]]:
+@contextmanager
+def connected_to(stream: trio.abc.Stream) -> Iterator[list[tuple[str, int]]]:
     """Have the next connections lead to this stream; gives the list of where they wanted to go."""
     places: list[tuple[str, int]] = []
 
@@ -209,14 +210,9 @@ async def open_pair(
             async def accept() -> None:
                 await far.send_all(acceptance(await peer.head()))
 
-            async with trio.open_nursery() as nursery, connected_to(near):
+            async with open_background() as nursery:
                 nursery.start_soon(accept)
-                opening = open_websocket("http://example/chat", "id", express=express)
-                connection = await opening.__aenter__()
-            try:
-                yield connection, peer
-            except BaseException:
-                if not await opening.__aexit__(*sys.exc_info()):
-                    raise
-            else:
-                await opening.__aexit__(None, None, None)
+                with connected_to(near):
+                    opening = open_websocket("http://example/chat", "id", express=express)
+                    async with opening as connection:
+                        yield connection, peer

@@ -102,6 +102,7 @@ class Callee:
         self._maximum = self._free = maximum_parallel
         self._upload_capacity = upload_capacity
         self._connection_id = connection_id
+        self._over = False
         self._calls: dict[str, Call] = {}
         self._queue: deque[Call] = deque()
         self._workers = 0  # tasks that take calls from the queue
@@ -119,17 +120,18 @@ class Callee:
         """File a call, and start it if its turn has come."""
         methods = self._face.find(message.target)
         id = message.invocation_id
-        try:
-            if not methods:
-                raise _Refused(self._face.unknown_fault(message.target))
-            for method in methods:
+        if not methods:
+            self._refuse(id, message.target, self._face.unknown_fault(message.target))
+        for method in methods:
+            try:
                 self._file(method, id, message)
-                id = ""  # the first one answers
-        except _Refused as refused:
-            logger.warning(
-                "connection %s: call of '%s' refused: %s", self._connection_id, message.target, refused
-            )
-            self._answer(message.invocation_id, Completion(message.invocation_id, error=str(refused)))
+            except _Refused as refused:
+                self._refuse(id, message.target, str(refused))
+            id = ""  # the first one answers
+
+    def stop(self) -> None:
+        """The connection is over: calls that fail for it are no news."""
+        self._over = True
 
     def cancel(self, id: str) -> None:
         """Cancel a call, waiting or running."""
@@ -305,11 +307,10 @@ class Callee:
 
     def _answer_call(self, call: Call, result: Any, failure: Exception | None, *, began: bool) -> None:
         method = call.method
-        if failure is not None and isinstance(failure, ConnectionClosed) and self._outbox.over:
+        if failure is not None and isinstance(failure, ConnectionClosed) and self._over:
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
         elif isinstance(failure, _Refused):
-            logger.warning("connection %s: %s", self._connection_id, failure)
-            self._answer(call.id, Completion(call.id, error=str(failure)))
+            self._refuse(call.id, method.name, str(failure))
         elif failure is not None and call.cancelled:
             self._log_failure(method, failure)
             self._answer_cancelled(call)
@@ -342,6 +343,10 @@ class Callee:
     def _answer_fault(self, id: str, method: Method, error: Exception) -> None:
         self._log_failure(method, error)
         self._answer(id, Completion(id, error=self._face.invocation_fault(method.name, error)))
+
+    def _refuse(self, id: str, target: str, text: str) -> None:
+        logger.warning("connection %s: call of '%s' refused: %s", self._connection_id, target, text)
+        self._answer(id, Completion(id, error=text))
 
     def _answer(self, id: str, completion: Completion) -> None:
         if id:

@@ -50,7 +50,7 @@ class Caller:
         self._ids = count(1)
         self._answers: dict[str, _Answer] = {}
         self._streams: set[str] = set()
-        self._over: Exception | None = None
+        self._over: ConnectionClosed | None = None
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -82,7 +82,7 @@ class Caller:
         if id in self._streams:
             self._outbox.put(self._protocol.encode(CancelInvocation(id)))
 
-    def abandon(self, error: Exception) -> None:
+    def abandon(self, error: ConnectionClosed) -> None:
         """The connection is over: whatever waits fails with this error, and so does every later call."""
         self._over = error
         for answer in self._answers.values():
@@ -175,7 +175,7 @@ class Caller:
                 yield stream.reader
         finally:
             self._streams.remove(id)
-            if not stream.ended:
+            if id in self._intake:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
             self._intake.forget(stream)
 
@@ -198,9 +198,9 @@ class Caller:
     async def _put(self, message: Invocation | StreamInvocation) -> None:
         data = self._protocol.encode(message)
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._outbox.wait_room()
         if self._over is not None:
             raise self._over
-        await self._outbox.wait_room()
         self._outbox.put_now(data)
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:

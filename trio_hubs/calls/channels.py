@@ -60,7 +60,7 @@ class ChannelReader(Generic[T]):
     def __init__(self, source: Source[T], completion: Completion) -> None:
         self._source = source
         self._completion = completion
-        self._ahead: list[T] = []  # at most one item, which wait_to_read has taken
+        self._ahead: list[T] = []  # what wait_to_read has taken, an item for each task that waited
         self._taken = 0
 
     async def read(self) -> T:
@@ -79,7 +79,6 @@ class ChannelReader(Generic[T]):
         except trio.WouldBlock:
             self._taken = 0
             return await self._receive()
-        self._taken += 1
         if self._taken >= GIVE_WAY:
             self._taken = 0
             await cancel_shielded_checkpoint()
@@ -93,8 +92,9 @@ class ChannelReader(Generic[T]):
             trio.EndOfChannel: The channel has been completed, and all of its items were read.
             Exception: The error that the channel was completed with.
         """
+        self._taken += 1
         if self._ahead:
-            return self._ahead.pop()
+            return self._ahead.pop(0)
         try:
             item = self._source.receive_nowait()
         except trio.EndOfChannel:
@@ -113,8 +113,8 @@ class ChannelReader(Generic[T]):
         Returns:
             The items in order; none when nothing is ready or the channel is at its end.
         """
-        items = self._ahead
-        self._ahead = []
+        items = self._ahead[:limit]
+        del self._ahead[:limit]
         receive = self._source.receive_nowait
         try:
             while limit is None or len(items) < limit:
@@ -124,6 +124,7 @@ class ChannelReader(Generic[T]):
         except trio.EndOfChannel:
             if not items:
                 self._raise_error()
+        self._taken += len(items)
         if self._completion.room:
             self._completion.room.unpark_all()
         return items
@@ -147,6 +148,7 @@ class ChannelReader(Generic[T]):
 
     def close(self) -> None:
         """Leave the channel: unread items are thrown away, and its writer's next item raises :exc:`ChannelClosed`."""
+        self._ahead.clear()
         self._source.close()
         self._completion.room.unpark_all()
 

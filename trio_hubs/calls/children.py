@@ -98,8 +98,8 @@ class Children:
                 if self._over:
                     nursery.cancel_scope.cancel()
                 await self._parent_left.wait()
-        except Exception as error:
-            self.failure = bare(error)
+        except* Exception as group:
+            self.failure = bare(group)
             if self.scope is not None:
                 self.scope.cancel()
         finally:

@@ -145,7 +145,8 @@ class Intake:
 
     def forget(self, stream: IncomingStream[Any]) -> None:
         """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
-        self._streams.pop(stream.id, None)
+        if self._streams.get(stream.id) is stream:  # else its peer has ended it, and may have used the id again
+            del self._streams[stream.id]
         stream.close()
 
     def fail_all(self, error: Exception) -> None:

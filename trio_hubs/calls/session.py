@@ -77,8 +77,8 @@ class Life(Protocol):
     async def closed(self, error: Exception | None) -> None:
         """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned."""
 
-    def lost(self, error: Exception | None) -> Exception:
-        """What the calls and streams that still wait shall fail with."""
+    def broken(self, error: ConnectionClosed) -> Exception:
+        """What the peer's streams shall fail with that the end of the connection has cut off."""
 
     def silence(self, seconds: float) -> Exception:
         """What a peer's silence of so many seconds means."""
@@ -158,15 +158,18 @@ class Session:
                         with self._reading:
                             await self._read(data)
                     finally:
-                        error = self._life.lost(self._error)
-                        self.caller.abandon(error)
-                        self._intake.fail_all(error)
+                        self.callee.stop()
+                        closed = self._closed()
+                        self.caller.abandon(closed)
+                        self._intake.fail_all(self._life.broken(closed))
                         calls.cancel_scope.cancel()
             finally:
-                if self._opened:
-                    await self._life.closed(self._error)
-                self.outbox.put(self.protocol.encode(self._farewell))
-                await self.outbox.finish(LAST_BYTES_TIMEOUT)
+                try:
+                    if self._opened:
+                        await self._life.closed(self._error)
+                finally:
+                    self.outbox.put(self.protocol.encode(self._farewell))
+                    await self.outbox.finish(LAST_BYTES_TIMEOUT)
 
     def end(self, error: Exception | None = None, *, allow_reconnect: bool = False) -> None:
         """End the connection in order; the first call decides how.
@@ -181,6 +184,14 @@ class Session:
             text = self._life.close_text(error) if error is not None else ""
             self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
             self._reading.cancel()
+
+    def _closed(self) -> ConnectionClosed:
+        """What whoever waits for the peer shall fail with."""
+        if isinstance(self._error, ConnectionClosed):
+            return self._error
+        if self._error is not None:
+            return ConnectionClosed(f"The connection ended: {self._error}")
+        return ConnectionClosed("The connection has been closed.")
 
     async def _open(self, calls: trio.Nursery) -> None:
         try:

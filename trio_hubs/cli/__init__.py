@@ -1,4 +1,7 @@
-"""The command `trio-hubs`: thin, for the package does the work. It needs the extra `cli`, and says so without it."""
+"""The command `trio-hubs`: thin, for the package does the work.
+
+It needs the extra `cli`, and says so where that is missing.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ def main() -> int:
         The exit status.
     """
     try:
-        from .commands import run_command
+        from .commands import run_command  # noqa: PLC0415  # what it stands on may be missing
     except ModuleNotFoundError as error:
         if error.name not in ("cyclopts", "rich"):
             raise
         print("trio-hubs: the command needs more packages: pip install 'trio-hubs[cli]'", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run_command(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The commands that call: standard output has the answers alone, as JSON, a line each, the moment they are there."""
+"""The commands that call: standard output has the answers alone, as JSON, a line each, once they are there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import msgspec
 import trio
 
 from ..client.hub_connection import HubConnection, open_hub_connection
-from ..errors import BindingError, HubsError
-from .process import FAILED, WRONG_INPUT, Fault
+from ..errors import HubsError
+from .process import Fault
 
 
 @attrs.frozen
@@ -49,15 +49,12 @@ async def _connection(call: Call) -> AsyncGenerator[HubConnection]:
             connection = await stack.enter_async_context(opening)
         except HubsError as error:
             raise Fault(str(error)) from error
-        try:
-            yield connection
-        except HubsError as error:
-            raise Fault(str(error), WRONG_INPUT if isinstance(error, BindingError) else FAILED) from error
+        yield connection
 
 
 async def _print(values: Sequence[Any]) -> None:
     data = b"".join(msgspec.json.encode(value, enc_hook=str) + b"\n" for value in values)
-    # In a thread, past any buffer: when the reader of a pipe pauses we still answer pings, and Ctrl-C ends us.
+    # In a thread, past any buffer: while the reader of a pipe pauses, pings go on and Ctrl-C ends us.
     await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
 
 

@@ -15,9 +15,10 @@ import msgspec
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from ..errors import BindingError, HubsError
 from . import client, server
 from .demo import demo as run_demo
-from .process import INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
+from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
 
 Protocol = Literal["json", "messagepack"]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
@@ -138,8 +139,8 @@ def run_command(arguments: Sequence[str]) -> int:
         arguments: Its words, without the program's name.
 
     Returns:
-        The exit status: 0 when all went well or a server was told to end, 1 when the server answered with an error or was
-        lost, 2 for wrong input, 128 and the signal's number when a call was interrupted.
+        The exit status: 0 when all went well or our server was told to end, 1 when the server answered with an
+        error or was lost, 2 for wrong input, 128 and the signal's number when a call was interrupted.
     """
     try:
         for argument in arguments:
@@ -147,11 +148,11 @@ def run_command(arguments: Sequence[str]) -> int:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except UnicodeEncodeError:
         complain("an argument is not valid text in this terminal's encoding")
-    except CycloptsError as error:
+    except (CycloptsError, Fault, BindingError) as error:
         complain(str(error))
-    except Fault as fault:
-        complain(str(fault))
-        return fault.status
+    except HubsError as error:
+        complain(str(error))
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

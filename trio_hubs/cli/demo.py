@@ -1,4 +1,4 @@
-"""The demo in a terminal: on the left what our client gets, on the right what the server sees, as it happens."""
+"""The demo in a terminal: what our client gets stands left, what the server sees stands right, as it happens."""
 
 from __future__ import annotations
 
@@ -31,14 +31,12 @@ class _View:
     def heading(self) -> None:
         self.say(f"  {'this terminal':<{_COLUMN}}the server", "dim")
 
-    def know_ourselves(self, connection_id: str | None) -> None:
-        self._names[connection_id or ""] = ""
-
     def client_got(self, text: str, style: str = "cyan") -> None:
         self.say(f"  {text}", _STYLES.get(text, style))
 
     def server_saw(self, connection_id: str, text: str) -> None:
-        name = self._names.setdefault(connection_id, f"browser {len(self._names)}: ")
+        # The first to stream is this terminal, and needs no name.
+        name = self._names.setdefault(connection_id, f"browser {len(self._names)}: " if self._names else "")
         style = _STYLES.get(text, "magenta")
         self._console.print(Text.assemble(" " * (_COLUMN + 2), (name, "dim"), (text, style)))
 
@@ -58,8 +56,9 @@ async def demo(host: str, port: int, once: bool) -> None:
         view.say(f"listening {address}", "bold")
         view.say("")
         view.heading()
-        async with open_hub_connection(address + HUB_PATH, handlers={"Saw": lambda _: None}) as connection:
-            view.know_ourselves(connection.connection_id)
+        async with open_hub_connection(
+            address + HUB_PATH, handlers={"Saw": lambda _: None}, skip_negotiation=True
+        ) as connection:
             view.client_got(f"Counter({COUNT}, {DELAY})", "bold")
             async with connection.stream("Counter", COUNT, DELAY, item_type=int) as reader:
                 async for item in reader:

@@ -1,7 +1,7 @@
 """How a command runs and ends: in order whatever ends it, and with an exit status that says which it was.
 
-Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a second one, while it ends,
-stops it at once.
+Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a second one, while it
+ends, stops it at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..calls.children import bare
 from ..connections.background import open_background
 
 FAILED = 1
-"""The exit status when the server answers with an error, or is lost."""
+"""The exit status when the server answered with an error, or was lost."""
 WRONG_INPUT = 2
 """The exit status when what the user asked for is not possible."""
 INTERRUPTED = 128 + signal.SIGINT
@@ -26,16 +26,7 @@ READER_LEFT = 128 + 13
 
 
 class Fault(Exception):
-    """What ends a command with one line on standard error.
-
-    Args:
-        text: The line.
-        status: The exit status.
-    """
-
-    def __init__(self, text: str, status: int = WRONG_INPUT) -> None:
-        super().__init__(text)
-        self.status = status
+    """Wrong input; the text says what is wrong with it, in one line."""
 
 
 def complain(text: str) -> None:
@@ -53,6 +44,7 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
 
     Raises:
         Exception: Whatever the command raised, bare.
+        KeyboardInterrupt: A second Ctrl-C came before the command had ended.
     """
     scope = trio.CancelScope()
     status = 0
@@ -74,4 +66,8 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
         trio.run(watched)
     except ExceptionGroup as group:
         raise bare(group) from None
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        raise KeyboardInterrupt from None
     return status

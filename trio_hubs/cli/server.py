@@ -17,7 +17,7 @@ from .process import Fault
 def find_app(name: str) -> HubApp:
     """Import the app that ``module:attribute`` names, from the current folder or from what is installed."""
     module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
+    if not (colon and attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -25,10 +25,9 @@ def find_app(name: str) -> HubApp:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise Fault(f"there is no module '{error.name}', neither in this folder nor installed") from error
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise Fault(
-            f"cannot import '{module_name}': {type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        ) from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+        raise Fault(f"cannot import '{module_name}': {type(error).__name__}: {error}{place}") from error
     app = getattr(module, attribute, None)
     if app is None:
         raise Fault(f"the module '{module_name}' has no '{attribute}'")

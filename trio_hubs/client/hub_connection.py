@@ -159,10 +159,8 @@ class _ClientLife:
     async def closed(self, error: Exception | None) -> None:
         self.over.set()
 
-    def lost(self, error: Exception | None) -> Exception:
-        if isinstance(error, ConnectionClosed):
-            return error
-        return ConnectionClosed(f"The connection ended: {error}" if error else "The connection has been closed.")
+    def broken(self, error: ConnectionClosed) -> Exception:
+        return error
 
     def silence(self, seconds: float) -> Exception:
         return ConnectionClosed(

@@ -24,13 +24,17 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
     Raises:
         Exception: Whatever the body raised, bare.
     """
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except Exception as error:
-            failure = error
-        nursery.cancel_scope.cancel()
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:  # the body's, and our cancellation
+            raise
+        failure = group.exceptions[0]
     if failure is not None:
         try:
             raise failure

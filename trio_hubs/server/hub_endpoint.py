@@ -193,7 +193,7 @@ class _HubSide(Face, Life):
         if children.failure is not None:
             raise children.failure
 
-    def lost(self, error: Exception | None) -> Exception:
+    def broken(self, error: ConnectionClosed) -> Exception:
         return UploadBroken("The underlying connection was closed.")
 
     def silence(self, seconds: float) -> Exception:
