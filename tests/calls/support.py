@@ -104,9 +104,10 @@ class Table(Face):
         children: The children of the invocation that was begun last; a method reads it before it waits.
     """
 
+    children: Children
+
     def __init__(self) -> None:
         self.methods: dict[str, list[Method]] = {}
-        self.children = Children()
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
         method = Method(name, function, Signature.of(function), PROTOCOL.payloads)
@@ -171,7 +172,7 @@ class Recorder(Outbox):
     """An outbox that shows what was put into it; nothing takes it away unless it is run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(memory_connection_pair()[0])
         self.sent: list[Json] = []
 
     def put(self, data: bytes) -> None:

@@ -1,55 +1,163 @@
-"""Children start in their invocation's nursery, or wait for it, and never outlive it."""
+"""Children start in their invocation, end with it, and make it fail when they fail."""
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.children import Children
+from trio_hubs.calls.children import Children, bare
 
 
-async def test_children_run_in_the_nursery() -> None:
-    children = Children()
+class Steps:
+    """A child that notes how far it has come."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    async def run(self) -> None:
+        self.noted.append("started")
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            self.noted.append("ended")
+
+    async def fail(self) -> None:
+        self.noted.append("failed")
+        raise ValueError("broken child")
+
+
+async def test_the_block_waits_for_its_children(nursery: trio.Nursery) -> None:
     ran: list[int] = []
 
     async def child(number: int) -> None:
+        await wait_all_tasks_blocked()
         ran.append(number)
 
+    async with Children(nursery) as children:
+        assert not children.any
+        for number in range(3):
+            children.start_soon(child, number)
+        assert children.any
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        children.start_soon(child, 3)  # in a nursery that is open by now
+        assert ran == []
+    assert sorted(ran) == [0, 1, 2, 3]
+    assert children.failure is None
+
+
+async def test_a_child_may_start_more_children(nursery: trio.Nursery) -> None:
+    steps: list[str] = []
+
+    async def grandchild() -> None:
+        steps.append("grandchild")
+
+    async def child() -> None:
+        await wait_all_tasks_blocked()
+        children.start_soon(grandchild)
+
+    async with Children(nursery) as children:
+        children.start_soon(child)
+    assert steps == ["grandchild"]
+
+
+async def test_no_children_cost_no_task(nursery: trio.Nursery) -> None:
+    before = len(nursery.child_tasks)
+    async with Children(nursery):
+        assert len(nursery.child_tasks) == before
+
+
+@pytest.mark.parametrize("settle", [False, True])
+async def test_an_error_of_the_block_cancels_the_children_and_waits(
+    nursery: trio.Nursery, settle: bool
+) -> None:
+    child = Steps()
+    with pytest.raises(ValueError, match="broken block"):
+        async with Children(nursery) as children:
+            children.start_soon(child.run)
+            if settle:
+                await wait_all_tasks_blocked()
+            raise ValueError("broken block")
+    assert child.noted == ["started", "ended"]
+
+
+@pytest.mark.parametrize("settle", [False, True])
+async def test_a_cancelled_block_cancels_the_children_and_waits(nursery: trio.Nursery, settle: bool) -> None:
+    child = Steps()
+    with trio.CancelScope() as scope:
+        async with Children(nursery, scope) as children:
+            children.start_soon(child.run)
+            if settle:
+                await wait_all_tasks_blocked()
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert child.noted == ["started", "ended"]
+    assert children.failure is None
+
+
+@pytest.mark.parametrize("settle", [False, True])
+async def test_cancelling_the_children_spares_the_block(nursery: trio.Nursery, settle: bool) -> None:
+    child = Steps()
+    async with Children(nursery) as children:
+        children.start_soon(child.run)
+        if settle:
+            await wait_all_tasks_blocked()
+        children.cancel()
+        with pytest.raises(RuntimeError, match="The invocation is over"):
+            children.start_soon(child.run)
+        await trio.lowlevel.checkpoint()
+    assert child.noted == ["started", "ended"]
+
+
+async def test_a_child_that_fails_cancels_the_block_and_its_siblings(nursery: trio.Nursery) -> None:
+    child = Steps()
+    with trio.CancelScope() as scope:
+        async with Children(nursery, scope) as children:
+            children.start_soon(child.run)
+            children.start_soon(child.fail)
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert sorted(child.noted) == ["ended", "failed", "started"]
+    assert str(children.failure) == "broken child"
+
+
+async def test_a_child_that_fails_without_a_scope_is_remembered(nursery: trio.Nursery) -> None:
+    async with Children(nursery) as children:
+        children.start_soon(Steps().fail)
+    assert str(children.failure) == "broken child"
+
+
+async def test_a_child_that_fails_while_everything_is_cancelled_harms_nobody_else() -> None:
+    async def fail_at_the_end() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("broken child")
+
     async with trio.open_nursery() as nursery:
-        children.enter(nursery)
-        children.start_soon(child, 1)
-        assert children.waiting == []
-    assert ran == [1]
+        async with Children(nursery) as children:
+            children.start_soon(fail_at_the_end)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert str(children.failure) == "broken child"
 
 
-async def test_children_wait_until_there_is_a_nursery() -> None:
-    children = Children()
-    ran: list[int] = []
-
-    async def child(number: int) -> None:
-        ran.append(number)
-
-    for number in range(3):
-        children.start_soon(child, number)
-    await wait_all_tasks_blocked()
-    assert ran == []
-    assert [arguments for _, arguments in children.waiting] == [(0,), (1,), (2,)]
-    async with trio.open_nursery() as nursery:
-        children.enter(nursery)
-        assert children.waiting == []
-    assert sorted(ran) == [0, 1, 2]
+async def test_an_invocation_that_is_over_starts_no_children(nursery: trio.Nursery) -> None:
+    closed = Children(nursery)
+    closed.close()
+    async with Children(nursery) as childless:
+        pass
+    async with Children(nursery) as parent:
+        parent.start_soon(trio.lowlevel.checkpoint)
+    for children in (closed, childless, parent):
+        with pytest.raises(RuntimeError, match="The invocation is over"):
+            children.start_soon(trio.sleep_forever)
 
 
-async def test_an_invocation_that_is_over_starts_no_children() -> None:
-    children = Children()
-    children.close()
-    with pytest.raises(RuntimeError, match="The invocation is over"):
-        children.start_soon(trio.sleep_forever)
-    assert children.waiting == []
-
-
-async def test_a_nursery_that_is_over_starts_no_children() -> None:
-    children = Children()
-    async with trio.open_nursery() as nursery:
-        children.enter(nursery)
-    with pytest.raises(RuntimeError):
-        children.start_soon(trio.sleep_forever)
+def test_bare_unwraps_groups_of_one() -> None:
+    error, other = ValueError("one"), ValueError("two")
+    assert bare(error) is error
+    assert bare(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
+    two = ExceptionGroup("", [error, other])
+    assert bare(ExceptionGroup("", [two])) is two

@@ -212,11 +212,25 @@ def test_reading_pauses_when_a_stream_holds_more_than_its_share() -> None:
     assert intake.wants_more
 
 
+def test_a_batch_counts_until_its_last_item_is_read() -> None:
+    intake = intake_for(connection=3)
+    stream = open_stream(intake, capacity=100)
+    for count in (3, 2):
+        intake.feed("7", ones(count))
+    stream.reader.read_ready(2)
+    assert not intake.wants_more
+    stream.reader.try_read()
+    assert intake.wants_more
+    stream.reader.read_ready()
+    assert is_even(intake)
+
+
 def test_so_many_items_as_the_capacity_are_never_too_many() -> None:
     intake = intake_for(stream=2)
     stream = open_stream(intake, capacity=5)
-    intake.feed("7", ones(5))
-    assert intake.wants_more
+    for _ in range(5):
+        intake.feed("7", ones(1))
+        assert intake.wants_more
     intake.feed("7", ones(1))
     assert not intake.wants_more
     stream.reader.try_read()
@@ -226,9 +240,9 @@ def test_so_many_items_as_the_capacity_are_never_too_many() -> None:
 def test_reading_pauses_when_the_connection_holds_too_much() -> None:
     intake = intake_for(connection=4)
     streams = [open_stream(intake, id, capacity=100) for id in "78"]
-    for id in "78":
+    for id in "7788":
         assert intake.wants_more
-        intake.feed(id, ones(2))
+        intake.feed(id, ones(1))
     assert not intake.wants_more
     streams[0].reader.try_read()
     assert intake.wants_more
@@ -295,7 +309,8 @@ async def test_the_connection_is_read_on_as_soon_as_it_is_wanted(event: str) -> 
     if event == "call taken":
         intake.count(3 * ONE)
     else:
-        intake.feed("7", ones(3))
+        for _ in range(3):
+            intake.feed("7", ones(1))
     assert not await wanted(intake)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(intake.wait_wanted)
@@ -343,7 +358,6 @@ async def test_a_flooded_stream_fails_at_the_hard_limit() -> None:
         assert intake.wants_more
         assert intake.feed("7", ones(1))
         assert "7" not in intake
-        assert not intake.feed("8", [])
     for _ in range(5):
         assert await flooded.reader.read() == 1
     limit = 6 * ONE
@@ -371,12 +385,16 @@ def test_a_stream_within_its_share_outlives_the_flood() -> None:
     assert not intake.feed("8", ones(2))
 
 
-@pytest.mark.parametrize("taken", range(5))
-@pytest.mark.parametrize("end", ["read", "left", "forgotten", "failed", "completed and unread", "overflow"])
+ENDS = ["read", "left", "forgotten", "failed", "completed and unread", "overflow", "unfit"]
+
+
+@pytest.mark.parametrize("taken", range(7))
+@pytest.mark.parametrize("end", ENDS)
 def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: int) -> None:
     intake = intake_for(stream=2, hard=8)
     stream = open_stream(intake)
-    intake.feed("7", raw(1, 22, 333, 4444))
+    for batch in (raw(1), raw(22, 333), raw(4444, 5, 6)):
+        intake.feed("7", batch)
     for _ in range(taken):
         stream.reader.try_read()
     match end:
@@ -390,6 +408,9 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
             intake.complete("7", None)
         case "overflow":
             assert intake.feed("7", ones(9))
+        case "unfit":
+            assert intake.feed("7", raw(7, "eight"))
+            stream.reader.try_read()
     intake.forget(stream)
     intake.forget(stream)
     assert is_even(intake)

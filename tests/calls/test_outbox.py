@@ -7,7 +7,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.outbox import HIGH_WATER, Outbox
-from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.http import Request
+from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import ConnectionClosed
 
 
@@ -15,13 +17,12 @@ class Wire:
     """An outbox whose writer runs, and the other end of its connection."""
 
     def __init__(self, *, capacity: int = 16) -> None:
-        self.outbox = Outbox()
-        self.ours: MemoryConnection
         self.ours, self.theirs = memory_connection_pair(capacity=capacity)
+        self.outbox = Outbox(self.ours)
         self.failures: list[Exception] = []
 
     async def run(self) -> None:
-        await self.outbox.run(self.ours, self.failures.append)
+        await self.outbox.run(self.failures.append)
 
 
 async def start(nursery: trio.Nursery, *, capacity: int = 16) -> Wire:
@@ -103,6 +104,107 @@ async def test_the_times_of_sending(nursery: trio.Nursery, mock_clock: MockClock
     assert wire.outbox.sending_since is None
     assert wire.outbox.last_sent == began
     await finish(wire)
+
+
+# ---- without the writer
+
+
+class Socket(Connection):
+    """A connection that takes what it is asked to take at once, and keeps some of that for later."""
+
+    def __init__(self) -> None:
+        super().__init__("socket", Request())
+        self.takes = True
+        self.keeps = False
+        self.pieces: list[bytes] = []
+
+    async def receive(self) -> bytes:
+        raise NotImplementedError
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.pieces.append(data)
+        self.keeps = False
+
+    def send_nowait(self, data: bytes) -> bool:
+        if self.takes:
+            self.pieces.append(b"at once: " + data)
+        return self.takes
+
+    @property
+    def unsent(self) -> bool:
+        return self.keeps
+
+
+async def start_on_socket(nursery: trio.Nursery) -> tuple[Outbox, Socket]:
+    socket = Socket()
+    outbox = Outbox(socket)
+    nursery.start_soon(outbox.run, lambda _: None)
+    await wait_all_tasks_blocked()
+    return outbox, socket
+
+
+async def test_an_idle_connection_takes_at_once(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    mock_clock.jump(3)
+    outbox.put_now(b"a")
+    assert socket.pieces == [b"at once: a"]
+    assert outbox.size == 0
+    assert outbox.last_sent == trio.current_time()
+    assert outbox.sending_since is None
+    await outbox.finish(1)
+    assert socket.pieces == [b"at once: a"]
+
+
+async def test_the_writer_sends_what_the_connection_does_not_take_at_once(nursery: trio.Nursery) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    socket.takes = False
+    outbox.put_now(b"a")
+    assert socket.pieces == []
+    await outbox.finish(1)
+    assert socket.pieces == [b"a"]
+
+
+async def test_the_writer_finishes_what_the_connection_took_in_part(nursery: trio.Nursery) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    socket.keeps = True
+    outbox.put_now(b"a")
+    outbox.put_now(b"b")  # which must not overtake the rest of the first
+    await outbox.finish(1)
+    assert socket.pieces == [b"at once: a", b"b"]
+    assert not socket.unsent
+
+
+async def test_nothing_is_sent_at_once_while_the_writer_is_busy(nursery: trio.Nursery) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    outbox.put(b"a")
+    outbox.put_now(b"b")
+    assert socket.pieces == []
+    await outbox.finish(1)
+    assert socket.pieces == [b"ab"]
+
+
+async def test_nothing_is_sent_at_once_after_the_end(nursery: trio.Nursery) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    outbox.give_up()
+    await outbox.finish(1)
+    outbox.put_now(b"a")
+    assert socket.pieces == []
+
+
+async def test_what_is_queued_while_corked_leaves_together(nursery: trio.Nursery) -> None:
+    outbox, socket = await start_on_socket(nursery)
+    outbox.cork()
+    outbox.put(b"a")
+    outbox.put(b"b")
+    assert socket.pieces == []
+    outbox.uncork()
+    assert socket.pieces == [b"at once: ab"]
+    outbox.cork()
+    outbox.uncork()
+    outbox.put(b"c")
+    await outbox.finish(1)
+    assert socket.pieces == [b"at once: ab", b"c"]
 
 
 # ---- high water

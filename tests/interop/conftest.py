@@ -28,22 +28,28 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def read_line(process: subprocess.Popen[str], seconds: float) -> str:
+    """The next line that a process prints; empty when it has ended, which it does when it takes too long."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        watchdog.cancel()
+
+
 @contextmanager
-def running_server(*command: str) -> Iterator[str]:
-    """A server process, ended with the block; gives the address it prints."""
+def running_server(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server process, ended with the block: the address it prints first, and the process."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        watchdog = threading.Timer(120, process.kill)
-        watchdog.start()
         try:
-            line = process.stdout.readline()
+            line = read_line(process, 120)
             if not line and process.wait() == NOT_FOR_THIS_MACHINE:
                 pytest.skip(f"{command[0]} was not built for this machine")
             assert line.startswith("listening "), f"{command} said {line!r} and ended with {process.poll()}"
-            watchdog.cancel()
-            yield line.split()[1]
+            yield line.split()[1], process
         finally:
-            watchdog.cancel()
             process.terminate()
             try:
                 process.wait(10)
@@ -54,7 +60,10 @@ def running_server(*command: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def conformance_server() -> Iterator[str]:
     """The address of our server with the conformance hubs."""
-    with running_server(sys.executable, "-m", "tests.interop.conformance_server", "--port", "0") as address:
+    with running_server(sys.executable, "-m", "tests.interop.conformance_server", "--port", "0") as (
+        address,
+        _,
+    ):
         yield address
 
 
@@ -68,7 +77,7 @@ def dotnet_peer() -> str:
 @pytest.fixture(scope="session")
 def dotnet_server(dotnet_peer: str) -> Iterator[str]:
     """The address of the real ASP.NET Core server."""
-    with running_server(dotnet_peer, "server", "--port", "0") as address:
+    with running_server(dotnet_peer, "server", "--port", "0") as (address, _):
         yield address
 
 

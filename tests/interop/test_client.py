@@ -149,6 +149,7 @@ async def test_send(server: Server, key: str) -> None:
         ("Add", ["one", [2]], FAILED),
         ("Counter", [1, 0], f"{MISMATCH} the streaming 'Counter' method with a non-streaming invocation."),
     ],
+    ids=["hub exception", "other exception", "unknown", "too few", "wrong types", "streaming"],
 )
 async def test_invoke_fails(server: Server, method: str, arguments: list[object], message: str) -> None:
     async with server.connect() as connection:
@@ -196,46 +197,43 @@ ADA = Person(
 )
 
 
-@pytest.mark.parametrize(
-    ("method", "type_", "values"),
-    [
-        (
-            "Echo",
-            str,
-            ["", "\x1e", "a\x1eb", "\0\x01\x7f", "żółć", "日本語", "👩‍🚀", '"\\/\b\f\n\r\t', "x" * 20_000],
-        ),
-        ("EchoBytes", bytes, [bytes(n % 256 for n in range(size)) for size in (0, 1, 255, 256, 20_000)]),
-        (
-            "EchoDateTime",
-            datetime,
-            [
-                datetime(2026, 11, 22, 12, 34, 56, 789123, UTC),
-                datetime(1969, 7, 20, 20, 17, 40, tzinfo=UTC),
-                datetime(1, 1, 1, tzinfo=UTC),
-                datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
-            ],
-        ),
-        ("EchoGuid", UUID, [UUID(int=0), ADA.id]),
-        ("EchoDecimal", Decimal, [Decimal(79228162514264337593543950335), Decimal("0.10"), Decimal(-7)]),
-        ("EchoLong", int, [0, 2**63 - 1, -(2**63)]),
-        ("EchoDouble", float, [0.1, -1e300, 5e-324, 12345678901234567.0, 7.0]),
-        ("EchoBool", bool, [True, False]),
-        ("EchoColor", Color, list(Color)),
-        ("EchoMap", dict[str, int], [{}, {"a": 1, "B c": 2}]),
-        ("EchoNested", list[list[int]], [[], [[1, 2], [], [3]]]),
-        ("EchoNullable", str | None, [None, "text"]),
-        ("EchoPerson", Person, [ADA]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-async def test_payloads_come_back_the_same(
-    server: Server, method: str, type_: Any, values: list[Any]
-) -> None:
+PAYLOADS: dict[str, tuple[Any, list[Any]]] = {
+    "Echo": (
+        str,
+        ["", "\x1e", "a\x1eb", "\0\x01\x7f", "żółć", "日本語", "👩‍🚀", '"\\/\b\f\n\r\t', "x" * 20_000],
+    ),
+    "EchoBytes": (bytes, [bytes(n % 256 for n in range(size)) for size in (0, 1, 255, 256, 20_000)]),
+    "EchoDateTime": (
+        datetime,
+        [
+            datetime(2026, 11, 22, 12, 34, 56, 789123, UTC),
+            datetime(1969, 7, 20, 20, 17, 40, tzinfo=UTC),
+            datetime(1, 1, 1, tzinfo=UTC),
+            datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+        ],
+    ),
+    "EchoGuid": (UUID, [UUID(int=0), ADA.id]),
+    "EchoDecimal": (Decimal, [Decimal(79228162514264337593543950335), Decimal("0.10"), Decimal(-7)]),
+    "EchoLong": (int, [0, 2**63 - 1, -(2**63)]),
+    "EchoDouble": (float, [0.1, -1e300, 5e-324, 12345678901234567.0, 7.0]),
+    "EchoBool": (bool, [True, False]),
+    "EchoColor": (Color, list(Color)),
+    "EchoMap": (dict[str, int], [{}, {"a": 1, "B c": 2}]),
+    "EchoNested": (list[list[int]], [[], [[1, 2], [], [3]]]),
+    "EchoNullable": (str | None, [None, "text"]),
+    "EchoPerson": (Person, [ADA]),
+}
+
+
+@pytest.mark.parametrize("method", PAYLOADS)
+async def test_payloads_come_back_the_same(server: Server, method: str) -> None:
+    result_type, values = PAYLOADS[method]
     async with server.connect() as connection:
         for value in values:
-            back = await connection.invoke(method, value, result_type=type_)
+            back = await connection.invoke(method, value, result_type=result_type)
             assert back == value
             assert type(back) is type(value)
+            assert str(back) == str(value)
 
 
 # ---- streams from the server
@@ -296,6 +294,7 @@ async def test_a_failure_comes_after_the_items(server: Server, hub_exception: bo
         ("Counter", ["many", "slow"], FAILED),
         ("Add", [1, 2], f"{MISMATCH} the non-streaming 'Add' method with a streaming invocation."),
     ],
+    ids=["null", "hub exception", "unknown", "wrong types", "plain"],
 )
 async def test_no_stream(server: Server, method: str, arguments: list[object], message: str) -> None:
     async with server.connect() as connection:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import trio
 from msgspec import Raw
 
-from ..errors import BindingError, ConnectionClosed, HubException
+from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion, Invocation, StreamInvocation
 from .children import Children, bare
@@ -33,21 +33,27 @@ class Face(Protocol):
 
     def find(self, target: str) -> Sequence[Method]:
         """The methods that answer to a wire name; none when it is unknown."""
+        ...
 
     def enter(self, method: Method, children: Children) -> Callable[..., Any]:
         """What to call for one invocation of a method."""
+        ...
 
     def unknown_fault(self, target: str) -> str:
         """The text for a call of a name that nothing answers to."""
+        ...
 
     def binding_fault(self, target: str, error: Exception) -> str:
         """The text for a call that fits no method."""
+        ...
 
     def invocation_fault(self, target: str, error: Exception) -> str:
         """The text for a method that failed."""
+        ...
 
     def stream_fault(self, error: Exception) -> str:
         """The text for a stream that failed after it had begun."""
+        ...
 
 
 class Call:
@@ -196,7 +202,7 @@ class Callee:
         children = Children(self._nursery)
         try:
             result = self._face.enter(method, children)(*arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to hub methods
             children.cancel()
             self._answer_fault(id, method, error)
             return
@@ -273,7 +279,7 @@ class Callee:
                         encoder = self._protocol.item_encoder(call.id, method.signature.result)
                         await send_items(result, encoder, self._outbox)
                         children.cancel()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to hub methods
             failure = bare(error)
         finally:
             for stream in call.uploads:
@@ -291,7 +297,7 @@ class Callee:
                 async with children:
                     if type(result) is CoroutineType:
                         result = await result
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to hub methods
             failure = bare(error)
         finally:
             self._unfile(call)
@@ -307,7 +313,7 @@ class Callee:
 
     def _answer_call(self, call: Call, result: Any, failure: Exception | None, *, began: bool) -> None:
         method = call.method
-        if failure is not None and isinstance(failure, ConnectionClosed) and self._over:
+        if failure is not None and isinstance(failure, (ConnectionClosed, UploadBroken)) and self._over:
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
         elif isinstance(failure, _Refused):
             self._refuse(call.id, method.name, str(failure))
@@ -338,7 +344,7 @@ class Callee:
         except BindingError as error:
             self._answer_fault(id, method, error)
         else:
-            (self._outbox.put if self._queue else self._outbox.put_now)(self._protocol.encode(answer))
+            self._answer(id, answer)
 
     def _answer_fault(self, id: str, method: Method, error: Exception) -> None:
         self._log_failure(method, error)
@@ -349,11 +355,18 @@ class Callee:
         self._answer(id, Completion(id, error=text))
 
     def _answer(self, id: str, completion: Completion) -> None:
-        if id:
-            self._outbox.put(self._protocol.encode(completion))
+        if not id:
+            return
+        data = self._protocol.encode(completion)
+        if self._queue:  # its answer may come soon enough to go out with this one
+            self._outbox.put(data)
+        else:
+            self._outbox.put_now(data)
 
     def _log_failure(self, method: Method, error: Exception) -> None:
         if isinstance(error, HubException):
-            logger.info("connection %s: '%s' answered with an error: %s", self._connection_id, method.name, error)
+            logger.info(
+                "connection %s: '%s' answered with an error: %s", self._connection_id, method.name, error
+            )
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)

@@ -73,7 +73,9 @@ class Caller:
         answer = self._answers.pop(id, None)
         if answer is None:
             return False
-        answer.error = HubException("The server answers with a stream: call this method with stream(), not invoke().")
+        answer.error = HubException(
+            "The server answers with a stream: call this method with stream(), not invoke()."
+        )
         answer.arrived.set()
         return True
 

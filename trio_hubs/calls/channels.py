@@ -261,7 +261,11 @@ class ChannelWriter(Generic[T]):
         return ChannelClosed("The channel's reader has left; nothing can be written to it any more.")
 
 
-def open_channel(item_type: type[T], *, capacity: float = 100) -> tuple[ChannelWriter[T], ChannelReader[T]]:
+def open_channel(
+    item_type: type[T],  # noqa: ARG001 - for type checkers
+    *,
+    capacity: float = 100,
+) -> tuple[ChannelWriter[T], ChannelReader[T]]:
     """Make a channel: what is written at one end is read at the other, in order.
 
     Args:

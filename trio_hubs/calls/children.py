@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import trio
 
@@ -63,7 +63,7 @@ class Children:
         """The invocation is over, and had no children."""
         self._over = True
 
-    async def __aenter__(self) -> Children:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -98,7 +98,7 @@ class Children:
                 if self._over:
                     nursery.cancel_scope.cancel()
                 await self._parent_left.wait()
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 - the border to hub methods
             self.failure = bare(group)
             if self.scope is not None:
                 self.scope.cancel()

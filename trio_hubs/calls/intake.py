@@ -145,7 +145,9 @@ class Intake:
 
     def forget(self, stream: IncomingStream[Any]) -> None:
         """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
-        if self._streams.get(stream.id) is stream:  # else its peer has ended it, and may have used the id again
+        if (
+            self._streams.get(stream.id) is stream
+        ):  # else its peer has ended it, and may have used the id again
             del self._streams[stream.id]
         stream.close()
 
@@ -241,10 +243,11 @@ class IncomingStream(Generic[T]):
     def receive_nowait(self) -> T:
         if not self._items:
             raise trio.EndOfChannel if self._completion.done else trio.WouldBlock
+        item = self._items.popleft()
         self._left -= 1
         if not self._left:
             self._count_batch()
-        return self._items.popleft()
+        return item
 
     def _count_batch(self) -> None:
         """The first batch has been read to its end."""

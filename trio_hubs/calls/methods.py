@@ -77,7 +77,9 @@ class Signature:
                 variadic = True
             elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
                 if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                    raise TypeError(f"{name}: arguments come by position, so '{parameter.name}' cannot be given.")
+                    raise TypeError(
+                        f"{name}: arguments come by position, so '{parameter.name}' cannot be given."
+                    )
             elif item := _item_type(annotation):
                 uploads.append((position, item[0]))
                 required = len(parameters)  # a stream's place is fixed, so all before it must be there
@@ -122,7 +124,9 @@ class Method:
         dump: Encodes its result.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], signature: Signature, payloads: Payloads) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], signature: Signature, payloads: Payloads
+    ) -> None:
         self.name = name
         self.function = function
         self.signature = signature

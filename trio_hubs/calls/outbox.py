@@ -73,9 +73,12 @@ class Outbox:
 
     def put_now(self, data: bytes) -> None:
         """Like :meth:`put`, but sends at once where nothing else is queued and an idle connection takes it."""
-        self.cork()
-        self.put(data)
-        self.uncork()
+        if self._corked:
+            self.put(data)
+        else:
+            self._corked = True
+            self.put(data)
+            self.uncork()
 
     def cork(self) -> None:
         """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""

@@ -7,7 +7,7 @@ cancelled and awaited; then whoever was told of the connection is told of its en
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -73,21 +73,27 @@ class Life(Protocol):
 
     async def opened(self) -> None:
         """The connection is open; calls of the peer wait until this returns. Raising ends it."""
+        ...
 
     async def closed(self, error: Exception | None) -> None:
         """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned."""
+        ...
 
     def broken(self, error: ConnectionClosed) -> Exception:
         """What the peer's streams shall fail with that the end of the connection has cut off."""
+        ...
 
     def silence(self, seconds: float) -> Exception:
         """What a peer's silence of so many seconds means."""
+        ...
 
     def closed_by_peer(self, message: Close) -> Exception | None:
         """What the peer's close message means; ``None`` for an end without an error."""
+        ...
 
     def close_text(self, error: Exception) -> str:
         """What the peer shall be told of an error that ended the connection."""
+        ...
 
 
 class Session:
@@ -212,7 +218,9 @@ class Session:
         """
         options = self._options
         sending_since = self.outbox.sending_since
-        last = max(self._last_ping, self.outbox.last_sent) if options.keep_alive_when_idle else self._last_ping
+        last = (
+            max(self._last_ping, self.outbox.last_sent) if options.keep_alive_when_idle else self._last_ping
+        )
         if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
             self._last_ping = now
             if sending_since is None:

@@ -1,4 +1,4 @@
-"""The commands that call: standard output has the answers alone, as JSON, a line each, once they are there."""
+"""The commands that call: standard output has the answers alone, as JSON, a line each, as they come."""
 
 from __future__ import annotations
 

@@ -139,8 +139,8 @@ def run_command(arguments: Sequence[str]) -> int:
         arguments: Its words, without the program's name.
 
     Returns:
-        The exit status: 0 when all went well or our server was told to end, 1 when the server answered with an
-        error or was lost, 2 for wrong input, 128 and the signal's number when a call was interrupted.
+        The exit status: 0 when all went well or our server was told to end, 1 when the server answered with
+        an error or was lost, 2 for wrong input, 128 and the signal's number when a call was interrupted.
     """
     try:
         for argument in arguments:

@@ -1,4 +1,4 @@
-"""The demo in a terminal: what our client gets stands left, what the server sees stands right, as it happens."""
+"""The demo in a terminal: what our client gets on the left, what the server sees on the right, all live."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .server import start
 
 COUNT = 10
 DELAY = 200
-_COLUMN = 24
+COLUMN = 24
 _STYLES = {"completed": "bold green", "cancelled": "bold yellow"}
 
 
@@ -29,7 +29,7 @@ class _View:
         self._console.print(Text(text, style))
 
     def heading(self) -> None:
-        self.say(f"  {'this terminal':<{_COLUMN}}the server", "dim")
+        self.say(f"  {'this terminal':<{COLUMN}}the server", "dim")
 
     def client_got(self, text: str, style: str = "cyan") -> None:
         self.say(f"  {text}", _STYLES.get(text, style))
@@ -38,7 +38,7 @@ class _View:
         # The first to stream is this terminal, and needs no name.
         name = self._names.setdefault(connection_id, f"browser {len(self._names)}: " if self._names else "")
         style = _STYLES.get(text, "magenta")
-        self._console.print(Text.assemble(" " * (_COLUMN + 2), (name, "dim"), (text, style)))
+        self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
 
 
 async def demo(host: str, port: int, once: bool) -> None:

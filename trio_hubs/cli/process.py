@@ -44,7 +44,6 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
 
     Raises:
         Exception: Whatever the command raised, bare.
-        KeyboardInterrupt: A second Ctrl-C came before the command had ended.
     """
     scope = trio.CancelScope()
     status = 0
@@ -54,7 +53,8 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             status = 128 + await anext(signals)
-            scope.cancel()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        scope.cancel()
 
     async def watched() -> None:
         async with open_background() as nursery:
@@ -66,8 +66,4 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
         trio.run(watched)
     except ExceptionGroup as group:
         raise bare(group) from None
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is None:
-            raise
-        raise KeyboardInterrupt from None
     return status

@@ -169,7 +169,9 @@ class _ClientLife:
 
     def closed_by_peer(self, message: Close) -> Exception | None:
         if message.error:
-            return ConnectionClosed(f"The server closed the connection with the following error: {message.error}")
+            return ConnectionClosed(
+                f"The server closed the connection with the following error: {message.error}"
+            )
         return ConnectionClosed("The server closed the connection.")
 
     def close_text(self, error: Exception) -> str:
@@ -268,5 +270,7 @@ async def _shake_hands(connection: Connection, protocol: HubProtocol, timeout: f
         raise HandshakeError(f"The handshake failed: {error}") from error
     response, rest = taken
     if response.error:
-        raise HandshakeError(f"Unable to complete handshake with the server due to an error: {response.error}")
+        raise HandshakeError(
+            f"Unable to complete handshake with the server due to an error: {response.error}"
+        )
     return rest

@@ -70,7 +70,9 @@ async def _ask(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -
     try:
         answer = await http.post(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NegotiationError(f"Cannot negotiate with {url}: {str(error) or type(error).__name__}") from error
+        raise NegotiationError(
+            f"Cannot negotiate with {url}: {str(error) or type(error).__name__}"
+        ) from error
     if not answer.is_success:
         hint = " Is there a hub at this URL?" if answer.status_code == 404 else ""
         raise NegotiationError(

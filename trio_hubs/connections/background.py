@@ -32,9 +32,9 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
             finally:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:  # the body's, and our cancellation
+        failure, *others = group.exceptions
+        if others:  # besides the body's, our cancellation
             raise
-        failure = group.exceptions[0]
     if failure is not None:
         try:
             raise failure

@@ -52,7 +52,9 @@ class Endpoint:
             return Response(encode_error(version), content_type="application/json")
         self._drop_unused()
         if len(self._waiting) >= MAXIMUM_UNUSED:
-            logger.warning("%s negotiated connections wait at %s: refusing more", MAXIMUM_UNUSED, request.path)
+            logger.warning(
+                "%s negotiated connections wait at %s: refusing more", MAXIMUM_UNUSED, request.path
+            )
             return Response("Too many connections wait for their transport.", status=503)
         id = _new_id()
         token = _new_id() if version else id

@@ -38,7 +38,13 @@ class ExpressStream(trio.abc.Stream):
     """What the server did instead of opening the WebSocket."""
 
     def __init__(
-        self, stream: trio.abc.Stream, *, client: bool, head: bytes = b"", rest: bytes = b"", express: bool = True
+        self,
+        stream: trio.abc.Stream,
+        *,
+        client: bool,
+        head: bytes = b"",
+        rest: bytes = b"",
+        express: bool = True,
     ) -> None:
         self._stream = stream
         self._client = client
@@ -161,7 +167,12 @@ class ExpressStream(trio.abc.Stream):
         Returns:
             Whether the frame is taken care of; a part of it may wait for the next :meth:`send_frame`.
         """
-        if self._silent or self._unsent or self._send_lock.locked() or not isinstance(self._stream, DirectSocketStream):
+        if (
+            self._silent
+            or self._unsent
+            or self._send_lock.locked()
+            or not isinstance(self._stream, DirectSocketStream)
+        ):
             return False
         sent = self._stream.send_nowait(frame)
         if sent == 0:

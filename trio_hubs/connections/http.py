@@ -61,7 +61,9 @@ class Request:
             method=method.decode("ascii").upper(),
             path=unquote(url.path),
             query=CaseInsensitive(parse_qsl(url.query, keep_blank_values=True)),
-            headers=CaseInsensitive((name.decode("latin-1"), text.decode("latin-1")) for name, text in headers),
+            headers=CaseInsensitive(
+                (name.decode("latin-1"), text.decode("latin-1")) for name, text in headers
+            ),
             body=body,
         )
 

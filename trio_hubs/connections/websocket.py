@@ -57,7 +57,9 @@ class WebSocketConnection(Connection):
                 if closed.reason is None or closed.reason.code in _CLEAN_CODES:
                     return b""
                 reason = f" ({closed.reason.reason})" if closed.reason.reason else ""
-                raise ConnectionClosed(f"The WebSocket closed with code {closed.reason.code}{reason}.") from None
+                raise ConnectionClosed(
+                    f"The WebSocket closed with code {closed.reason.code}{reason}."
+                ) from None
             payload = message.encode() if isinstance(message, str) else message
         return payload
 
@@ -79,9 +81,7 @@ class WebSocketConnection(Connection):
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
         with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
             try:
-                await self._stream.send_all(
-                    encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked)
-                )
+                await self._stream.send_all(encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked))
                 while await self.receive():
                     pass  # what the peer sent before it saw our close frame
             except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -5,7 +5,7 @@ Law: what follows the handshake's 0x1E is left untouched; it already belongs to 
 
 import msgspec
 
-from ..errors import ProtocolError
+from ..errors import HandshakeError, ProtocolError
 from .framing import RECORD_SEPARATOR
 from .json_object import read_field, read_object
 
@@ -44,7 +44,8 @@ def take_request(buffered: bytes, maximum: int | None) -> tuple[HandshakeRequest
         The request and the bytes after it, or None while it is incomplete.
 
     Raises:
-        ProtocolError: If it is malformed or too large.
+        ProtocolError: If it is malformed.
+        HandshakeError: If it is too large.
     """
     split = _split(buffered, maximum)
     if split is None:
@@ -79,7 +80,7 @@ def _missing(name: str, record: bytes) -> ProtocolError:
 def _split(buffered: bytes, maximum: int | None) -> tuple[bytes, bytes] | None:
     end = buffered.find(RECORD_SEPARATOR)
     if maximum is not None and (end + 1 or len(buffered)) > maximum:
-        raise ProtocolError("Handshake was canceled.")
+        raise HandshakeError("Handshake was canceled.")
     if end < 0:
         return None
     return buffered[:end], buffered[end + 1 :]

@@ -44,7 +44,9 @@ class Roster:
                 payload = Raw(protocol.payloads.dump_arguments(arguments))
                 data = encoded[protocol.name] = protocol.encode(Invocation(target=target, arguments=payload))
             if session.outbox.size > self._maximum_waiting:
-                logger.warning("connection %s is too slow for its messages: disconnected", session.connection.id)
+                logger.warning(
+                    "connection %s is too slow for its messages: disconnected", session.connection.id
+                )
                 session.end(TimeoutError("The client does not take its messages fast enough."))
             else:
                 session.outbox.put_now(data)

@@ -126,7 +126,9 @@ def hub_methods(hub: type[Hub]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
         if attribute.startswith("_") or not inspect.isfunction(function) or hasattr(Hub, attribute):
             continue
         marked = (getattr(vars(base).get(attribute), _NAME, None) for base in hub.__mro__)
-        name = next((mark for mark in marked if mark), None)  # an override keeps the name of what it overrides
+        name = next(
+            (mark for mark in marked if mark), None
+        )  # an override keeps the name of what it overrides
         registered = name or _pascal(attribute)
         for wire in {registered.lower()} if name else {registered.lower(), attribute.lower()}:
             if wire in methods:

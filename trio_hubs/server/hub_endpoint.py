@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -14,8 +15,8 @@ from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
 from ..connections.background import open_background
 from ..connections.connection import Connection
-from ..errors import ConnectionClosed, HubException, ProtocolError, UploadBroken
-from ..protocol.handshake import HandshakeResponse, encode_response, take_request
+from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
+from ..protocol.handshake import HandshakeRequest, HandshakeResponse, encode_response, take_request
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
@@ -54,11 +55,18 @@ class HubEndpoint:
 
     async def handle(self, connection: Connection) -> None:
         """Serve one connection until it ends; returns when all of its tasks have."""
-        shaken = await self._shake_hands(connection)
-        if shaken is None:
+        try:
+            name, rest = await self._shake_hands(connection)
+        except ConnectionClosed as error:
+            logger.debug("connection %s ended before its handshake: %s", connection.id, error)
             return
-        name, rest = shaken
+        except HandshakeError as error:
+            logger.warning("connection %s: handshake failed: %s", connection.id, error)
+            with trio.move_on_after(self.options.send_timeout), suppress(ConnectionClosed):
+                await connection.send(encode_response(HandshakeResponse(error=str(error))))
+            return
         protocol, methods = self._protocols[name]
+        connection.transfer_format = protocol.transfer_format
         assert connection.id is not None
         side = _HubSide(self, methods, connection.id)
         session = Session(connection, protocol, side, side, self.options.session_options())
@@ -69,50 +77,41 @@ class HubEndpoint:
         finally:
             self.roster.sessions.pop(connection.id, None)  # a refused connection is still there
 
-    async def _shake_hands(self, connection: Connection) -> tuple[str, bytes] | None:
-        """Agree on a protocol: its name, and the bytes behind the client's request; ``None`` when that failed."""
+    async def _shake_hands(self, connection: Connection) -> tuple[str, bytes]:
+        """Agree on a protocol: its name, and the bytes behind the client's request."""
+        received = b""
         try:
             with trio.fail_after(self.options.handshake_timeout):
-                received = b""
                 while (taken := take_request(received, self.options.maximum_message_size)) is None:
                     data = await connection.receive()
                     if not data:
-                        return None
+                        raise ConnectionClosed("The client closed the connection.")
                     received += data
-            request, rest = taken
-            fault, name = self._choose(request.protocol, request.version, connection)
         except trio.TooSlowError:
-            fault, name = "Handshake was canceled.", ""
+            raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:
-            fault, name = self._handshake_fault(error), ""
-        except ConnectionClosed:
-            return None
-        if not fault:
-            return name, rest
-        logger.warning("connection %s: handshake failed: %s", connection.id, fault)
-        with trio.move_on_after(self.options.send_timeout):
-            await connection.send(encode_response(HandshakeResponse(error=fault)))
-        return None
+            base = "An unexpected error occurred during connection handshake."
+            detail = f" {type(error).__name__}: {error}" if self.options.detailed_errors else ""
+            raise HandshakeError(base + detail) from error
+        request, rest = taken
+        return self._choose(request, connection), rest
 
-    def _handshake_fault(self, error: ProtocolError) -> str:
-        base = "An unexpected error occurred during connection handshake."
-        return f"{base} {type(error).__name__}: {error}" if self.options.detailed_errors else base
-
-    def _choose(self, wanted: str, version: int, connection: Connection) -> tuple[str, str]:
-        """Check what a client asks for: the text of what is wrong with it, and the protocol's registered name."""
-        name = wanted.lower()
+    def _choose(self, request: HandshakeRequest, connection: Connection) -> str:
+        """The registered name of the protocol that a client asks for."""
+        name = request.protocol.lower()
         if name not in self._protocols:
-            return f"The protocol '{wanted}' is not supported.", ""
+            raise HandshakeError(f"The protocol '{request.protocol}' is not supported.")
         protocol = self._protocols[name][0]
-        if version > protocol.version:
-            return f"The server does not support version {version} of the '{wanted}' protocol.", ""
+        if request.version > protocol.version:
+            raise HandshakeError(
+                f"The server does not support version {request.version} of the '{request.protocol}' protocol."
+            )
         if protocol.transfer_format not in connection.transfer_formats:
-            return (
-                f"Cannot use the '{wanted}' protocol on the current transport. "
+            raise HandshakeError(
+                f"Cannot use the '{request.protocol}' protocol on the current transport. "
                 f"The transport does not support '{protocol.transfer_format}' transfer format."
-            ), ""
-        connection.transfer_format = protocol.transfer_format
-        return "", name
+            )
+        return name
 
     def make(self, context: HubCallerContext, clients: HubCallerClients, children: Children) -> Hub:
         """Make the hub instance of one invocation."""
@@ -186,10 +185,9 @@ class _HubSide(Face, Life):
 
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""
-        async with open_background() as nursery:
-            async with Children(nursery, nursery.cancel_scope) as children:
-                hub = self._endpoint.make(self._context, self._clients, children)
-                await getattr(hub, hook.__name__)(*args)
+        async with open_background() as nursery, Children(nursery, nursery.cancel_scope) as children:
+            hub = self._endpoint.make(self._context, self._clients, children)
+            await getattr(hub, hook.__name__)(*args)
         if children.failure is not None:
             raise children.failure
 

@@ -36,11 +36,11 @@ class HubOptions:
     maximum_message_size: int | None = 32 * 1024
     """A client's framed message above this closes its connection with an error; ``None`` allows any [32 KiB]."""
     maximum_parallel_invocations: int = attrs.field(default=1, validator=_positive)
-    """So many invocations of one client run at a time; the rest wait in order. Streams count only until they have begun [1]."""
+    """So many invocations of one client run at a time; the rest wait. A stream counts until it has begun [1]."""
     stream_buffer_capacity: int = attrs.field(default=10, validator=_positive)
     """So many unread items of an upload are never too many [10]."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=_positive)
-    """While an upload has more unread bytes than this, the connection is not read, unless a method waits for its client."""
+    """While an upload has more unread bytes, the connection is not read, unless a method waits for its client."""
     connection_buffer_size: int = attrs.field(default=256 * 1024, validator=_positive)
     """The same for all unread uploads and waiting invocations of a connection."""
     connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=_positive)

@@ -1,12 +1,12 @@
 // A person's look at a demo page, in headless Chromium: start a stream, see items, cancel it.
-//   CHROMIUM=/usr/bin/chromium node page.mjs URL [SCREENSHOT.png]
+//   node page.mjs BROWSER URL [SCREENSHOT.png]      where BROWSER is Chromium's executable
 // The page has the buttons #start and #cancel, a list #items whose <li> are the items, and #status, which comes to
 // say 'cancelled'. Prints 'ok', or 'FAIL why' with exit status 1. Errors of the page's own script are failures too.
 import { chromium } from "playwright-core";
 
-const [url, screenshot] = process.argv.slice(2);
+const [executablePath, url, screenshot] = process.argv.slice(2);
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 try {
