@@ -210,11 +210,22 @@ async def test_demo_stays_for_browsers_until_ctrl_c() -> None:
     async with trio.open_nursery() as nursery:
         process = await nursery.start(started, ["demo", "--port", "0"])
         address = (await lines_of(process, 1))[0].split()[1]
-        async with open_hub_connection(address + HUB_PATH) as connection:
-            async with connection.stream("Counter", 2, 0) as reader:
-                assert [item async for item in reader] == [0, 1]
+        async with (
+            open_hub_connection(address + HUB_PATH) as connection,
+            connection.stream("Counter", 2, 0) as reader,
+        ):
+            assert [item async for item in reader] == [0, 1]
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
+
+
+async def test_demo_ends_quietly_when_its_reader_leaves() -> None:
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(started, ["demo", "--port", "0"])
+        await lines_of(process, 3)
+        await process.stdout.aclose()
+        assert await process.wait() == 141
+        assert await process.stderr.receive_some() == b""
 
 
 async def test_the_page_needs_nothing_else() -> None:
@@ -226,10 +237,13 @@ async def test_the_page_needs_nothing_else() -> None:
 
 
 async def test_the_counter_refuses_what_cannot_be() -> None:
-    async with served() as (address, seen), open_hub_connection(address + HUB_PATH) as connection:
-        async with connection.stream("Counter", 1, -1) as reader:
-            with pytest.raises(HubException, match="negative"):
-                await reader.read()
+    async with (
+        served() as (address, seen),
+        open_hub_connection(address + HUB_PATH) as connection,
+        connection.stream("Counter", 1, -1) as reader,
+    ):
+        with pytest.raises(HubException, match="negative"):
+            await reader.read()
     assert not seen
 
 

@@ -18,7 +18,7 @@ from trio_hubs.calls.methods import Method, Signature
 from trio_hubs.calls.outbox import Outbox
 from trio_hubs.calls.session import Life, Session, SessionOptions
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.errors import ConnectionClosed
+from trio_hubs.errors import ConnectionClosed, UploadBroken
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messages import Close, Invocation, StreamInvocation
 
@@ -155,8 +155,8 @@ class Diary(Life):
             await self.on_close()
         self.events.append(("closed", str(error or "")))
 
-    def lost(self, error: Exception | None) -> Exception:
-        return ConnectionClosed(f"lost: {error}")
+    def broken(self, error: ConnectionClosed) -> Exception:
+        return UploadBroken(f"broken: {error}")
 
     def silence(self, seconds: float) -> Exception:
         return TimeoutError(f"silent for {seconds:g} s")
@@ -240,7 +240,7 @@ class Peer:
 
 
 def session_options(**changes: Any) -> SessionOptions:
-    defaults = {
+    defaults: dict[str, Any] = {
         "keep_alive_interval": 15,
         "keep_alive_when_idle": False,
         "peer_timeout": 30,

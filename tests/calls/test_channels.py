@@ -177,8 +177,8 @@ async def test_an_error_is_raised_after_the_items() -> None:
     writer.complete(ValueError("broken"))
     got: list[int] = []
     with pytest.raises(ValueError, match="broken"):
-        async for number in reader:
-            got.append(number)
+        while True:
+            got.append(await anext(reader))
     assert got == [0, 1]
 
 

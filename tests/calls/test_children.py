@@ -135,11 +135,10 @@ async def test_a_child_that_fails_while_everything_is_cancelled_harms_nobody_els
         finally:
             raise ValueError("broken child")
 
-    async with trio.open_nursery() as nursery:
-        async with Children(nursery) as children:
-            children.start_soon(fail_at_the_end)
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery, Children(nursery) as children:
+        children.start_soon(fail_at_the_end)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     assert str(children.failure) == "broken child"
 
 

@@ -96,7 +96,9 @@ def unknown_attribute(a: "functools.Nowhere") -> None: ...  # type: ignore[name-
 
 def test_an_annotation_that_cannot_be_resolved_is_told() -> None:
     for function in (unknown_name, unknown_attribute):
-        with pytest.raises(TypeError, match=rf"{function.__name__}: an annotation cannot be resolved: .*Nowhere"):
+        with pytest.raises(
+            TypeError, match=rf"{function.__name__}: an annotation cannot be resolved: .*Nowhere"
+        ):
             Signature.of(function)
 
 

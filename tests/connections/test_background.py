@@ -59,12 +59,23 @@ async def test_an_exception_of_the_body_comes_out_bare_and_ends_the_tasks() -> N
     assert trouble.__context__ is None
 
 
-async def test_a_group_of_the_body_stays_as_it_is() -> None:
-    group = ExceptionGroup("the user's own", [Trouble()])
-    with pytest.raises(ExceptionGroup) as caught:
+async def test_a_group_of_the_body_is_not_wrapped_again() -> None:
+    trouble = Trouble()
+    with pytest.raises(ExceptionGroup, match="the user's own") as caught:
         async with open_background():
-            raise group
-    assert caught.value is group
+            raise ExceptionGroup("the user's own", [trouble])
+    assert caught.value.exceptions == (trouble,)
+
+
+async def test_an_exception_of_the_body_comes_out_bare_also_while_cancelled() -> None:
+    trouble = Trouble()
+    with pytest.raises(Trouble) as caught, trio.CancelScope() as scope:
+        async with open_background() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+            raise trouble
+    assert caught.value is trouble
 
 
 async def test_cancellation_passes() -> None:

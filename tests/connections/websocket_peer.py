@@ -7,7 +7,7 @@ Whatever is awaited here fails after a while of virtual time instead of hanging.
 import base64
 import hashlib
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, TypeAlias
 from unittest import mock
@@ -70,6 +70,41 @@ def take_frame(data: bytes, *, masked: bool) -> tuple[Frame, bytes] | None:
 def close_payload(code: int, reason: str = "") -> bytes:
     """What a close frame carries."""
     return code.to_bytes(2, "big") + reason.encode()
+
+
+def with_length(masked: bool, length: bytes, first: int = BINARY) -> bytes:
+    """The beginning of a frame with its length as it is given."""
+    return bytes((first, length[0] | 0x80 * masked)) + length[1:] + bytes(100)
+
+
+BAD_FRAMES: dict[str, Callable[[bool], bytes]] = {
+    "a reserved bit": lambda masked: frame(TEXT | 0x40, b"x", masked=masked),
+    "the second reserved bit": lambda masked: frame(TEXT | 0x20, b"x", masked=masked),
+    "the third reserved bit": lambda masked: frame(BINARY | 0x10, b"x", masked=masked),
+    "a reserved bit of a ping": lambda masked: frame(PING | 0x40, b"x", masked=masked),
+    "an unknown data opcode": lambda masked: frame(0x83, b"x", masked=masked),
+    "an unknown control opcode": lambda masked: frame(0x8B, b"x", masked=masked),
+    "the wrong masking": lambda masked: frame(TEXT, b"x", masked=not masked),
+    "the wrong masking of a ping": lambda masked: frame(PING, b"x", masked=not masked),
+    "a long length for a short one": lambda masked: with_length(masked, b"\x7e\x00\x7d"),
+    "the longest length for a long one": lambda masked: with_length(
+        masked, b"\x7f" + (65_535).to_bytes(8, "big")
+    ),
+    "a length with its top bit set": lambda masked: with_length(masked, b"\x7f\x80" + bytes(7)),
+    "a long ping": lambda masked: frame(PING, bytes(126), masked=masked),
+    "a huge pong": lambda masked: with_length(masked, b"\x7f" + (1 << 40).to_bytes(8, "big"), PONG),
+    "a long close": lambda masked: frame(CLOSE, bytes(126), masked=masked),
+    "a ping in fragments": lambda masked: frame(PING & 0x7F, b"x", masked=masked),
+    "a fragment of nothing": lambda masked: frame(CONTINUE, b"x", masked=masked),
+    "an end of nothing": lambda masked: frame(LAST, b"x", masked=masked),
+    "a message inside another": lambda masked: (
+        frame(PARTIAL_TEXT, masked=masked) + frame(TEXT, masked=masked)
+    ),
+    "a close of one byte": lambda masked: frame(CLOSE, b"\x03", masked=masked),
+    "a close with a code that is never sent": lambda masked: frame(CLOSE, close_payload(1005), masked=masked),
+    "a close with a code that is none": lambda masked: frame(CLOSE, close_payload(999), masked=masked),
+}
+"""What RFC 6455 forbids, by what is wrong with it, for a sender that masks or not."""
 
 
 class Peer:
@@ -153,10 +188,50 @@ class NarrowSendStream(trio.abc.SendStream):
         await self._stream.aclose()
 
 
-def narrow_stream_pair() -> tuple[trio.StapledStream[NarrowSendStream, trio.abc.ReceiveStream], trio.abc.Stream]:
+def narrow_stream_pair() -> tuple[
+    trio.StapledStream[NarrowSendStream, trio.abc.ReceiveStream], trio.abc.Stream
+]:
     """Two connected streams; what the first sends may be held up by its ``send_stream.room``."""
     near, far = memory_stream_pair()
     return trio.StapledStream(NarrowSendStream(near.send_stream), near.receive_stream), far
+
+
+class BreakingStream(trio.abc.Stream):
+    """A stream that breaks when it is told to, as a socket does on a reset."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.broken = trio.Event()
+
+    async def _until_broken(self, call: Awaitable[bytes | bytearray]) -> bytes:
+        data = b""
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                nonlocal data
+                data = bytes(await call)
+                nursery.cancel_scope.cancel()
+
+            await self.broken.wait()
+            nursery.cancel_scope.cancel()
+        if not data:
+            raise trio.BrokenResourceError
+        return data
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self._until_broken(self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.broken.is_set():
+            raise trio.BrokenResourceError
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def acceptance(head: bytes) -> bytes:
@@ -187,7 +262,11 @@ def connected_to(stream: trio.abc.Stream) -> Iterator[list[tuple[str, int]]]:
 
 @asynccontextmanager
 async def open_pair(
-    side: Side, *, express: bool = True, near: trio.abc.Stream | None = None, far: trio.abc.Stream | None = None
+    side: Side,
+    *,
+    express: bool = True,
+    near: trio.abc.Stream | None = None,
+    far: trio.abc.Stream | None = None,
 ) -> AsyncGenerator[tuple[WebSocketConnection, Peer]]:
     """Open a WebSocket of ours on one side, with a raw peer on the other.
 
@@ -202,7 +281,9 @@ async def open_pair(
     peer = Peer(far, client=side == "server")
     with trio.fail_after(PATIENCE):
         if side == "server":
-            async with accept_websocket(near, "id", Request(), head=UPGRADE, rest=b"", express=express) as connection:
+            async with accept_websocket(
+                near, "id", Request(), head=UPGRADE, rest=b"", express=express
+            ) as connection:
                 assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
                 yield connection, peer
         else:
@@ -216,3 +297,14 @@ async def open_pair(
                     opening = open_websocket("http://example/chat", "id", express=express)
                     async with opening as connection:
                         yield connection, peer
+
+
+async def receive_all(connection: WebSocketConnection, size: int) -> bytes:
+    """So many bytes, and not one more."""
+    received = b""
+    while len(received) < size:
+        data = await connection.receive()
+        assert data, "the connection ended"
+        received += data
+    assert len(received) == size
+    return received

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.hub_peer import (
     PING,
@@ -26,8 +27,6 @@ from tests.hub_peer import (
 from trio_hubs import ChannelReader, Hub, HubException, Request, open_channel
 from trio_hubs.connections.http import CaseInsensitive
 from trio_hubs.protocol.hub_protocol import TransferFormat
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 UNEXPECTED = "An unexpected error occurred during connection handshake."
 CLOSED = "Connection closed with an error."
@@ -74,7 +73,7 @@ class Calls(Hub):
         writer.try_write(1)
         try:
             self._fail(kind)
-        except Exception as error:
+        except (HubException, KeyError) as error:
             writer.complete(error)
         return reader
 
@@ -108,7 +107,7 @@ def request(protocol: object, version: object = 1) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["json", "messagepack", "JSON", "MessagePack"])
-async def test_a_protocol_is_known_in_any_letter_case(name: str) -> None:
+async def test_a_protocol_is_known_in_any_letter_case(autojump_clock: MockClock, name: str) -> None:
     async with open_client(Calls, name.lower(), handshake=False) as client:
         assert await hello(client, request(name)) == {}
         await client.send(call("Add", 40, 2, id="1"))
@@ -117,27 +116,33 @@ async def test_a_protocol_is_known_in_any_letter_case(name: str) -> None:
 
 @pytest.mark.parametrize("version", [-1, 0, 1, 2])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_each_version_up_to_ours_is_accepted(protocol: str, version: int) -> None:
+async def test_each_version_up_to_ours_is_accepted(
+    autojump_clock: MockClock, protocol: str, version: int
+) -> None:
     async with open_client(Calls, protocol, handshake=False) as client:
         assert await hello(client, request(protocol, version)) == {}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_handshake_in_single_bytes_works(protocol: str) -> None:
+async def test_a_handshake_in_single_bytes_works(autojump_clock: MockClock, protocol: str) -> None:
     async with open_client(Calls, protocol, handshake=False) as client:
         data = request(protocol)
         assert await hello(client, *[data[at : at + 1] for at in range(len(data))]) == {}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_an_invocation_in_the_piece_of_the_handshake_works(protocol: str) -> None:
+async def test_an_invocation_in_the_piece_of_the_handshake_works(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     async with open_client(Calls, protocol, handshake=False) as client:
         await client.shake_hands(call("Add", 1, 2, id="1"), call("Add", 3, 4, id="2"))
         assert await client.take(2) == [result("1", 3), result("2", 7)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_half_an_invocation_in_the_piece_of_the_handshake_works(protocol: str) -> None:
+async def test_half_an_invocation_in_the_piece_of_the_handshake_works(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     async with open_client(Calls, protocol, handshake=False) as client:
         data = request(protocol) + encode(protocol, call("Add", 1, 2, id="1"))
         assert await hello(client, data[:-5], data[-5:]) == {}
@@ -149,7 +154,10 @@ async def test_half_an_invocation_in_the_piece_of_the_handshake_works(protocol: 
     [
         (request("xml"), "The protocol 'xml' is not supported."),
         (request("json", 3), "The server does not support version 3 of the 'json' protocol."),
-        (request("MessagePack", 9001), "The server does not support version 9001 of the 'MessagePack' protocol."),
+        (
+            request("MessagePack", 9001),
+            "The server does not support version 9001 of the 'MessagePack' protocol.",
+        ),
         (b"5\x1e", UNEXPECTED),
         (encode("json", call("Add", 1, id="1")), UNEXPECTED),
         (b"\x96\x01\x80\xa1\x31\xa3Add\x91\x01\x90\x1e", UNEXPECTED),
@@ -159,7 +167,7 @@ async def test_half_an_invocation_in_the_piece_of_the_handshake_works(protocol: 
     ],
 )
 async def test_a_handshake_that_fails_is_answered_with_its_text_and_nothing_else(
-    sent: bytes, text: str, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, sent: bytes, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with no_task_left():
         async with open_client(Calls, handshake=False, id="c1") as client:
@@ -184,20 +192,22 @@ async def test_a_handshake_that_fails_is_answered_with_its_text_and_nothing_else
         ),
         (
             b'{"protocol":"json"}',
-            "Missing required property 'version'. Message content: {\"protocol\":\"json\"}",
+            'Missing required property \'version\'. Message content: {"protocol":"json"}',
         ),
         (b'{"protocol":"json","version":"1"}', "Expected 'version' to be of type Number."),
         (b'{"protocol":null,"version":1}', "Expected 'protocol' to be of type String."),
     ],
 )
-async def test_with_detailed_errors_a_bad_handshake_says_what_is_wrong(sent: bytes, text: str) -> None:
+async def test_with_detailed_errors_a_bad_handshake_says_what_is_wrong(
+    autojump_clock: MockClock, sent: bytes, text: str
+) -> None:
     async with open_client(Calls, handshake=False, detailed_errors=True) as client:
         answer = await hello(client, sent + b"\x1e")
         assert answer == {"error": f"{UNEXPECTED} ProtocolError: {text}"}
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"protocol":'])
-async def test_a_handshake_has_its_time_and_no_longer(sent: bytes, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_handshake_has_its_time_and_no_longer(sent: bytes, autojump_clock: MockClock) -> None:
     async with open_client(Calls, handshake=False, handshake_timeout=7.0) as client:
         if sent:
             await client.send_bytes(sent)
@@ -207,7 +217,7 @@ async def test_a_handshake_has_its_time_and_no_longer(sent: bytes, autojump_cloc
         assert await client.rest() == []
 
 
-async def test_a_handshake_that_trickles_in_gets_no_more_time() -> None:
+async def test_a_handshake_that_trickles_in_gets_no_more_time(autojump_clock: MockClock) -> None:
     async with open_client(Calls, handshake=False, handshake_timeout=7.0) as client:
         for byte in request("json")[:10]:
             await client.send_bytes(bytes([byte]))
@@ -218,7 +228,9 @@ async def test_a_handshake_that_trickles_in_gets_no_more_time() -> None:
 
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("sent", [b"{" + b" " * 100, b"{" + b" " * 100 + request("json")[1:]])
-async def test_an_oversize_handshake_is_canceled(sent: bytes, detailed: bool) -> None:
+async def test_an_oversize_handshake_is_canceled(
+    autojump_clock: MockClock, sent: bytes, detailed: bool
+) -> None:
     async with open_client(
         Calls, handshake=False, maximum_message_size=100, detailed_errors=detailed
     ) as client:
@@ -226,7 +238,7 @@ async def test_an_oversize_handshake_is_canceled(sent: bytes, detailed: bool) ->
         assert await client.rest() == []
 
 
-async def test_a_handshake_of_just_the_limit_is_accepted() -> None:
+async def test_a_handshake_of_just_the_limit_is_accepted(autojump_clock: MockClock) -> None:
     data = request("json")
     async with open_client(Calls, handshake=False, maximum_message_size=len(data)) as client:
         assert await hello(client, data) == {}
@@ -234,7 +246,9 @@ async def test_a_handshake_of_just_the_limit_is_accepted() -> None:
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("sent", [b"", request("json")[:-1]])
-async def test_a_client_that_leaves_before_its_handshake_is_whole_gets_no_answer(sent: bytes, cut: bool) -> None:
+async def test_a_client_that_leaves_before_its_handshake_is_whole_gets_no_answer(
+    autojump_clock: MockClock, sent: bytes, cut: bool
+) -> None:
     with no_task_left():
         async with open_client(Calls, handshake=False) as client:
             if sent:
@@ -248,7 +262,9 @@ async def test_a_client_that_leaves_before_its_handshake_is_whole_gets_no_answer
             await client.served()
 
 
-async def test_a_protocol_needs_a_transport_that_carries_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_protocol_needs_a_transport_that_carries_its_format(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "trio_hubs.connections.memory.MemoryConnection.transfer_formats", frozenset([TransferFormat.TEXT])
     )
@@ -262,7 +278,7 @@ async def test_a_protocol_needs_a_transport_that_carries_its_format(monkeypatch:
         assert await client.receive() == result("1", 2)
 
 
-async def test_no_hub_hears_of_a_handshake_that_failed() -> None:
+async def test_no_hub_hears_of_a_handshake_that_failed(autojump_clock: MockClock) -> None:
     heard: list[str] = []
 
     class Listening(Hub):
@@ -339,7 +355,14 @@ UNFIT = (
     ],
 )
 async def test_what_fails_is_answered_with_the_official_text(
-    protocol: str, detailed: bool, message: dict[str, Any], name: str, base: str, detail: str, always: bool
+    autojump_clock: MockClock,
+    protocol: str,
+    detailed: bool,
+    message: dict[str, Any],
+    name: str,
+    base: str,
+    detail: str,
+    always: bool,
 ) -> None:
     text = base.format(name) + (f" {detail}" if always or detailed else "")
     async with open_client(Calls, protocol, detailed_errors=detailed) as client:
@@ -386,7 +409,9 @@ async def test_what_fails_is_answered_with_the_official_text(
         ),
     ],
 )
-async def test_a_call_of_the_wrong_kind_is_told_so(protocol: str, message: dict[str, Any], text: str) -> None:
+async def test_a_call_of_the_wrong_kind_is_told_so(
+    autojump_clock: MockClock, protocol: str, message: dict[str, Any], text: str
+) -> None:
     async with open_client(Calls, protocol) as client:
         await client.send(message)
         assert await client.receive() == ended("1", text)
@@ -395,7 +420,9 @@ async def test_a_call_of_the_wrong_kind_is_told_so(protocol: str, message: dict[
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_reader_completed_with_an_error_fails_the_stream_after_its_items(protocol: str) -> None:
+async def test_a_reader_completed_with_an_error_fails_the_stream_after_its_items(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     async with open_client(Calls, protocol) as client:
         await client.send(stream("FailChannel", "hub", id="1"), stream("FailChannel", "other", id="2"))
         answers = await client.arrived()
@@ -410,14 +437,16 @@ async def test_a_reader_completed_with_an_error_fails_the_stream_after_its_items
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_items_before_an_error_go_out_first(protocol: str) -> None:
+async def test_items_before_an_error_go_out_first(autojump_clock: MockClock, protocol: str) -> None:
     async with open_client(Calls, protocol) as client:
         await client.send(stream("FailAfter", 3, "other"))
         assert await client.arrived() == [item("1", 0), item("1", 1), item("1", 2), ended("1", STREAMING)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_result_that_cannot_be_written_fails_its_call_alone(protocol: str) -> None:
+async def test_a_result_that_cannot_be_written_fails_its_call_alone(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     async with open_client(Calls, protocol) as client:
         await client.send(call("Unwritable", id="1"), stream("UnwritableItem", id="2"))
         answers = await client.arrived()
@@ -431,7 +460,7 @@ async def test_a_result_that_cannot_be_written_fails_its_call_alone(protocol: st
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_an_argument_with_a_default_may_be_left_out(protocol: str) -> None:
+async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockClock, protocol: str) -> None:
     async with open_client(Calls, protocol) as client:
         await client.send(call("add", 41, id="1"))
         assert await client.receive() == result("1", 42)
@@ -452,11 +481,19 @@ async def test_an_argument_with_a_default_may_be_left_out(protocol: str) -> None
         (call("Nope"), logging.WARNING, "connection c1: call of 'Nope' refused"),
         (call("Add", "x"), logging.WARNING, "connection c1: call of 'Add' refused"),
         (call("Count", 1), logging.WARNING, "connection c1: call of 'Count' refused"),
-        (stream("NoReader"), logging.WARNING, "connection c1: The value returned by the streaming method 'NoReader'"),
+        (
+            stream("NoReader"),
+            logging.WARNING,
+            "connection c1: call of 'NoReader' refused: The value returned",
+        ),
     ],
 )
 async def test_what_fails_is_logged_with_its_method_and_connection(
-    message: dict[str, Any], level: int, expected: str, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock,
+    message: dict[str, Any],
+    level: int,
+    expected: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     async with open_client(Calls, id="c1") as client:
@@ -466,7 +503,9 @@ async def test_what_fails_is_logged_with_its_method_and_connection(
     assert [record.levelno for record in records] == [level]
 
 
-async def test_the_log_of_a_bug_has_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_of_a_bug_has_its_traceback(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_client(Calls) as client:
         await client.send(call("Fail", "other", id="1"))
         await client.arrived()
@@ -474,7 +513,9 @@ async def test_the_log_of_a_bug_has_its_traceback(caplog: pytest.LogCaptureFixtu
     assert "KeyError: 'secret'" in caplog.text
 
 
-async def test_the_log_of_a_wrong_argument_says_which_one(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_of_a_wrong_argument_says_which_one(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_client(Calls) as client:
         await client.send(call("Add", 1, "x", id="1"))
         await client.arrived()
@@ -516,13 +557,15 @@ def visits(events: list[Any], **options: Any) -> Any:
     return endpoint(Visits, lambda: Visits(events), **options)
 
 
-async def test_each_invocation_has_a_hub_of_its_own_and_the_connection_its_items() -> None:
+async def test_each_invocation_has_a_hub_of_its_own_and_the_connection_its_items(
+    autojump_clock: MockClock,
+) -> None:
     async with open_client(visits([])) as client:
         await client.send(call("Same", id="1"), call("Same", id="2"))
         assert await client.take(2) == [result("1", True), result("2", False)]
 
 
-async def test_a_hub_knows_its_connection_and_the_request_that_made_it() -> None:
+async def test_a_hub_knows_its_connection_and_the_request_that_made_it(autojump_clock: MockClock) -> None:
     request = Request(
         path="/chat", query=CaseInsensitive([("room", "7")]), headers=CaseInsensitive([("X-Who", "me")])
     )
@@ -532,7 +575,9 @@ async def test_a_hub_knows_its_connection_and_the_request_that_made_it() -> None
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_an_end_in_order_is_no_error_and_lets_the_client_reconnect(protocol: str) -> None:
+async def test_an_end_in_order_is_no_error_and_lets_the_client_reconnect(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     events: list[Any] = []
     async with open_client(visits(events), protocol) as client:
         client.connection.close()
@@ -540,7 +585,7 @@ async def test_an_end_in_order_is_no_error_and_lets_the_client_reconnect(protoco
     assert events == ["connected", None]
 
 
-async def test_a_lost_connection_is_no_error() -> None:
+async def test_a_lost_connection_is_no_error(autojump_clock: MockClock) -> None:
     events: list[Any] = []
     async with open_client(visits(events)) as client:
         await client.send(call("Same", id="1"))
@@ -550,7 +595,7 @@ async def test_a_lost_connection_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_close_message_is_answered_with_one(protocol: str) -> None:
+async def test_a_close_message_is_answered_with_one(autojump_clock: MockClock, protocol: str) -> None:
     events: list[Any] = []
     async with open_client(visits(events), protocol) as client:
         await client.send(close())
@@ -560,19 +605,23 @@ async def test_a_close_message_is_answered_with_one(protocol: str) -> None:
 
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_the_error_of_a_clients_close_is_told_to_the_hub_alone(protocol: str, detailed: bool) -> None:
+async def test_the_error_of_a_clients_close_is_told_to_the_hub_alone(
+    autojump_clock: MockClock, protocol: str, detailed: bool
+) -> None:
     events: list[Any] = []
     async with open_client(visits(events, detailed_errors=detailed), protocol) as client:
         await client.send(close("my fault"))
         assert await client.rest() == [close()]
-    connected, error = events
+    _, error = events
     assert isinstance(error, HubException)
     assert str(error) == "my fault"
 
 
 @pytest.mark.parametrize("method", ["Abort", "AbortAndWait"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_abort_closes_and_the_client_is_not_to_reconnect(protocol: str, method: str) -> None:
+async def test_abort_closes_and_the_client_is_not_to_reconnect(
+    autojump_clock: MockClock, protocol: str, method: str
+) -> None:
     events: list[Any] = []
     async with open_client(visits(events), protocol) as client:
         await client.send(call(method))
@@ -582,7 +631,9 @@ async def test_abort_closes_and_the_client_is_not_to_reconnect(protocol: str, me
 
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_silent_client_that_used_to_ping_is_closed_with_an_error(protocol: str, detailed: bool) -> None:
+async def test_a_silent_client_that_used_to_ping_is_closed_with_an_error(
+    autojump_clock: MockClock, protocol: str, detailed: bool
+) -> None:
     events: list[Any] = []
     served = visits(events, client_timeout=30.0, keep_alive_interval=100.0, detailed_errors=detailed)
     async with open_client(served, protocol, beating=True) as client:
@@ -591,19 +642,19 @@ async def test_a_silent_client_that_used_to_ping_is_closed_with_an_error(protoco
         expected = f"{CLOSED} TimeoutError: {text}" if detailed else CLOSED
         assert await client.rest() == [close(expected, allow_reconnect=True)]
         assert 30.0 <= trio.current_time() <= 32.0
-    connected, error = events
+    _, error = events
     assert isinstance(error, TimeoutError)
     assert str(error) == text
 
 
-async def test_a_client_that_never_pings_may_be_silent() -> None:
+async def test_a_client_that_never_pings_may_be_silent(autojump_clock: MockClock) -> None:
     async with open_client(visits([]), beating=True) as client:
         await trio.sleep(300)
         await client.send(call("Same", id="1"))
         assert result("1", True) in await client.arrived()
 
 
-async def test_any_bytes_are_life() -> None:
+async def test_any_bytes_are_life(autojump_clock: MockClock) -> None:
     async with open_client(visits([]), beating=True) as client:
         await client.send(PING)
         for _ in range(5):
@@ -618,7 +669,7 @@ async def test_any_bytes_are_life() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_pings_come_after_each_interval_busy_or_not(protocol: str) -> None:
+async def test_pings_come_after_each_interval_busy_or_not(autojump_clock: MockClock, protocol: str) -> None:
     async with open_client(visits([], keep_alive_interval=10.0), protocol, beating=True) as client:
         for _ in range(8):
             await trio.sleep(5.1)
@@ -629,7 +680,7 @@ async def test_pings_come_after_each_interval_busy_or_not(protocol: str) -> None
         assert await client.arrived() == [PING] * 3
 
 
-async def test_calls_wait_until_on_connected_has_returned() -> None:
+async def test_calls_wait_until_on_connected_has_returned(autojump_clock: MockClock) -> None:
     events: list[str] = []
     go = trio.Event()
 
@@ -654,7 +705,7 @@ async def test_calls_wait_until_on_connected_has_returned() -> None:
     assert events == ["connecting", "connected", "inline", "plain", "inline"]
 
 
-async def test_on_connected_may_send_and_is_in_the_roster() -> None:
+async def test_on_connected_may_send_and_is_in_the_roster(autojump_clock: MockClock) -> None:
     class Greeting(Hub):
         async def on_connected(self) -> None:
             await self.clients.caller.send("Hello", self.context.connection_id)
@@ -676,7 +727,12 @@ async def test_on_connected_may_send_and_is_in_the_roster() -> None:
 )
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_raising_in_on_connected_refuses_the_client(
-    protocol: str, error: Exception, detailed: bool, text: str, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock,
+    protocol: str,
+    error: Exception,
+    detailed: bool,
+    text: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     events: list[str] = []
 
@@ -701,7 +757,7 @@ async def test_raising_in_on_connected_refuses_the_client(
     assert "connection c1 was refused" in caplog.text
 
 
-async def test_on_connected_is_cancelled_when_its_client_leaves() -> None:
+async def test_on_connected_is_cancelled_when_its_client_leaves(autojump_clock: MockClock) -> None:
     events: list[str] = []
 
     class Hanging(Hub):
@@ -724,6 +780,7 @@ async def test_on_connected_is_cancelled_when_its_client_leaves() -> None:
 
 
 async def test_raising_in_on_disconnected_is_logged_and_the_connection_ends_in_order(
+    autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Failing(Hub):
@@ -740,7 +797,9 @@ async def test_raising_in_on_disconnected_is_logged_and_the_connection_ends_in_o
     assert not served.roster.sessions
 
 
-async def test_on_disconnected_has_its_grace_and_no_longer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_on_disconnected_has_its_grace_and_no_longer(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     class Hanging(Hub):
         async def on_disconnected(self, error: Exception | None) -> None:
             await trio.sleep_forever()
@@ -757,7 +816,7 @@ async def test_on_disconnected_has_its_grace_and_no_longer(caplog: pytest.LogCap
 
 @pytest.mark.parametrize("with_child", [False, True])
 async def test_on_disconnected_may_fail_when_its_grace_is_over(
-    with_child: bool, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, with_child: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Stubborn(Hub):
         async def on_disconnected(self, error: Exception | None) -> None:
@@ -779,7 +838,7 @@ async def test_on_disconnected_may_fail_when_its_grace_is_over(
 
 @pytest.mark.parametrize("with_child", [False, True])
 async def test_on_connected_may_fail_while_it_is_cancelled(
-    with_child: bool, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, with_child: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Stubborn(Hub):
         async def on_connected(self) -> None:
@@ -799,7 +858,7 @@ async def test_on_connected_may_fail_while_it_is_cancelled(
     assert not served.roster.sessions
 
 
-async def test_hooks_wait_for_their_children() -> None:
+async def test_hooks_wait_for_their_children(autojump_clock: MockClock) -> None:
     events: list[str] = []
 
     class Parent(Hub):
@@ -825,7 +884,9 @@ async def test_hooks_wait_for_their_children() -> None:
 
 
 @pytest.mark.parametrize("place", ["connect", "call", "disconnect"])
-async def test_a_factory_that_fails_harms_its_own_call_only(place: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_factory_that_fails_harms_its_own_call_only(
+    autojump_clock: MockClock, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     turn = {"connect": 1, "call": 2, "disconnect": 3}[place]
     made: list[int] = []
 
@@ -840,11 +901,14 @@ async def test_a_factory_that_fails_harms_its_own_call_only(place: str, caplog: 
             await client.shake_hands(call("Add", 1, id="1"))
             client.connection.close()
             answers = await client.rest()
-    assert answers == {
-        "connect": [close(CLOSED)],
-        "call": [ended("1", INVOKING.format("Add")), close(allow_reconnect=True)],
-        "disconnect": [result("1", 2), close(allow_reconnect=True)],
-    }[place]
+    assert (
+        answers
+        == {
+            "connect": [close(CLOSED)],
+            "call": [ended("1", INVOKING.format("Add")), close(allow_reconnect=True)],
+            "disconnect": [result("1", 2), close(allow_reconnect=True)],
+        }[place]
+    )
     assert "no hub today" in caplog.text
 
 
@@ -853,7 +917,7 @@ async def test_a_factory_that_fails_harms_its_own_call_only(place: str, caplog: 
 
 @pytest.mark.parametrize("detailed", [False, True])
 async def test_a_malformed_message_closes_with_the_official_text(
-    detailed: bool, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, detailed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Any] = []
     async with open_client(visits(events, detailed_errors=detailed), id="c1") as client:
@@ -865,7 +929,9 @@ async def test_a_malformed_message_closes_with_the_official_text(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_input_that_ends_inside_a_message_closes_with_an_error(protocol: str) -> None:
+async def test_input_that_ends_inside_a_message_closes_with_an_error(
+    autojump_clock: MockClock, protocol: str
+) -> None:
     async with open_client(visits([], detailed_errors=True), protocol) as client:
         await client.send_bytes(encode(protocol, call("Same"))[:-1])
         client.connection.close()

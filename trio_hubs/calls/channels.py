@@ -92,9 +92,9 @@ class ChannelReader(Generic[T]):
             trio.EndOfChannel: The channel has been completed, and all of its items were read.
             Exception: The error that the channel was completed with.
         """
-        self._taken += 1
         if self._ahead:
             return self._ahead.pop(0)
+        self._taken += 1
         try:
             item = self._source.receive_nowait()
         except trio.EndOfChannel:
@@ -115,6 +115,7 @@ class ChannelReader(Generic[T]):
         """
         items = self._ahead[:limit]
         del self._ahead[:limit]
+        self._taken -= len(items)  # those were counted when they were taken
         receive = self._source.receive_nowait
         try:
             while limit is None or len(items) < limit:

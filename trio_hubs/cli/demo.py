@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import trio
 from rich.console import Console
@@ -18,11 +19,16 @@ COLUMN = 24
 _STYLES = {"completed": "bold green", "cancelled": "bold yellow"}
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rather than leave the process, from wherever we are
+
+
 class _View:
     """Two columns, written line by line, to a terminal or to a file."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._names: dict[str, str] = {}
 
     def say(self, text: str, style: str = "") -> None:
@@ -38,7 +44,8 @@ class _View:
         # The first to stream is this terminal, and needs no name.
         name = self._names.setdefault(connection_id, f"browser {len(self._names)}: " if self._names else "")
         style = _STYLES.get(text, "magenta")
-        self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
+        with suppress(BrokenPipeError):  # the hub's methods go on without a terminal
+            self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
 
 
 async def demo(host: str, port: int, once: bool) -> None:

@@ -60,7 +60,7 @@ def counter_app(report: Report) -> HubApp:
         report: Called with each thing that happens to a stream.
     """
     page = Response(
-        files(__package__).joinpath("page.html").read_bytes(), content_type="text/html; charset=utf-8"
+        files("trio_hubs.demo").joinpath("page.html").read_bytes(), content_type="text/html; charset=utf-8"
     )
     app = HubApp()
     app.add_hub(HUB_PATH, Counter, factory=lambda: Counter(report))
