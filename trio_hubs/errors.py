@@ -65,8 +65,7 @@ class StreamOverflow(HubsError):
 class UploadBroken(HubsError):
     """An upload was cut off before its end.
 
-    Raised in hub methods, from the upload's reader, when the client left or an item did not fit the stream's
-    type.
+    Raised in hub methods, from the upload's reader, when the client left.
     """
 
 

@@ -181,6 +181,21 @@ class Recorder(Outbox):
         super().put(data)
 
 
+async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = lambda _: None) -> None:
+    """Run an outbox's writer, but give up when cancelled: a test that fails shall not hang in what is unsent."""
+
+    async def give_up_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            outbox.give_up()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(give_up_when_cancelled)
+        await outbox.run(on_failure)
+        nursery.cancel_scope.cancel()
+
+
 class Desk:
     """A callee and a caller over one recorder, without a connection."""
 

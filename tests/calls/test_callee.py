@@ -164,13 +164,12 @@ async def test_a_failed_call_is_answered_and_logged(
 
     desk.face.add("broken", broken_later if is_async else broken)
     desk.method(plain)
-    caplog.set_level(logging.INFO)
     sent = await desk.answers(call("1", "broken"), call("2", "plain"))
     assert sorted(sent, key=str) == sorted(
         [failed("1", "broken failed: broken"), result("2", "plain")], key=str
     )
     (record,) = caplog.records
-    expected = logging.INFO if isinstance(error, HubException) else logging.ERROR
+    expected = logging.WARNING if isinstance(error, HubException) else logging.ERROR
     assert record.levelno == expected
     assert "connection desk: 'broken'" in record.getMessage()
 
@@ -237,13 +236,20 @@ async def test_a_call_of_the_wrong_kind_is_an_error(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["one"], [1, 2]])
-async def test_arguments_that_do_not_fit_are_an_error(desk: Desk, arguments: list[object]) -> None:
+async def test_arguments_that_do_not_fit_are_an_error(
+    desk: Desk, caplog: pytest.LogCaptureFixture, arguments: list[object]
+) -> None:
     @desk.method
     def double(a: int) -> int:
         return 2 * a
 
     (answer,) = await desk.answers(call("1", "double", *arguments))
     assert answer["error"].startswith("double does not fit: ")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "connection desk: call of 'double' refused: double does not fit: " in record.getMessage()
+    if arguments == ["one"]:
+        assert "argument 0: " in record.getMessage()  # what the peer is not told
 
 
 async def test_a_hub_that_cannot_be_made_is_an_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1037,8 +1043,10 @@ async def test_a_lost_connection_elsewhere_is_an_error_like_any_other(desk: Desk
     assert await desk.answers(call("1", "tell")) == [failed("1", "tell failed: another connection")]
 
 
-@pytest.mark.parametrize("is_inline", [False, True])
-async def test_calls_that_fail_while_the_connection_ends_harm_nobody(is_inline: bool) -> None:
+@pytest.mark.parametrize("where", ["method", "coroutine", "child", "plain failure"])
+async def test_a_call_that_fails_while_the_connection_ends_harms_nobody_and_is_logged(
+    caplog: pytest.LogCaptureFixture, where: str
+) -> None:
     """Not even with nurseries of their own, in which others are being cancelled at the same time."""
     desk = Desk()
     ended: list[str] = []
@@ -1058,7 +1066,12 @@ async def test_calls_that_fail_while_the_connection_ends_harm_nobody(is_inline: 
     def delegate() -> Awaitable[None]:
         return clumsy()
 
-    desk.face.add("clumsy", delegate if is_inline else clumsy)
+    async def parent() -> None:
+        desk.face.children.start_soon(clumsy)
+        await trio.sleep_forever()
+
+    functions = {"method": clumsy, "coroutine": delegate, "child": parent, "plain failure": fail}
+    desk.face.add("clumsy", functions[where])
     async with trio.open_nursery() as nursery:
         desk.callee.start(nursery)
         await desk.answers(call("1", "clumsy"))
@@ -1066,3 +1079,6 @@ async def test_calls_that_fail_while_the_connection_ends_harm_nobody(is_inline: 
         nursery.cancel_scope.cancel()
     assert ended == ["failed"]
     assert desk.sent in ([], [failed("1", "clumsy failed: broken")])
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "connection desk: 'clumsy' failed" in record.getMessage()

@@ -15,7 +15,19 @@ from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
-from .support import Desk, cancel, count_up, done, failed, invocation, item, raw, read_all, stream_invocation
+from .support import (
+    Desk,
+    cancel,
+    count_up,
+    done,
+    failed,
+    invocation,
+    item,
+    raw,
+    read_all,
+    run_outbox,
+    stream_invocation,
+)
 
 GONE = ConnectionClosed("gone")
 
@@ -60,7 +72,7 @@ def fill(desk: Desk) -> None:
 
 async def make_room(desk: Desk, nursery: trio.Nursery) -> None:
     desk.outbox.put(encoded_nothing)
-    nursery.start_soon(desk.outbox.run, lambda _: None)
+    nursery.start_soon(run_outbox, desk.outbox)
     await wait_all_tasks_blocked()
     assert not desk.outbox.full
 
@@ -404,11 +416,16 @@ async def test_leaving_a_stream_ends_its_uploads(desk: Desk) -> None:
 async def test_an_upload_ends_quietly_with_the_connection(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
+    await desk.caller.send("total", (count_up(1_000_000),))
+    await wait_all_tasks_blocked()
+    assert desk.outbox.full
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.outbox.run, lambda _: None)
-        await desk.outbox.finish(1)
-    await desk.caller._upload("1", count_up(100_000))
+        nursery.start_soon(run_outbox, desk.outbox)
+        await wait_all_tasks_blocked()  # nobody takes what it sends
+        desk.outbox.give_up()
+    await wait_all_tasks_blocked()
     assert caplog.records == []
+    assert desk.sent[-1]["type"] == 2
 
 
 # ---- the connection's end
@@ -430,7 +447,7 @@ async def test_later_calls_fail_with_the_same_error(desk: Desk, call: Call, outb
     desk.caller.abandon(GONE)
     if outbox_over:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(desk.outbox.run, lambda _: None)
+            nursery.start_soon(run_outbox, desk.outbox)
             await desk.outbox.finish(1)
     with pytest.raises(ConnectionClosed) as caught:
         await call(desk.caller, count_up(3))

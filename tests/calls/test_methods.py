@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.methods import Method, Signature
-from trio_hubs.errors import BindingError
+from trio_hubs.errors import BindingError, HubException
 
 from .support import PROTOCOL
 
@@ -242,5 +242,6 @@ def test_uploads_decode_items() -> None:
     assert upload.position == 1
     assert upload.load(Raw(b"1")) == 1
     assert upload.load_many([Raw(b"1"), Raw(b"2")]) == [1, 2]
-    with pytest.raises(BindingError):
+    with pytest.raises(HubException, match=r"^Failed to bind Stream message\.$") as caught:
         upload.load(Raw(b'"one"'))
+    assert isinstance(caught.value.__cause__, BindingError)

@@ -12,6 +12,8 @@ from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import ConnectionClosed
 
+from .support import run_outbox
+
 
 class Wire:
     """An outbox whose writer runs, and the other end of its connection."""
@@ -21,13 +23,10 @@ class Wire:
         self.outbox = Outbox(self.ours)
         self.failures: list[Exception] = []
 
-    async def run(self) -> None:
-        await self.outbox.run(self.failures.append)
-
 
 async def start(nursery: trio.Nursery, *, capacity: int = 16) -> Wire:
     wire = Wire(capacity=capacity)
-    nursery.start_soon(wire.run)
+    nursery.start_soon(run_outbox, wire.outbox, wire.failures.append)
     await wait_all_tasks_blocked()
     return wire
 
@@ -66,7 +65,7 @@ async def test_an_item_is_sent_as_soon_as_its_producer_waits(nursery: trio.Nurse
 async def test_what_was_queued_before_the_writer_ran_is_sent(nursery: trio.Nursery) -> None:
     wire = Wire()
     wire.outbox.put(b"early")
-    nursery.start_soon(wire.run)
+    nursery.start_soon(run_outbox, wire.outbox)
     assert await wire.theirs.receive() == b"early"
     assert await finish(wire) == []
 
@@ -143,7 +142,7 @@ class Socket(Connection):
 async def start_on_socket(nursery: trio.Nursery) -> tuple[Outbox, Socket]:
     socket = Socket()
     outbox = Outbox(socket)
-    nursery.start_soon(outbox.run, lambda _: None)
+    nursery.start_soon(run_outbox, outbox)
     await wait_all_tasks_blocked()
     return outbox, socket
 
@@ -308,7 +307,7 @@ async def test_finishing_an_idle_outbox_ends_it(nursery: trio.Nursery) -> None:
 async def test_the_writer_outlives_its_nursery_until_it_is_finished() -> None:
     wire = Wire()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.run)
+        nursery.start_soon(wire.outbox.run, wire.failures.append)
         nursery.cancel_scope.cancel()
         wire.outbox.put(b"a")
         wire.outbox.put(b"b")
@@ -387,7 +386,7 @@ async def test_producers_that_wait_hear_of_the_end(wait: Callable[[Outbox], Awai
             ended.append("went on")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.run)
+        nursery.start_soon(run_outbox, wire.outbox)
         wire.outbox.put(b"sending")
         await wait_all_tasks_blocked()
         wire.outbox.put(b"x" * 4 * HIGH_WATER)

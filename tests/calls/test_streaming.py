@@ -1,6 +1,6 @@
 """A stream on its way out: its items in order and at once, its neighbours served, its source closed."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
 import pytest
 import trio
@@ -11,8 +11,9 @@ from trio_hubs.calls.outbox import HIGH_WATER, Outbox
 from trio_hubs.calls.streaming import send_items
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
+from trio_hubs.protocol.hub_protocol import ItemEncoder
 
-from .support import PROTOCOL, Recorder, count_up, item, turns
+from .support import PROTOCOL, Recorder, count_up, item, run_outbox, turns
 
 ENCODER = PROTOCOL.item_encoder("1", int)
 
@@ -101,14 +102,14 @@ async def test_sending_can_be_cancelled_every_64_items(source: Source) -> None:
 async def test_a_source_waits_while_the_outbox_is_full(nursery: trio.Nursery, source: Source) -> None:
     ours, theirs = memory_connection_pair(capacity=0)
     outbox = Outbox(ours)
-    nursery.start_soon(outbox.run, lambda _: None)
-    nursery.start_soon(send_items, source(100_000), ENCODER, outbox)
-    for _ in range(3):
-        await wait_all_tasks_blocked()
-        assert HIGH_WATER <= outbox.size <= HIGH_WATER + 10_000
-        await theirs.receive()
-    outbox.give_up()
-    nursery.cancel_scope.cancel()
+    nursery.start_soon(run_outbox, outbox)
+    async with trio.open_nursery() as sending:
+        sending.start_soon(send_items, source(100_000), ENCODER, outbox)
+        for _ in range(3):
+            await wait_all_tasks_blocked()
+            assert HIGH_WATER <= outbox.size <= HIGH_WATER + 10_000
+            await theirs.receive()
+        sending.cancel_scope.cancel()
 
 
 @SOURCES
@@ -117,7 +118,7 @@ async def test_sending_fails_when_the_connection_is_over(source: Source) -> None
     outbox = Outbox(ours)
     with pytest.RaisesGroup(ConnectionClosed):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.run, lambda _: None)
+            nursery.start_soon(run_outbox, outbox)
             nursery.start_soon(send_items, source(100_000), ENCODER, outbox)
             await wait_all_tasks_blocked()
             outbox.give_up()
@@ -168,6 +169,22 @@ async def test_items_before_one_that_cannot_be_encoded_are_queued() -> None:
         with pytest.raises(BindingError):
             await send_items(source, encoder, outbox)
         assert outbox.sent == [item("1", 1), item("1", 2)]
+
+
+class Single(ItemEncoder):
+    """An encoder that fails for several items at once."""
+
+    def one(self, item: object) -> bytes:
+        return ENCODER.one(item)
+
+    def many(self, items: Sequence[object]) -> bytes:
+        raise BindingError("not together")
+
+
+async def test_items_that_can_be_encoded_one_by_one_only_are_queued() -> None:
+    outbox = Recorder()
+    await send_items(channel_of(3), Single(), outbox)
+    assert outbox.sent == [item("1", number) for number in range(3)]
 
 
 async def test_a_reader_is_left_so_that_its_writer_hears_of_it() -> None:

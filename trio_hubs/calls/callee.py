@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class Face(Protocol):
 class Call:
     """One invocation of the peer's."""
 
-    __slots__ = ("arguments", "cancelled", "id", "method", "scope", "size", "uploads")
+    __slots__ = ("arguments", "began", "cancelled", "has_place", "id", "method", "scope", "size", "uploads")
 
     def __init__(
         self, id: str, method: Method, arguments: list[Any], uploads: list[IncomingStream[Any]], size: int
@@ -71,6 +71,8 @@ class Call:
         self.size = size
         self.scope = trio.CancelScope()
         self.cancelled = False  # by the peer
+        self.has_place = True  # among those that may run at a time
+        self.began = False  # to stream
 
 
 class _Refused(Exception):
@@ -127,12 +129,12 @@ class Callee:
         methods = self._face.find(message.target)
         id = message.invocation_id
         if not methods:
-            self._refuse(id, message.target, self._face.unknown_fault(message.target))
+            self._refuse(id, message.target, _Refused(self._face.unknown_fault(message.target)))
         for method in methods:
             try:
                 self._file(method, id, message)
             except _Refused as refused:
-                self._refuse(id, message.target, str(refused))
+                self._refuse(id, message.target, refused)
             id = ""  # the first one answers
 
     def stop(self) -> None:
@@ -229,6 +231,7 @@ class Callee:
 
     async def _work(self) -> None:
         """Run calls from the head of the queue; end with a call that has given up its place to others."""
+        assert self._nursery is not None
         while True:
             while not (self._queue and self._free):
                 await self._idle.park()
@@ -236,91 +239,79 @@ class Callee:
             self._intake.count(-call.size)
             self._free -= 1
             self._start_waiting()
-            if not await self._run(call):
+            children = Children(self._nursery, call.scope)
+            await self._conduct(call, children, self._execute(call, children))
+            if not call.has_place:
                 return
             self._free += 1
 
-    def _give_up_place(self) -> None:
+    async def _finish_inline(self, call: Call, children: Children, result: Any) -> None:
+        """Let a call end that ran in the reader's task and turned out to need one of its own."""
+        children.scope = call.scope
+        await self._conduct(call, children, _settle(result))
+        self._free += 1
+        self._start_waiting()
+
+    async def _conduct(self, call: Call, children: Children, work: Awaitable[Any]) -> None:
+        """Have a call's work done in its scope and with its children, and answer it."""
+        result: Any = None
+        failure: Exception | None = None
+        try:
+            with call.scope:
+                async with children:
+                    result = await work
+                    if call.began:
+                        children.cancel()
+        except* Exception as group:  # noqa: BLE001 - the border to hub methods
+            failure = bare(group)
+            if self._over:  # it may be cancelled besides, and then there is no answer
+                self._log_failure(call.method, failure)
+        finally:
+            for stream in call.uploads:
+                self._intake.forget(stream)
+            if self._calls.get(call.id) is call:
+                del self._calls[call.id]
+        if not self._over:
+            self._answer_call(call, result, children.failure or failure)
+
+    async def _execute(self, call: Call, children: Children) -> Any:
+        """Call the method; give its result, or send its stream."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        method = call.method
+        function = self._face.enter(method, children)
+        if call.uploads:
+            self._give_up_place(call)
+        result = await _settle(function(*call.arguments))
+        if not method.signature.streaming:
+            return result
+        if call.has_place:
+            self._give_up_place(call)
+        if not isinstance(result, AsyncIterable):
+            raise _Refused(
+                f"The value returned by the streaming method '{method.name}' is not a "
+                "ChannelReader<> or IAsyncEnumerable<>."
+            )
+        call.began = True
+        await send_items(result, self._protocol.item_encoder(call.id, method.signature.result), self._outbox)
+        return None
+
+    def _give_up_place(self, call: Call) -> None:
         """A call goes on, and so does its worker, but others may run in its place."""
+        call.has_place = False
         self._free += 1
         self._workers -= 1
         self._start_waiting()
 
-    async def _run(self, call: Call) -> bool:
-        """Run one call and answer it; whether it has kept its place."""
-        method = call.method
-        kept = True
-        began = False
-        result: Any = None
-        failure: Exception | None = None
-        assert self._nursery is not None
-        children = Children(self._nursery, call.scope)
-        try:
-            with call.scope:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                async with children:
-                    function = self._face.enter(method, children)
-                    if call.uploads:
-                        kept = False
-                        self._give_up_place()
-                    result = function(*call.arguments)
-                    if method.signature.is_async or type(result) is CoroutineType:
-                        result = await result
-                    if method.signature.streaming:
-                        if kept:
-                            kept = False
-                            self._give_up_place()
-                        if not isinstance(result, AsyncIterable):
-                            raise _Refused(
-                                f"The value returned by the streaming method '{method.name}' is not a "
-                                "ChannelReader<> or IAsyncEnumerable<>."
-                            )
-                        began = True
-                        encoder = self._protocol.item_encoder(call.id, method.signature.result)
-                        await send_items(result, encoder, self._outbox)
-                        children.cancel()
-        except Exception as error:  # noqa: BLE001 - the border to hub methods
-            failure = bare(error)
-        finally:
-            for stream in call.uploads:
-                self._intake.forget(stream)
-            self._unfile(call)
-        self._answer_call(call, result, children.failure or failure, began=began)
-        return kept
-
-    async def _finish_inline(self, call: Call, children: Children, result: Any) -> None:
-        """Let a call end that ran in the reader's task and turned out to need one of its own."""
-        failure: Exception | None = None
-        children.scope = call.scope
-        try:
-            with call.scope:
-                async with children:
-                    if type(result) is CoroutineType:
-                        result = await result
-        except Exception as error:  # noqa: BLE001 - the border to hub methods
-            failure = bare(error)
-        finally:
-            self._unfile(call)
-        self._answer_call(call, result, children.failure or failure, began=False)
-        self._free += 1
-        self._start_waiting()
-
-    def _unfile(self, call: Call) -> None:
-        if self._calls.get(call.id) is call:
-            del self._calls[call.id]
-
     # ---- answers
 
-    def _answer_call(self, call: Call, result: Any, failure: Exception | None, *, began: bool) -> None:
+    def _answer_call(self, call: Call, result: Any, failure: Exception | None) -> None:
         method = call.method
-        if failure is not None and isinstance(failure, (ConnectionClosed, UploadBroken)) and self._over:
-            logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
-        elif isinstance(failure, _Refused):
-            self._refuse(call.id, method.name, str(failure))
+        if isinstance(failure, _Refused):
+            self._refuse(call.id, method.name, failure)
         elif failure is not None and call.cancelled:
             self._log_failure(method, failure)
             self._answer_cancelled(call)
-        elif failure is not None and began:
+        elif failure is not None and call.began:
             self._log_failure(method, failure)
             self._answer(call.id, Completion(call.id, error=self._face.stream_fault(failure)))
         elif failure is not None:
@@ -350,9 +341,12 @@ class Callee:
         self._log_failure(method, error)
         self._answer(id, Completion(id, error=self._face.invocation_fault(method.name, error)))
 
-    def _refuse(self, id: str, target: str, text: str) -> None:
-        logger.warning("connection %s: call of '%s' refused: %s", self._connection_id, target, text)
-        self._answer(id, Completion(id, error=text))
+    def _refuse(self, id: str, target: str, refused: _Refused) -> None:
+        details = "; ".join(getattr(refused.__cause__, "__notes__", ()))
+        logger.warning(
+            "connection %s: call of '%s' refused: %s %s", self._connection_id, target, refused, details
+        )
+        self._answer(id, Completion(id, error=str(refused)))
 
     def _answer(self, id: str, completion: Completion) -> None:
         if not id:
@@ -364,9 +358,14 @@ class Callee:
             self._outbox.put_now(data)
 
     def _log_failure(self, method: Method, error: Exception) -> None:
-        if isinstance(error, HubException):
-            logger.info(
-                "connection %s: '%s' answered with an error: %s", self._connection_id, method.name, error
-            )
+        if self._over and isinstance(error, (ConnectionClosed, UploadBroken)):
+            logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
+        elif isinstance(error, HubException):
+            logger.warning("connection %s: '%s' answered: %s", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
+
+
+async def _settle(result: Any) -> Any:
+    """The result itself, or what it comes to when it is a coroutine."""
+    return await result if type(result) is CoroutineType else result

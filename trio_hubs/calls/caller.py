@@ -125,9 +125,9 @@ class Caller:
         message = Invocation(
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
+        await self._put(message)
         answer = self._answers[id] = _Answer()
         try:
-            await self._put(message)
             with self._intake.waiting():
                 if uploads:
                     async with open_background() as nursery:
@@ -200,10 +200,14 @@ class Caller:
     async def _put(self, message: Invocation | StreamInvocation) -> None:
         data = self._protocol.encode(message)
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
         await self._outbox.wait_room()
+        self._check_open()
+        self._outbox.put_now(data)
+
+    def _check_open(self) -> None:
         if self._over is not None:
             raise self._over
-        self._outbox.put_now(data)
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""

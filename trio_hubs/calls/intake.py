@@ -18,7 +18,7 @@ import attrs
 import trio
 from msgspec import Raw
 
-from ..errors import BindingError, StreamOverflow
+from ..errors import BindingError, HubsError, StreamOverflow
 from .channels import ChannelReader, Completion
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class IncomingStream(Generic[T]):
             try:
                 for raw in raws:
                     self._items.append(self._load(raw))
-            except BindingError as error:
+            except HubsError as error:
                 self.end(error)
                 return False
         size = sum(map(payload_size, raws))

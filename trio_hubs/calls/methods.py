@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import attrs
 from msgspec import Raw
 
-from ..errors import BindingError
+from ..errors import BindingError, HubException
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
 
@@ -65,7 +65,7 @@ class Signature:
             signature = inspect.signature(function, eval_str=True)
         except ValueError:  # some builtins tell nothing of themselves
             return cls((), 0, True, (), Any, False, False)
-        except NameError as error:
+        except (NameError, AttributeError, SyntaxError) as error:
             raise TypeError(f"{name}: an annotation cannot be resolved: {error}") from error
         parameters: list[Any] = []
         uploads: list[tuple[int, Any]] = []
@@ -111,6 +111,19 @@ class Upload:
     load_many: Callable[..., list[Any]]
     load: Callable[[Raw], Any]
 
+    @classmethod
+    def of(cls, position: int, item_type: Any, payloads: Payloads) -> Upload:
+        """Choose the converters for a stream of a type; an item that does not fit has the official text."""
+        load = payloads.loader(item_type)
+
+        def load_item(raw: Raw) -> Any:
+            try:
+                return load(raw)
+            except BindingError as error:
+                raise HubException("Failed to bind Stream message.") from error
+
+        return cls(position, payloads.many_loader(item_type), load_item)
+
 
 class Method:
     """A function that the peer may call, over one protocol.
@@ -130,10 +143,7 @@ class Method:
         self.name = name
         self.function = function
         self.signature = signature
-        self.uploads = [
-            Upload(position, payloads.many_loader(item), payloads.loader(item))
-            for position, item in signature.uploads
-        ]
+        self.uploads = [Upload.of(position, item, payloads) for position, item in signature.uploads]
         self.inline = not (signature.is_async or signature.streaming or signature.uploads)
         self.dump = payloads.dumper(signature.result)
         self._loaders: list[Callable[[Raw], list[Any]]]

@@ -32,6 +32,7 @@ from ..protocol.messages import (
 from ..protocol.messages import Sequence as SequenceMessage
 from .callee import Callee, Face
 from .caller import Caller
+from .children import bare
 from .intake import Intake, IntakeLimits
 from .outbox import Outbox
 
@@ -148,11 +149,14 @@ class Session:
 
     # ---- life
 
-    async def run(self, data: bytes = b"") -> None:
+    async def run(
+        self, data: bytes = b"", *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Live until the connection ends, by whichever side; cancellation ends it in order.
 
         Args:
             data: What has been read behind the handshake.
+            task_status: Started when calls can be made.
         """
         async with open_background() as nursery:
             nursery.start_soon(self.outbox.run, self.end)
@@ -160,6 +164,7 @@ class Session:
                 async with trio.open_nursery() as calls:
                     self.caller.start(calls)
                     calls.start_soon(self._open, calls)
+                    task_status.started()
                     try:
                         with self._reading:
                             await self._read(data)
@@ -202,12 +207,12 @@ class Session:
     async def _open(self, calls: trio.Nursery) -> None:
         try:
             await self._life.opened()
-        except Exception as error:
-            logger.exception("connection %s was refused", self.connection.id)
-            self.end(error)
-        else:
             self._opened = True
             self.callee.start(calls)
+        except* Exception as group:
+            error = bare(group)
+            logger.error("connection %s was refused", self.connection.id, exc_info=error)
+            self.end(error)
 
     def tick(self, now: float, *, judge_silence: bool) -> None:
         """Send a ping when it is time, and end the connection when the peer has been silent or deaf for too long.
@@ -303,7 +308,8 @@ class Session:
         self._peer_may_be_silent = False
 
     def _on_close(self, message: Close) -> None:
-        self.end(self._life.closed_by_peer(message), allow_reconnect=False)
+        self.end(self._life.closed_by_peer(message))
+        self._farewell = Close()  # the peer knows its own error
 
     def _ignore(self, message: Message) -> None:
         """Stateful reconnect is not negotiated, so its messages mean nothing."""

@@ -6,8 +6,8 @@ An item is queued the moment it is there. A producer that never waits for anythi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from inspect import isasyncgen
 from typing import Any
 
@@ -40,11 +40,12 @@ async def send_items(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Ou
             await _send_read(items, encoder, outbox)
         finally:
             items.close()
-    elif isasyncgen(items):
-        async with aclosing(items):
-            await _send_iterated(items, encoder, outbox)
-    else:
-        await _send_iterated(items, encoder, outbox)
+        return
+    iterator = aiter(items)
+    async with AsyncExitStack() as stack:
+        if isasyncgen(iterator):
+            await stack.enter_async_context(aclosing(iterator))
+        await _send_iterated(iterator, encoder, outbox)
 
 
 async def _send_read(reader: ChannelReader[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
@@ -63,7 +64,7 @@ def _queue(items: Sequence[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
             outbox.put(encoder.one(item))
 
 
-async def _send_iterated(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
+async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
     encode, put = encoder.one, outbox.put
     count = 0
     async for item in items:

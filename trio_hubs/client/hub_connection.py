@@ -240,7 +240,7 @@ async def open_hub_connection(
         life = _ClientLife()
         session = Session(connection, speaks, table, life, options.session_options())
         session.outbox.put(speaks.encode(Ping()))  # tells the server that this client pings
-        nursery.start_soon(session.run, rest)
+        await nursery.start(session.run, rest)
         nursery.start_soon(
             beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
         )

@@ -47,7 +47,9 @@ async def negotiate(
     """
     headers = dict(headers)
     verify: ssl.SSLContext | bool = ssl_context or True
-    async with httpx2.AsyncClient(verify=verify, timeout=timeout, follow_redirects=True) as http:
+    async with httpx2.AsyncClient(
+        verify=verify, timeout=timeout, follow_redirects=True, trust_env=False
+    ) as http:
         for _ in range(MAXIMUM_REDIRECTS):
             document = await _ask(http, _with_query(url, "/negotiate", negotiateVersion="1"), headers)
             if not document.url:
@@ -70,15 +72,19 @@ async def _ask(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -
     try:
         answer = await http.post(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NegotiationError(
-            f"Cannot negotiate with {url}: {str(error) or type(error).__name__}"
-        ) from error
+        raise NegotiationError(f"Cannot negotiate with {url}: {_reason(error)}") from error
     if not answer.is_success:
         hint = " Is there a hub at this URL?" if answer.status_code == 404 else ""
         raise NegotiationError(
             f"Cannot negotiate with {url}: it answered {answer.status_code} ({answer.reason_phrase}).{hint}"
         )
     return parse_response(answer.content)
+
+
+def _reason(error: BaseException) -> str:
+    """The text of an error, or of the nearest one behind it that has any."""
+    behind = error.__cause__ or error.__context__
+    return str(error) or (_reason(behind) if behind else type(error).__name__)
 
 
 def _with_query(url: str, path: str, **fields: str) -> str:

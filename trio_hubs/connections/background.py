@@ -6,7 +6,7 @@ a user must not: the user's own exception has to come out as it went in.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -24,19 +24,33 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
     Raises:
         Exception: Whatever the body raised, bare.
     """
-    failure: BaseException | None = None
+    failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
+            except Exception as error:
+                failure = error
+                raise
             finally:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure, *others = group.exceptions
-        if others:  # besides the body's, our cancellation
+        if failure is None:
+            raise
+        known = set(map(id, _leaves(failure)))
+        if not all(id(error) in known or isinstance(error, trio.Cancelled) for error in _leaves(group)):
             raise
     if failure is not None:
         try:
             raise failure
         finally:
             del failure  # else the traceback and this frame keep each other alive
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, and of the groups in it; or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

@@ -47,7 +47,6 @@ class ExpressStream(trio.abc.Stream):
         express: bool = True,
     ) -> None:
         self._stream = stream
-        self._client = client
         self._mask_bit = 0 if client else 0x80
         self._express = express
         self._opened = not client
@@ -56,6 +55,7 @@ class ExpressStream(trio.abc.Stream):
         self._buffer = b""
         self._on = False
         self._changed = trio.lowlevel.ParkingLot()
+        self._taken = trio.lowlevel.ParkingLot()
         self._remaining = 0  # of a data frame that has not arrived in full
         self._key = b""
         self._send_lock = trio.Lock()
@@ -82,6 +82,8 @@ class ExpressStream(trio.abc.Stream):
                 return payload
             if not self._on:
                 break
+            while len(self._upward) > READ_SIZE:  # pings, whose answers the peer does not take
+                await self._taken.park()
             try:
                 data = await self._stream.receive_some(READ_SIZE)
             except trio.BrokenResourceError:
@@ -207,23 +209,30 @@ class ExpressStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             data = bytes(self._upward[:max_bytes])
             del self._upward[:max_bytes]
+            self._taken.unpark_all()
             return data
-        data = bytes(await self._stream.receive_some(max_bytes))
-        if self._client and not self._opened:
-            return await self._receive_answer(data)
-        return data
+        if not self._opened:
+            return await self._receive_answer()
+        return bytes(await self._stream.receive_some(max_bytes))
 
-    async def _receive_answer(self, data: bytes) -> bytes:
+    async def _receive_answer(self) -> bytes:
         """A client's first read: the answer to its request, exactly, when it opens the WebSocket."""
         self._opened = True
-        while data and b"\r\n\r\n" not in data and len(data) < READ_SIZE:
-            more = await self._stream.receive_some()
-            data = data + bytes(more) if more else b""
+        data = b""
+        try:
+            while b"\r\n\r\n" not in data and len(data) < READ_SIZE:
+                more = await self._stream.receive_some()
+                if not more:
+                    self.refusal = "it closed the connection"
+                    break
+                data += bytes(more)
+        except trio.BrokenResourceError as error:
+            self.refusal = f"the connection broke: {error.__cause__ or error}"
         head, blank, rest = data.partition(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 101"):
-            if data:
-                line = head[:80].partition(b"\r\n")[0].decode("latin-1")
-                self.refusal = f"it answered '{line}'"
+        if data:
+            line = head[:80].partition(b"\r\n")[0].decode("latin-1")
+            self.refusal = f"it answered '{line}'"
+        if not (blank and head.startswith(b"HTTP/1.1 101 ")):
             self.opening.cancel()
             return b""
         if self._express:
@@ -237,16 +246,19 @@ class ExpressStream(trio.abc.Stream):
         # What breaks on the way out shows on the way in, where trio-websocket is ready for it.
         async with self._send_lock:
             if not self._silent:
-                self._silent = data[:1] == bytes((CLOSE,))
+                closing = data[:1] == bytes((CLOSE,))
+                self._silent = True
                 data = self._unsent + data
                 self._unsent = b""
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._stream.send_all(data)
+                    self._silent = closing
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         self._turn_off()
+        self._taken.unpark_all()
         self.opening.cancel()
         await self._stream.aclose()

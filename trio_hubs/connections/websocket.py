@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import trio
 import trio_websocket
@@ -30,6 +30,7 @@ Messages in one frame have no limit here: their bytes are passed on as they come
 
 NORMAL_CLOSURE = 1000
 INTERNAL_ERROR = 1011
+_IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
 _CLEAN_CODES = frozenset((1000, 1001, 1005))
 
 
@@ -150,8 +151,9 @@ async def open_websocket(
     secure = parts.scheme in ("https", "wss")
     host = parts.hostname or ""
     port = parts.port or (443 if secure else 80)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = headers or {}
+    target = quote(parts.path or "/", safe=_IN_PATH) + (
+        f"?{quote(parts.query, safe=_IN_PATH + '?')}" if parts.query else ""
+    )
     deadline = trio.current_time() + timeout
     try:
         with trio.fail_at(deadline):
@@ -168,33 +170,39 @@ async def open_websocket(
         stream = DirectSocketStream(socket)
     lane = ExpressStream(stream, client=True, express=express)
     lane.opening.deadline = deadline
-    async with open_background() as nursery:
-        websocket = None
-        with lane.opening:
-            websocket = await trio_websocket.wrap_client_stream(
-                nursery,
-                lane,  # type: ignore[arg-type]  # any trio stream will do
-                host if port == (443 if secure else 80) else f"{host}:{port}",
-                target,
-                extra_headers=[(name.encode(), text.encode()) for name, text in headers.items()],
-                max_message_size=MAXIMUM_FRAGMENTED_MESSAGE,
-            )
-        if websocket is None:
-            await trio.aclose_forcefully(stream)
-            raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.")
-        connection = WebSocketConnection(id, Request(path=parts.path), lane, websocket)
-        async with _closing(connection):
-            yield connection
+    websocket = None
+    try:
+        async with open_background() as nursery:
+            with lane.opening:
+                websocket = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    lane,  # type: ignore[arg-type]  # any trio stream will do
+                    parts.netloc.rpartition("@")[2],
+                    target,
+                    extra_headers=[(name.encode(), text.encode()) for name, text in (headers or {}).items()],
+                    max_message_size=MAXIMUM_FRAGMENTED_MESSAGE,
+                )
+            if websocket is None:
+                raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.")
+            connection = WebSocketConnection(id, Request(path=parts.path), lane, websocket)
+            async with _closing(connection):
+                yield connection
+    except ExceptionGroup as group:
+        if websocket is not None:
+            raise
+        # An answer that accepts nothing upsets trio-websocket, which tries to refuse it as if it were the server.
+        raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.") from group
+    finally:
+        await trio.aclose_forcefully(lane)
 
 
 @asynccontextmanager
 async def _closing(connection: WebSocketConnection) -> AsyncGenerator[None]:
-    code = INTERNAL_ERROR
+    code = NORMAL_CLOSURE
     try:
         yield
-        code = NORMAL_CLOSURE
-    except trio.Cancelled:
-        code = NORMAL_CLOSURE
+    except Exception:  # which cancellation is none
+        code = INTERNAL_ERROR
         raise
     finally:
         await connection.close(code)

@@ -1,0 +1,231 @@
+"""What the server calls on our client: in order, typed, and harmless when it does not fit."""
+
+import logging
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.hub_peer import PROTOCOLS, call, ended, open_raw_server, result
+from trio_hubs.client.handlers import Handlers
+from trio_hubs.protocol.payloads import Payloads
+
+both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+@attrs.frozen
+class Point:
+    """Something typed."""
+
+    x: int
+    y: int = 0
+
+
+@both_protocols
+async def test_a_handler_gets_its_arguments_by_its_annotations(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+
+    def hear(point: Point, names: list[str], rest: float | None = None) -> None:
+        heard.append((point, names, rest))
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (_, server):
+        await server.send(call("Hear", {"x": 1}, ["a"]), call("Hear", {"x": 1, "y": 2}, [], 2))
+        await server.arrived()
+    assert heard == [(Point(1), ["a"], None), (Point(1, 2), [], 2.0)]
+
+
+@both_protocols
+async def test_calls_are_handled_one_after_another_in_their_order(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    async def slow(number: int) -> None:
+        heard.append(f"slow {number}")
+        await trio.sleep(number)
+        heard.append(f"slow {number} done")
+
+    def quick(number: int) -> None:
+        heard.append(f"quick {number}")
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Slow": slow, "Quick": quick}) as (_, server):
+        await server.send(call("Slow", 3), call("Quick", 1), call("Slow", 1), call("Quick", 2))
+        await trio.sleep(5)
+    assert heard == ["slow 3", "slow 3 done", "quick 1", "slow 1", "slow 1 done", "quick 2"]
+
+
+async def test_handlers_of_one_name_run_in_the_order_they_were_added(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    async def first() -> None:
+        await trio.sleep(1)
+        heard.append("first")
+
+    async with open_raw_server(monkeypatch, handlers={"Go": first}) as (connection, server):
+        connection.on("Go", lambda: heard.append("second"))
+        remove = connection.on("Go", lambda: heard.append("third"))
+        await server.send(call("Go"))
+        await trio.sleep(2)
+        remove()
+        remove()  # again does no harm
+        await server.send(call("Go"))
+        await trio.sleep(2)
+    assert heard == ["first", "second", "third", "first", "second"]
+
+
+@both_protocols
+@pytest.mark.parametrize("arguments", [[], [1, 2], ["x"], [None]])
+async def test_wrong_arguments_do_no_harm_and_are_logged(
+    autojump_clock: MockClock,
+    protocol: str,
+    arguments: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[int] = []
+
+    def hear(number: int) -> None:
+        heard.append(number)
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (connection, server):
+        await server.send(call("Hear", *arguments), call("Hear", 7))
+        assert await server.arrived() == []
+        await connection.send("Still here")
+        assert await server.arrived() == [call("Still here")]
+    assert heard == [7]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "'Hear'" in caplog.text
+
+
+async def test_wrong_arguments_for_one_handler_do_not_keep_the_others_from_theirs(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+
+    def number(value: int) -> None:
+        heard.append(f"number {value}")
+
+    def text(value: str) -> None:
+        heard.append(f"text {value}")
+
+    async with open_raw_server(monkeypatch, handlers={"Hear": number}) as (connection, server):
+        connection.on("Hear", text)
+        await server.send(call("Hear", "x"), call("Hear", 1))
+        await server.arrived()
+    assert heard == ["text x", "number 1"]
+
+
+@pytest.mark.parametrize("name", ["hear", "Nobody"])
+async def test_names_match_in_their_exact_letter_case_and_unknown_ones_are_logged(
+    autojump_clock: MockClock, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[int] = []
+    async with open_raw_server(monkeypatch, handlers={"Hear": heard.append}) as (_, server):
+        await server.send(call(name, 1), call("Hear", 2))
+        await server.arrived()
+    assert heard == [2]
+    assert f"'{name}'" in caplog.text
+
+
+@both_protocols
+async def test_a_handler_that_fails_does_not_disturb_the_next(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+
+    async def fail(number: int) -> None:
+        raise ValueError(number)
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": fail}) as (connection, server):
+        connection.on("Hear", heard.append)
+        await server.send(call("Hear", 1), call("Hear", 2))
+        await server.arrived()
+    assert heard == [1, 2]
+
+
+@both_protocols
+async def test_a_handler_may_call_the_server(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+
+        async def ask() -> None:
+            heard.append(await connection.invoke("Answer"))
+
+        connection.on("Ask", ask)
+        await server.send(call("Ask"), call("Ask"))
+        for id in ("1", "2"):
+            assert await server.receive() == call("Answer", id=id)
+            await server.send(result(id, int(id)))
+        await server.arrived()
+    assert heard == [1, 2]
+
+
+async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            events.append("cancelled")
+
+    async with open_raw_server(monkeypatch, handlers={"Slow": slow}) as (_, server):
+        await server.send(call("Slow"))
+        await server.arrived()
+        assert events == []
+    assert events == ["cancelled"]
+
+
+@both_protocols
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (call("Nobody", id="s1"), ended("s1", "Client didn't provide a result.")),
+        (call("Hear", id="s1"), ended("s1", "Client failed to parse argument(s).")),
+        (call("Hear", 0, id="s1"), ended("s1", "oops")),
+        (call("Hear", 4, id="s1"), result("s1", 8)),
+    ],
+)
+async def test_a_server_that_waits_gets_one_answer(
+    autojump_clock: MockClock, protocol: str, message: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hear(number: int) -> int:
+        if not number:
+            raise ValueError("oops")
+        return 2 * number
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (connection, server):
+        connection.on("Hear", lambda number: None)
+        await server.send(message)
+        assert await server.arrived() == [answer]
+
+
+async def test_a_handlers_annotations_must_resolve(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hear(number: "Unknown") -> None:  # type: ignore[name-defined]  # noqa: F821
+        raise AssertionError
+
+    async with open_raw_server(monkeypatch) as (connection, _):
+        with pytest.raises(TypeError, match="an annotation cannot be resolved"):
+            connection.on("Hear", hear)
+
+
+def test_the_faults_of_a_client_are_the_official_texts() -> None:
+    handlers = Handlers(Payloads("json"))
+    assert handlers.find("Nobody") == ()
+    assert handlers.unknown_fault("Nobody") == "Client didn't provide a result."
+    assert handlers.binding_fault("Hear", ValueError("x")) == "Client failed to parse argument(s)."
+    assert handlers.invocation_fault("Hear", ValueError("x")) == "x"
+    assert handlers.stream_fault(ValueError("x")) == "x"

@@ -1,0 +1,752 @@
+"""Our client's connection, beside a raw server: what it says, what it makes of what it hears, and how it ends."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.hub_peer import (
+    PING,
+    PROTOCOLS,
+    RawPeer,
+    call,
+    cancel,
+    close,
+    encode,
+    ended,
+    framed,
+    item,
+    no_task_left,
+    open_raw_server,
+    raw_server,
+    result,
+    stream,
+)
+from trio_hubs import (
+    BindingError,
+    ConnectionClosed,
+    HandshakeError,
+    Hub,
+    HubApp,
+    HubConnection,
+    HubConnectionOptions,
+    HubException,
+    NegotiationError,
+    open_channel,
+    open_hub_connection,
+)
+from trio_hubs.calls.channels import ChannelReader
+
+both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+# ---- the handshake
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b'{"error":"no"}\x1e', "Unable to complete handshake with the server due to an error: no"),
+        (b'{"type":6}\x1e', "The handshake failed: Expected a handshake response from the server."),
+        (b"{oops}\x1e", "The handshake failed: Error reading JSON."),
+        (b"7\x1e", "The handshake failed: Unexpected JSON Token Type 'Number'. Expected a JSON Object."),
+    ],
+)
+async def test_a_refused_handshake_says_why(
+    autojump_clock: MockClock, answer: bytes, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_task_left(), pytest.raises(HandshakeError) as caught:
+        async with open_raw_server(monkeypatch, answer=answer):
+            raise AssertionError
+    assert str(caught.value) == text
+
+
+async def test_a_server_that_leaves_during_the_handshake(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch)
+    server.connection.close()
+    with pytest.raises(HandshakeError, match="disconnected before sending a handshake response"):
+        async with open_hub_connection("http://raw", skip_negotiation=True):
+            raise AssertionError
+
+
+async def test_a_server_that_breaks_off_during_the_handshake(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server(monkeypatch).leave()
+    with pytest.raises(HandshakeError):
+        async with open_hub_connection("http://raw", skip_negotiation=True):
+            raise AssertionError
+
+
+@pytest.mark.parametrize("sent", [b"", b"{"])
+async def test_the_handshake_has_its_time(
+    autojump_clock: MockClock, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch)
+    if sent:
+        await server.send_bytes(sent)
+    with no_task_left(), pytest.raises(HandshakeError, match="within 7 s"):
+        async with open_hub_connection(
+            "http://raw", skip_negotiation=True, options=HubConnectionOptions(handshake_timeout=7.0)
+        ):
+            raise AssertionError
+    assert trio.current_time() == pytest.approx(7.0)
+
+
+@both_protocols
+async def test_a_call_in_the_piece_of_the_handshakes_answer_is_heard(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    answer = b'{"minorVersion":1}\x1e' + encode(protocol, call("Heard", 5))
+    async with open_raw_server(monkeypatch, protocol, answer=answer, handlers={"Heard": heard.append}):
+        await trio.testing.wait_all_tasks_blocked()
+    assert heard == [5]
+
+
+async def test_an_answer_in_single_bytes_works(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch)
+    for byte in b"{}\x1e":
+        await server.send_bytes(bytes([byte]))
+    async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+        assert connection.connection_id == "memory"
+
+
+# ---- calls
+
+
+async def answering(server: RawPeer, *answers: Any) -> Any:
+    """Take a call, and send these messages."""
+    message = await server.receive()
+    await server.send(*answers)
+    return message
+
+
+@both_protocols
+async def test_invoke_sends_a_call_and_gives_its_result(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        await server.send(result("1", {"a": [1, None]}), result("2", None), ended("3"), result("4", 3))
+        assert await connection.invoke("Add", 40, "x") == {"a": [1, None]}
+        assert await connection.invoke("Add") is None
+        assert await connection.invoke("Add") is None
+        assert await connection.invoke("Add", result_type=float) == 3.0
+        assert await server.take(2) == [call("Add", 40, "x", id="1"), call("Add", id="2")]
+
+
+# A Completion may lie there before its call is made only since the raw server sends it in time; the client reads it
+# when it reads. So each such test must let the call go out first.
+
+
+@both_protocols
+async def test_the_servers_error_is_raised_with_its_text(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+        nursery.start_soon(answering, server, ended("1", "as the server says"))
+        with pytest.raises(HubException) as caught:
+            await connection.invoke("Fail")
+        assert str(caught.value) == "as the server says"
+
+
+@both_protocols
+async def test_a_result_of_another_type_fails_its_call_alone(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+        nursery.start_soon(answering, server, result("1", "text"))
+        with pytest.raises(BindingError):
+            await connection.invoke("Add", result_type=int)
+        nursery.start_soon(answering, server, result("2", 2))
+        assert await connection.invoke("Add", result_type=int) == 2
+
+
+@both_protocols
+async def test_an_argument_that_cannot_be_written_fails_its_call_alone(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        with pytest.raises(BindingError):
+            await connection.invoke("Add", object())
+        with pytest.raises(BindingError):
+            await connection.send("Add", object())
+        with pytest.raises(BindingError):
+            async with connection.stream("Add", object()):
+                raise AssertionError
+        await connection.send("Add", 1)
+        assert await server.arrived() == [call("Add", 1)]
+
+
+async def test_an_item_for_a_call_that_waits_for_a_result_says_to_stream(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+        nursery.start_soon(answering, server, item("1", 1))
+        with pytest.raises(HubException, match=r"stream\(\), not invoke\(\)"):
+            await connection.invoke("Count")
+
+
+@both_protocols
+async def test_cancelling_an_invoke_cancels_it_at_the_server(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        with trio.move_on_after(5) as scope:
+            await connection.invoke("Slow")
+        assert scope.cancelled_caught
+        await server.send(result("1", "too late"))
+        assert await server.arrived() == [call("Slow", id="1"), cancel("1")]
+
+
+async def test_a_call_that_is_cancelled_already_is_not_made(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        for attempt in (connection.invoke("A"), connection.send("B")):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await attempt
+            assert scope.cancelled_caught
+        messages = await server.arrived()
+        assert [message for message in messages if message["type"] == 1] == []
+
+
+@both_protocols
+async def test_many_tasks_may_call_at_once(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: dict[int, int] = {}
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+
+        async def one(number: int) -> None:
+            got[number] = await connection.invoke("Double", number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(one, number)
+            calls = await server.take(50)
+            for message in reversed(calls):
+                await server.send(result(message["invocationId"], 2 * message["arguments"][0]))
+    assert got == {number: 2 * number for number in range(50)}
+
+
+# ---- streams
+
+
+@both_protocols
+async def test_a_stream_gives_its_items_and_ends(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        async with connection.stream("Count", 3, item_type=int) as reader:
+            assert await server.receive() == stream("Count", 3, id="1")
+            await server.send(item("1", 0), item("1", 1), item("1", 2), ended("1"))
+            assert [number async for number in reader] == [0, 1, 2]
+        assert await server.arrived() == []
+
+
+@both_protocols
+async def test_the_net_loop_reads_all_of_a_stream(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[int] = []
+    async with (
+        open_raw_server(monkeypatch, protocol) as (connection, server),
+        connection.stream("Count", item_type=int) as reader,
+    ):
+        await server.send(*[item("1", number) for number in range(500)], ended("1"))
+        while await reader.wait_to_read():
+            got += reader.read_ready()
+    assert got == list(range(500))
+
+
+@both_protocols
+async def test_leaving_a_stream_cancels_it_at_the_server(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        async with connection.stream("Count") as reader:
+            await server.send(item("1", 0))
+            assert await reader.read() == 0
+        assert await server.arrived() == [stream("Count"), cancel("1")]
+        await server.send(*[item("1", number) for number in range(100)], ended("1"))
+        await connection.send("Next")
+        assert await server.arrived() == [call("Next")]
+
+
+async def test_cancelling_the_body_of_a_stream_cancels_it_at_the_server(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        with trio.move_on_after(5):
+            async with connection.stream("Count") as reader:
+                await reader.read()
+        assert await server.arrived() == [stream("Count"), cancel("1")]
+
+
+@both_protocols
+async def test_a_failed_stream_raises_after_its_items(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_raw_server(monkeypatch, protocol) as (connection, server),
+        connection.stream("Count") as reader,
+    ):
+        await server.send(item("1", 0), ended("1", "as the server says"))
+        assert await reader.read() == 0
+        with pytest.raises(HubException) as caught:
+            await reader.read()
+        assert str(caught.value) == "as the server says"
+
+
+@both_protocols
+async def test_an_item_of_another_type_fails_its_stream_alone_and_the_server_is_told(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        async with connection.stream("Count", item_type=int) as reader:
+            await server.send(item("1", 0), item("1", "text"), item("1", 2))
+            assert await reader.read() == 0
+            with pytest.raises(BindingError):
+                await reader.read()
+            assert await server.arrived() == [stream("Count"), cancel("1")]
+        await connection.send("Next")
+        assert await server.arrived() == [call("Next")]
+
+
+async def test_the_error_of_a_streams_body_comes_out_bare(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as caught:
+        async with open_raw_server(monkeypatch) as (connection, _), connection.stream("Count"):
+            raise error
+    assert caught.value is error
+
+
+# ---- uploads
+
+
+async def numbers(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+async def broken(count: int) -> AsyncIterator[int]:
+    async for number in numbers(count):
+        yield number
+    raise ValueError("broken")
+
+
+def written(count: int) -> ChannelReader[int]:
+    writer, reader = open_channel(int)
+    for number in range(count):
+        writer.try_write(number)
+    writer.complete()
+    return reader
+
+
+@both_protocols
+@pytest.mark.parametrize("make", [numbers, written])
+async def test_an_upload_goes_from_its_first_item_to_its_end(
+    autojump_clock: MockClock, protocol: str, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        await connection.send("Sum", "a", make(2), "b")
+        assert await server.arrived() == [
+            call("Sum", "a", "b", uploads=("1",)),
+            item("1", 0),
+            item("1", 1),
+            ended("1"),
+        ]
+
+
+@both_protocols
+@pytest.mark.parametrize("how", ["invoke", "stream"])
+async def test_several_uploads_go_with_a_call(
+    autojump_clock: MockClock, protocol: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+
+        async def answer() -> None:
+            messages = await server.take(1 + 3 + 2)
+            target = call if how == "invoke" else stream
+            assert messages[0] == target("Sum", id="3", uploads=("1", "2"))
+            for id, count in (("1", 2), ("2", 1)):
+                assert [message for message in messages if message["invocationId"] == id] == [
+                    *[item(id, number) for number in range(count)],
+                    ended(id),
+                ]
+            await server.send(result("3", 7) if how == "invoke" else ended("3"))
+
+        nursery.start_soon(answer)
+        if how == "invoke":
+            assert await connection.invoke("Sum", numbers(2), numbers(1)) == 7
+        else:
+            async with connection.stream("Sum", numbers(2), numbers(1)) as reader:
+                assert [number async for number in reader] == []
+
+
+@both_protocols
+async def test_a_failed_upload_is_an_error_to_the_server(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        await connection.send("Sum", broken(1))
+        assert await server.arrived() == [
+            call("Sum", uploads=("1",)),
+            item("1", 0),
+            ended("1", "Stream errored by client: 'broken'"),
+        ]
+
+
+@both_protocols
+async def test_a_cancelled_upload_is_no_clean_end(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, endless = open_channel(int)
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        with trio.move_on_after(5):
+            await connection.invoke("Sum", endless)
+        messages = await server.arrived()
+        assert messages[0] == call("Sum", id="2", uploads=("1",))
+        assert ended("1", "Stream canceled by client.") in messages
+        assert cancel("2") in messages
+        assert len(messages) == 3
+
+
+# ---- the server ends the connection
+
+
+async def fails_of(connection: HubConnection) -> list[str]:
+    """What the things that wait on a connection fail with, once it ends."""
+    texts: list[str] = []
+
+    async def invoke() -> None:
+        with pytest.raises(ConnectionClosed) as caught:
+            await connection.invoke("Slow")
+        texts.append(str(caught.value))
+
+    async def read() -> None:
+        async with connection.stream("Slow") as reader:
+            with pytest.raises(ConnectionClosed) as caught:
+                await reader.read()
+            texts.append(str(caught.value))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invoke)
+        nursery.start_soon(read)
+    for attempt in (connection.invoke("Late"), connection.send("Late")):
+        with pytest.raises(ConnectionClosed) as caught:
+            await attempt
+        texts.append(str(caught.value))
+    with pytest.raises(ConnectionClosed) as caught:
+        async with connection.stream("Late"):
+            raise AssertionError
+    texts.append(str(caught.value))
+    return texts
+
+
+@both_protocols
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (close(), "The server closed the connection."),
+        (close(allow_reconnect=True), "The server closed the connection."),
+        (close("bad"), "The server closed the connection with the following error: bad"),
+        (None, "The connection has been closed."),
+    ],
+)
+async def test_when_the_server_closes_all_that_waits_fails_and_says_so(
+    autojump_clock: MockClock, protocol: str, end: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_task_left():
+        async with (
+            open_raw_server(monkeypatch, protocol) as (connection, server),
+            trio.open_nursery() as nursery,
+        ):
+
+            async def end_it() -> None:
+                await server.take(2)
+                if end is not None:
+                    await server.send(end)
+                server.connection.close()
+
+            nursery.start_soon(end_it)
+            assert await fails_of(connection) == [text] * 5
+
+
+async def test_a_lost_connection_fails_all_that_waits_and_the_body_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+
+        async def lose_it() -> None:
+            await server.take(2)
+            server.leave()
+
+        nursery.start_soon(lose_it)
+        assert len(await fails_of(connection)) == 5
+        await trio.sleep(100)
+
+
+@both_protocols
+async def test_a_malformed_message_ends_the_connection(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+        bad = b"{oops}\x1e" if protocol == "json" else framed(b"\x91\xa1\x31")
+
+        async def spoil() -> None:
+            await server.take(2)
+            await server.send_bytes(bad)
+
+        nursery.start_soon(spoil)
+        reason = "Error reading JSON." if protocol == "json" else "Reading 'messageType' as Int32 failed."
+        assert await fails_of(connection) == [f"The connection ended: {reason}"] * 5
+
+
+async def test_input_that_ends_inside_a_message_says_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+
+        async def cut_off() -> None:
+            await server.take(2)
+            await server.send_bytes(b'{"type"')
+            server.connection.close()
+
+        nursery.start_soon(cut_off)
+        text = "The connection ended: Connection terminated while reading a message."
+        assert await fails_of(connection) == [text] * 5
+
+
+async def test_items_before_the_end_are_read_first(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server), connection.stream("Count") as reader:
+        await server.send(item("1", 0), item("1", 1), close())
+        assert [await reader.read(), await reader.read()] == [0, 1]
+        with pytest.raises(ConnectionClosed, match="The server closed the connection"):
+            await reader.read()
+
+
+@both_protocols
+async def test_a_silent_server_is_given_up_with_the_official_text(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, protocol) as (connection, _):
+        texts = await fails_of(connection)
+        assert 30.0 <= trio.current_time() <= 32.0
+    text = "Server timeout (30000.00ms) elapsed without receiving a message from the server."
+    assert texts == [text] * 5
+
+
+async def test_any_bytes_of_the_server_are_life(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        for byte in encode("json", PING):
+            await trio.sleep(25)
+            await server.send_bytes(bytes([byte]))
+        await connection.send("Still", "here")
+        assert call("Still", "here") in await server.arrived()
+
+
+# ---- pings
+
+
+@both_protocols
+async def test_an_idle_client_pings(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = HubConnectionOptions(keep_alive_interval=10.0, server_timeout=1000.0)
+    async with open_raw_server(monkeypatch, protocol, options=options) as (_, server):
+        await trio.sleep(35)
+        assert await server.arrived() == [PING] * 3
+
+
+async def test_a_busy_client_does_not_ping(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = HubConnectionOptions(keep_alive_interval=10.0, server_timeout=1000.0)
+    async with open_raw_server(monkeypatch, options=options) as (connection, server):
+        for _ in range(10):
+            await trio.sleep(7)
+            await connection.send("Busy")
+        assert await server.arrived() == [call("Busy")] * 10
+        await trio.sleep(14)
+        assert await server.arrived() == [PING]
+
+
+# ---- the end of the block
+
+
+@both_protocols
+async def test_leaving_the_block_says_close(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_task_left():
+        async with open_raw_server(monkeypatch, protocol) as (connection, server):
+            await connection.send("Last", "word")
+    assert await server.rest() == [call("Last", "word"), close()]
+    with pytest.raises(ConnectionClosed):
+        await connection.send("Late")
+
+
+async def test_the_bodys_exception_comes_out_bare_and_the_connection_closes(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = KeyError("mine")
+    server = None
+    with no_task_left(), pytest.raises(KeyError) as caught:
+        async with open_raw_server(monkeypatch) as (_, server):
+            raise error
+    assert caught.value is error
+    assert server is not None
+    assert await server.rest() == [close()]
+
+
+async def test_a_group_of_the_bodys_comes_out_as_it_is(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ExceptionGroup("mine", [KeyError("one"), ValueError("two")])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_raw_server(monkeypatch):
+            raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("waits", ["nothing", "invoke", "stream", "upload"])
+async def test_a_cancelled_block_closes_in_order(
+    autojump_clock: MockClock, waits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = None
+    _, endless = open_channel(int)
+    with no_task_left(), trio.move_on_after(5) as scope:
+        async with open_raw_server(monkeypatch) as (connection, server):
+            if waits == "invoke":
+                await connection.invoke("Slow")
+            elif waits == "stream":
+                async with connection.stream("Slow") as reader:
+                    await reader.read()
+            elif waits == "upload":
+                await connection.invoke("Slow", endless)
+            else:
+                await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert server is not None
+    types = [message["type"] for message in await server.rest()]
+    assert types[-1] == 7
+    assert types.count(7) == 1
+
+
+async def test_a_block_cancelled_at_its_beginning_ends(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_task_left(), trio.CancelScope() as scope:
+        async with open_raw_server(monkeypatch):
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+
+
+async def test_leaving_the_block_fails_what_other_tasks_wait_for(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trio.open_nursery() as nursery, open_raw_server(monkeypatch) as (connection, _):
+
+        async def wait() -> None:
+            with pytest.raises(ConnectionClosed):
+                await connection.invoke("Slow")
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_server_that_takes_nothing_does_not_hold_the_block(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch, capacity=2)
+    await server.send_bytes(b"{}\x1e")
+    with no_task_left():
+        async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+            for _ in range(20):
+                await connection.send("Word")
+                await trio.testing.wait_all_tasks_blocked()
+    assert trio.current_time() <= 10
+
+
+# ---- over sockets: negotiation, the WebSocket and the app together
+
+
+class Sample(Hub):
+    """What the sockets are tried with."""
+
+    def add(self, a: int, b: int) -> int:
+        return a + b
+
+    def who(self) -> list[str | None]:
+        return [self.context.connection_id, self.context.request.headers.get("X-Who")]
+
+    async def count(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    async def total(self, items: AsyncIterator[int]) -> int:
+        return sum([number async for number in items])
+
+
+@both_protocols
+@pytest.mark.parametrize("skip", [False, True])
+async def test_a_client_and_the_app_over_a_socket(protocol: Any, skip: bool) -> None:
+    app = HubApp()
+    app.add_hub("/sample", Sample)
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+        async with open_hub_connection(
+            f"{address}/sample", protocol=protocol, skip_negotiation=skip, headers={"X-Who": "me"}
+        ) as connection:
+            assert await connection.invoke("Add", 40, 2, result_type=int) == 42
+            id, who = await connection.invoke("Who")
+            assert who == "me"
+            assert connection.connection_id == (None if skip else id)
+            async with connection.stream("Count", 1000, item_type=int) as reader:
+                assert [number async for number in reader] == list(range(1000))
+            assert await connection.invoke("Total", numbers(1000), result_type=int) == 499_500
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_there_is_no_hub_there_is_no_connection() -> None:
+    app = HubApp()
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+        with pytest.raises(NegotiationError, match="404"):
+            async with open_hub_connection(f"{address}/nowhere"):
+                raise AssertionError
+        with pytest.raises(ConnectionClosed, match="404"):
+            async with open_hub_connection(f"{address}/nowhere", skip_negotiation=True):
+                raise AssertionError
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_that_fails_is_logged(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+
+    def fail() -> None:
+        raise ValueError("oops")
+
+    async with open_raw_server(monkeypatch, handlers={"Fail": fail}) as (_, server):
+        await server.send(call("Fail"))
+        await server.arrived()
+    assert "'Fail' failed" in caplog.text
+    assert "ValueError: oops" in caplog.text
