@@ -6,7 +6,7 @@ cannot be wrong alike. Whatever is awaited here fails after a while of virtual t
 
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import msgspec
@@ -217,9 +217,9 @@ class RawPeer:
         return [await self.receive() for _ in range(count)]
 
     async def arrived(self) -> list[Message]:
-        """All messages that come before everybody waits; pings of later times do not count."""
+        """All messages that come before everybody waits, or before the connection ends."""
         messages: list[Message] = []
-        with trio.move_on_after(0.001):
+        with trio.move_on_after(0.001), suppress(trio.EndOfChannel):
             while True:
                 messages.append(await self.receive())
         return messages

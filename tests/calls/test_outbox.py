@@ -199,7 +199,7 @@ async def test_what_is_queued_while_corked_leaves_together(nursery: trio.Nursery
     outbox, socket = await start_on_socket(nursery)
     outbox.cork()
     outbox.put(b"a")
-    outbox.put(b"b")
+    outbox.put_now(b"b")
     assert socket.pieces == []
     outbox.uncork()
     assert socket.pieces == [b"at once: ab"]

@@ -35,13 +35,12 @@ async def ask(
     headers: Mapping[str, str] | None = None,
 ) -> Place:
     """Negotiate with something that answers so."""
-    if isinstance(answer, dict):
-        body = answer
 
-        def answer(_: httpx2.Request) -> httpx2.Response:
-            return httpx2.Response(200, json=body)
+    def answer_with_document(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=answer)
 
-    client = partial(httpx2.AsyncClient, transport=httpx2.MockTransport(answer))
+    handler = answer_with_document if isinstance(answer, dict) else answer
+    client = partial(httpx2.AsyncClient, transport=httpx2.MockTransport(handler))
     monkeypatch.setattr(httpx2, "AsyncClient", client)
     return await negotiate(url, headers or {}, timeout=10.0, ssl_context=None)
 
@@ -233,7 +232,7 @@ async def test_a_server_that_cannot_be_reached_says_so(monkeypatch: pytest.Monke
         raise httpx2.ConnectError("connection refused", request=request)
 
     with pytest.raises(
-        NegotiationError, match="Cannot negotiate with http://server/hub/.*connection refused"
+        NegotiationError, match=r"Cannot negotiate with http://server/hub/.*connection refused"
     ):
         await ask(monkeypatch, refuse)
 

@@ -78,6 +78,26 @@ async def test_an_exception_of_the_body_comes_out_bare_also_while_cancelled() ->
     assert caught.value is trouble
 
 
+async def test_a_task_that_fails_all_the_same_is_not_lost() -> None:
+    async def fail_late() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise Trouble
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_background() as nursery:
+            nursery.start_soon(fail_late)
+            await wait_all_tasks_blocked()
+            raise ZeroDivisionError
+    assert {type(error) for error in caught.value.exceptions} == {Trouble, ZeroDivisionError}
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_background() as nursery:
+            nursery.start_soon(fail_late)
+            await wait_all_tasks_blocked()
+    assert {type(error) for error in caught.value.exceptions} == {Trouble}
+
+
 async def test_cancellation_passes() -> None:
     with trio.CancelScope() as scope:
         async with open_background() as nursery:

@@ -62,6 +62,28 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         assert await near.receive_some() == b"data"
 
 
+async def test_a_read_that_was_woken_for_nothing_waits_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_socket_pair() as (near, far):
+        wait_readable = trio.lowlevel.wait_readable
+        calls: list[str] = []
+
+        async def wait(sock: socket.socket) -> None:
+            calls.append("wait")
+            if len(calls) > 1:
+                await wait_readable(sock)
+
+        monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                assert await near.receive_some() == b"data"
+
+            await wait_all_tasks_blocked()
+            assert len(calls) == 2
+            await far.send_all(b"data")
+
+
 async def test_much_is_sent_whole() -> None:
     async with open_socket_pair() as (near, far):
         data = bytes(5_000_000)
@@ -114,7 +136,7 @@ async def test_a_closed_stream_is_closed_for_all() -> None:
 
 
 async def test_closing_wakes_who_reads() -> None:
-    async with open_socket_pair() as (near, _), trio.open_nursery() as nursery:
+    async with open_socket_pair() as (near, _far), trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def _() -> None:

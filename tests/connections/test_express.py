@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.express import ExpressStream
 from trio_hubs.errors import ConnectionClosed
 
@@ -23,6 +22,7 @@ from .websocket_peer import (
     TEXT,
     BreakingStream,
     close_payload,
+    direct_stream_pair,
     frame,
     narrow_stream_pair,
 )
@@ -249,7 +249,7 @@ async def test_the_end_is_left_to_trio_websocket(client: bool, autojump_clock: M
 async def test_a_break_is_left_to_trio_websocket(client: bool, autojump_clock: MockClock) -> None:
     inner, far = memory_stream_pair()
     near = BreakingStream(inner)
-    lane = ExpressStream(near, client=client, head=REQUEST)
+    lane = ExpressStream(near, client=client, head=b"" if client else REQUEST)
     if client:
         await far.send_all(ACCEPTANCE)
     await lane.receive_some()
@@ -278,7 +278,7 @@ async def test_pings_are_taken_in_only_as_they_are_read(autojump_clock: MockCloc
     with trio.move_on_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lane.receive_payload)
-            for _ in range(40):
+            for _i in range(40):
                 await far.send_all(ping * 500)
                 await wait_all_tasks_blocked()
     data = frame(TEXT, b"behind", masked=True)
@@ -370,70 +370,49 @@ async def test_what_breaks_on_the_way_out_is_told_to_the_sender_of_data_alone(
     await far.aclose()
     lane = ExpressStream(near, client=False)
     await lane.send_all(bytes((PONG, 0)))
-    with pytest.raises(ConnectionClosed, match="broke"):
+    with pytest.raises(ConnectionClosed):
         await lane.send_frame(b"frame")
 
 
-class Direct(DirectSocketStream):
-    """A socket that takes so many bytes at once."""
-
-    def __init__(self, stream: trio.abc.Stream, room: int) -> None:
-        self.inner = stream
-        self.room = room
-        self.taken = b""
-        self.ready = trio.Event()
-
-    def send_nowait(self, data: bytes) -> int:
-        part = data[: self.room]
-        self.taken += part
-        return len(part)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.ready.wait()
-        self.taken += bytes(data)
-
-
-async def test_a_frame_may_be_sent_at_once() -> None:
-    near, _ = memory_stream_pair()
-    socket = Direct(near, room=100)
-    lane = ExpressStream(socket, client=False)
+async def test_a_frame_may_be_sent_at_once(autojump_clock: MockClock) -> None:
+    near, far = direct_stream_pair(room=100)
+    lane = ExpressStream(near, client=False)
     assert lane.send_frame_nowait(b"frame")
     assert not lane.unsent
-    assert socket.taken == b"frame"
+    assert await read_all(far) == b"frame"
 
 
 @pytest.mark.parametrize("name", ["send_frame", "send_all"])
-async def test_what_was_not_sent_at_once_comes_before_the_next(name: str) -> None:
-    near, _ = memory_stream_pair()
-    socket = Direct(near, room=3)
-    lane = ExpressStream(socket, client=False)
+async def test_what_was_not_sent_at_once_comes_before_the_next(name: str, autojump_clock: MockClock) -> None:
+    near, far = direct_stream_pair(room=3)
+    lane = ExpressStream(near, client=False)
     assert lane.send_frame_nowait(b"frame")
     assert lane.unsent
     assert not lane.send_frame_nowait(b"other")
-    socket.ready.set()
     await getattr(lane, name)(bytes((CLOSE, 0)))
     assert not lane.unsent
-    assert socket.taken == b"frame" + bytes((CLOSE, 0))
+    assert await read_all(far) == b"frame" + bytes((CLOSE, 0))
 
 
 async def test_no_frame_is_sent_at_once_where_it_cannot_be() -> None:
-    near, _ = memory_stream_pair()
-    assert not ExpressStream(near, client=False).send_frame_nowait(b"a plain stream")
-    full = ExpressStream(Direct(near, room=0), client=False)
-    assert not full.send_frame_nowait(b"a full one")
-    assert not full.unsent
+    plain, _ = memory_stream_pair()
+    assert not ExpressStream(plain, client=False).send_frame_nowait(b"frame")
+    full, _ = direct_stream_pair(room=0)
+    lane = ExpressStream(full, client=False)
+    assert not lane.send_frame_nowait(b"frame")
+    assert not lane.unsent
 
 
-async def test_no_frame_overtakes_one_that_is_being_sent() -> None:
-    near, _ = memory_stream_pair()
-    socket = Direct(near, room=100)
-    lane = ExpressStream(socket, client=False)
+async def test_no_frame_overtakes_one_that_is_being_sent(autojump_clock: MockClock) -> None:
+    near, far = direct_stream_pair(room=100)
+    near.ready = trio.Event()
+    lane = ExpressStream(near, client=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.send_frame, b"first")
         await wait_all_tasks_blocked()
         assert not lane.send_frame_nowait(b"second")
-        socket.ready.set()
-    assert socket.taken == b"first"
+        near.ready.set()
+    assert await read_all(far) == b"first"
 
 
 # ---- the end
@@ -481,3 +460,15 @@ async def test_a_refusal_ends_the_opening_and_is_quoted(autojump_clock: MockCloc
             await trio.sleep_forever()
     assert lane.opening.cancelled_caught
     assert lane.refusal == "it answered 'HTTP/1.1 403 Forbidden'"
+
+
+async def test_it_is_a_whole_stream() -> None:
+    near, _ = memory_stream_pair()
+    calls: list[str] = []
+
+    async def hook() -> None:
+        calls.append("wait")
+
+    near.send_stream.wait_send_all_might_not_block_hook = hook
+    await ExpressStream(near, client=True).wait_send_all_might_not_block()
+    assert calls == ["wait"]

@@ -83,7 +83,7 @@ async def test_a_cut_ends_both_directions_at_once() -> None:
 
 
 async def test_a_cut_wakes_who_waits() -> None:
-    _, client = memory_connection_pair()
+    client = memory_connection_pair()[1]
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon

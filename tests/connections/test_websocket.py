@@ -30,6 +30,7 @@ from .websocket_peer import (
     BreakingStream,
     Side,
     close_payload,
+    direct_stream_pair,
     narrow_stream_pair,
     open_pair,
     receive_all,
@@ -185,6 +186,23 @@ async def test_what_is_sent_arrives_in_one_frame(
         assert await peer.next_frame() == (TEXT, b"text")
         assert await peer.next_frame() == (BINARY, b"binary")
         assert await peer.next_frame() == (BINARY, b"x" * 70_000)
+        await peer.send_close()
+
+
+@sides
+@lanes
+@pytest.mark.parametrize("room", [0, 1, 3, 1000])
+async def test_what_is_sent_without_waiting_arrives_in_order(
+    side: Side, express: bool, room: int, autojump_clock: MockClock
+) -> None:
+    near, far = direct_stream_pair(room)
+    async with open_pair(side, express=express, near=near, far=far) as (connection, peer):
+        assert connection.send_nowait(b"one") is (room > 0)
+        assert connection.unsent is (0 < room < 5)
+        await connection.send(b"" if room else b"one")
+        assert not connection.unsent
+        await connection.send(b"two")
+        assert [await peer.next_frame(), await peer.next_frame()] == [(TEXT, b"one"), (TEXT, b"two")]
         await peer.send_close()
 
 
@@ -457,23 +475,39 @@ async def test_the_end_of_the_body_closes_with_1000(
 async def test_a_failed_body_closes_with_1011_and_its_exception_comes_out_bare(
     side: Side, express: bool, autojump_clock: MockClock
 ) -> None:
+    near, far = memory_stream_pair()
     trouble = Trouble()
     with pytest.raises(Trouble) as caught:
-        async with open_pair(side, express=express) as (_, peer):
+        async with open_pair(side, express=express, near=near, far=far):
             raise trouble
     assert caught.value is trouble
-    assert await peer.rest() == [(CLOSE, close_payload(1011))]
+    assert await Peer(far, client=side == "server").rest() == [(CLOSE, close_payload(1011))]
+
+
+@sides
+@lanes
+async def test_a_group_of_the_body_comes_out_as_it_is(
+    side: Side, express: bool, autojump_clock: MockClock
+) -> None:
+    near, far = memory_stream_pair()
+    trouble = Trouble()
+    with pytest.raises(ExceptionGroup, match="the user's own") as caught:
+        async with open_pair(side, express=express, near=near, far=far):
+            raise ExceptionGroup("the user's own", [trouble])
+    assert caught.value.exceptions == (trouble,)
+    assert await Peer(far, client=side == "server").rest() == [(CLOSE, close_payload(1011))]
 
 
 @sides
 @lanes
 async def test_cancellation_closes_with_1000(side: Side, express: bool, autojump_clock: MockClock) -> None:
+    near, far = memory_stream_pair()
     with trio.CancelScope() as scope:
-        async with open_pair(side, express=express) as (_, peer):
+        async with open_pair(side, express=express, near=near, far=far):
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    assert await peer.rest() == [NORMAL]
+    assert await Peer(far, client=side == "server").rest() == [NORMAL]
 
 
 @sides
@@ -481,14 +515,18 @@ async def test_cancellation_closes_with_1000(side: Side, express: bool, autojump
 async def test_cancellation_of_a_body_with_tasks_closes_with_1000(
     side: Side, express: bool, autojump_clock: MockClock
 ) -> None:
+    near, far = memory_stream_pair()
     with trio.CancelScope() as scope:
-        async with open_pair(side, express=express) as (connection, peer), trio.open_nursery() as nursery:
+        async with (
+            open_pair(side, express=express, near=near, far=far) as (connection, _),
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(connection.receive)
             nursery.start_soon(trio.sleep_forever)
             await wait_all_tasks_blocked()
             scope.cancel()
     assert scope.cancelled_caught
-    assert await peer.rest() == [NORMAL]
+    assert await Peer(far, client=side == "server").rest() == [NORMAL]
 
 
 @sides
@@ -508,7 +546,7 @@ async def test_a_peer_that_never_stops_sending_has_five_seconds(
     side: Side, express: bool, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
-        async with open_pair(side, express=express) as (_, peer):
+        async with open_pair(side, express=express) as (_connection, peer):
 
             @nursery.start_soon
             async def _() -> None:

@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 from unittest import mock
 
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import MemoryReceiveStream, memory_stream_pair
 
 from trio_hubs.connections import websocket
 from trio_hubs.connections.background import open_background
+from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket
 
@@ -188,6 +189,43 @@ class NarrowSendStream(trio.abc.SendStream):
         await self._stream.aclose()
 
 
+class DirectStream(DirectSocketStream):
+    """A stream in memory that takes some bytes at once, as a socket does.
+
+    Attributes:
+        room: How many bytes it takes at once.
+        ready: Set while it takes those that are waited for.
+    """
+
+    def __init__(self, near: trio.abc.Stream, far: MemoryReceiveStream, room: int) -> None:
+        self._near = near
+        self._far = far
+        self.room = room
+        self.ready = trio.Event()
+        self.ready.set()
+
+    def send_nowait(self, data: bytes) -> int:
+        part = data[: self.room]
+        self._far.put_data(part)
+        return len(part)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.ready.wait()
+        await self._near.send_all(data)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._near.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self._near.aclose()
+
+
+def direct_stream_pair(room: int) -> tuple[DirectStream, trio.abc.Stream]:
+    """Two connected streams; the first takes so many bytes at once."""
+    near, far = memory_stream_pair()
+    return DirectStream(near, far.receive_stream, room), far
+
+
 def narrow_stream_pair() -> tuple[
     trio.StapledStream[NarrowSendStream, trio.abc.ReceiveStream], trio.abc.Stream
 ]:
@@ -308,3 +346,12 @@ async def receive_all(connection: WebSocketConnection, size: int) -> bytes:
         received += data
     assert len(received) == size
     return received
+
+
+def open_stream_to(
+    nursery: trio.Nursery, serve: Callable[[trio.abc.Stream], Awaitable[None]]
+) -> trio.abc.Stream:
+    """A client's stream to a server that serves it in a nursery."""
+    near, far = memory_stream_pair()
+    nursery.start_soon(serve, near)
+    return far

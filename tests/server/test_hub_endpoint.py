@@ -473,7 +473,7 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
     ("message", "level", "expected"),
     [
         (call("Fail", "other", id="1"), logging.ERROR, "connection c1: 'Fail' failed"),
-        (call("Fail", "hub", id="1"), logging.INFO, "connection c1: 'Fail' answered with an error: told"),
+        (call("Fail", "hub", id="1"), logging.WARNING, "connection c1: 'Fail' answered: told"),
         (call("Fail", "other"), logging.ERROR, "connection c1: 'Fail' failed"),
         (call("FailInline", "other", id="1"), logging.ERROR, "connection c1: 'FailInline' failed"),
         (stream("FailAfter", 1, "other"), logging.ERROR, "connection c1: 'FailAfter' failed"),
@@ -899,8 +899,9 @@ async def test_a_factory_that_fails_harms_its_own_call_only(
     with no_task_left():
         async with open_client(endpoint(Calls, factory), handshake=False) as client:
             await client.shake_hands(call("Add", 1, id="1"))
+            answers = [await client.receive()]
             client.connection.close()
-            answers = await client.rest()
+            answers += await client.rest()
     assert (
         answers
         == {

@@ -264,15 +264,16 @@ class Callee:
                         children.cancel()
         except* Exception as group:  # noqa: BLE001 - the border to hub methods
             failure = bare(group)
-            if self._over:  # it may be cancelled besides, and then there is no answer
-                self._log_failure(call.method, failure)
         finally:
+            failure = children.failure or failure
+            if self._over and failure is not None:  # and there may be no answer, for it is cancelled, too
+                self._log_failure(call.method, failure)
             for stream in call.uploads:
                 self._intake.forget(stream)
             if self._calls.get(call.id) is call:
                 del self._calls[call.id]
         if not self._over:
-            self._answer_call(call, result, children.failure or failure)
+            self._answer_call(call, result, failure)
 
     async def _execute(self, call: Call, children: Children) -> Any:
         """Call the method; give its result, or send its stream."""

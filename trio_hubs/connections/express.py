@@ -49,7 +49,8 @@ class ExpressStream(trio.abc.Stream):
         self._stream = stream
         self._mask_bit = 0 if client else 0x80
         self._express = express
-        self._opened = not client
+        self._client = client
+        self._opened = False
         # Bytes that trio-websocket shall read before anything else, and bytes whose frames we have yet to read.
         self._upward = bytearray(head)
         self._buffer = b""
@@ -211,7 +212,7 @@ class ExpressStream(trio.abc.Stream):
             del self._upward[:max_bytes]
             self._taken.unpark_all()
             return data
-        if not self._opened:
+        if self._client and not self._opened:
             return await self._receive_answer()
         return bytes(await self._stream.receive_some(max_bytes))
 
@@ -243,6 +244,12 @@ class ExpressStream(trio.abc.Stream):
         return head + blank
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if not (self._client or self._opened):
+            # A refusal is not a whole one: our caller has a better.
+            if data[:13] != b"HTTP/1.1 101 ":
+                self.opening.cancel()
+                return
+            self._opened = True
         # What breaks on the way out shows on the way in, where trio-websocket is ready for it.
         async with self._send_lock:
             if not self._silent:
@@ -261,4 +268,5 @@ class ExpressStream(trio.abc.Stream):
         self._turn_off()
         self._taken.unpark_all()
         self.opening.cancel()
-        await self._stream.aclose()
+        if self._client or self._opened:
+            await self._stream.aclose()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from http import HTTPStatus
+from http.client import responses
 from typing import Protocol
 
 import attrs
@@ -18,7 +18,7 @@ import trio
 
 from ..errors import ConnectionClosed
 from .http import Request, Response
-from .websocket import WebSocketConnection, accept_websocket
+from .websocket import NoWebSocketError, WebSocketConnection, accept_websocket
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def is_websocket_request(request: Request) -> bool:
 
 
 def _websocket_fault(request: Request) -> str:
-    """Why a request for a WebSocket is not in order, or nothing (RFC 6455, section 4.2.1)."""
+    """What is wrong with a request for a WebSocket, as far as it can be said simply (RFC 6455, section 4.2.1)."""
     if "upgrade" not in request.headers.get("connection", "").lower():
         return "The Connection header must name 'Upgrade'"
     if request.headers.get("sec-websocket-version") != "13":
@@ -106,44 +106,57 @@ class _HttpConnection:
 
     async def serve(self) -> None:
         while True:
-            request = None
-            with trio.move_on_after(REQUEST_TIMEOUT):
+            with trio.move_on_after(REQUEST_TIMEOUT) as patience:
                 request = await self._read_request()
+            if patience.cancelled_caught:
+                logger.debug("no whole request came within %g s: the connection is closed", REQUEST_TIMEOUT)
+                return
             if request is None:
                 return
-            answer = await self._answer(request) if isinstance(request, Request) else request
+            answer = await self._answer(request) if isinstance(request, Request) else _render(request)
             if isinstance(answer, Upgrade):
                 assert isinstance(request, Request)
                 rest, _ = self._http.trailing_data
-                async with accept_websocket(
-                    self._stream, answer.id, request, head=self._head, rest=rest, express=self._express
-                ) as connection:
-                    await answer.serve(connection)
+                try:
+                    async with accept_websocket(
+                        self._stream, answer.id, request, head=self._head, rest=rest, express=self._express
+                    ) as connection:
+                        await answer.serve(connection)
+                    return
+                except NoWebSocketError as error:
+                    answer = _render(Response(str(error), status=400))
+            with trio.move_on_after(REQUEST_TIMEOUT) as patience:
+                await self._send(*answer)
+            if patience.cancelled_caught:
+                logger.info("a client did not take its answer within %g s", REQUEST_TIMEOUT)
                 return
-            await self._send(answer)
-            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            if {self._http.our_state, self._http.their_state} != {h11.DONE}:
                 return
             self._http.start_next_cycle()
 
     async def _read_request(self) -> Request | Response | None:
         """Read a whole request; an error's answer instead of a bad one, ``None`` when no more come."""
         body = b""
+        self._with_body = True
         try:
             head = await self._next_event()
             if not isinstance(head, h11.Request):
                 return None
             self._with_body = head.method != b"HEAD"
-            lines = [b"%b %b HTTP/1.1" % (head.method, head.target)]
+            lines = [b"%b %b HTTP/%b" % (head.method, head.target, head.http_version)]
             lines += [b"%b: %b" % (name, value) for name, value in head.headers]
             self._head = b"\r\n".join((*lines, b"", b""))
             while isinstance(part := await self._next_event(), h11.Data):
                 body += part.data
                 if len(body) > MAXIMUM_BODY_SIZE:
                     return Response(f"The body is above {MAXIMUM_BODY_SIZE} bytes.", status=413)
+            return Request.parse(head.method, head.target, head.headers, body)
         except h11.RemoteProtocolError as error:
             logger.info("bad HTTP request: %s", error)
             return Response(str(error), status=error.error_status_hint)
-        return Request.parse(head.method, head.target, head.headers, body)
+        except ValueError as error:
+            logger.info("bad HTTP request: %s", error)
+            return Response("The request's target is no URL.", status=400, headers={"Connection": "close"})
 
     async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
         while True:
@@ -154,33 +167,41 @@ class _HttpConnection:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._http.receive_data(bytes(await self._stream.receive_some(4096)))
 
-    async def _answer(self, request: Request) -> Response | Upgrade:
+    async def _answer(self, request: Request) -> tuple[h11.Response, bytes] | Upgrade:
         route = self._routes.get(request.path)
+        if request.method == "CONNECT":
+            return _render(Response("This is no proxy.", status=405))
         if route is None:
-            return Response(f"Nothing is served at {request.path}", status=404)
+            return _render(Response(f"Nothing is served at {request.path}", status=404))
         try:
             answer = await route(request)
+            if isinstance(answer, Upgrade):
+                fault = _websocket_fault(request)
+                return _render(Response(fault, status=400)) if fault else answer
+            return _render(answer)
         except Exception:
             logger.exception("the handler of %s %s failed", request.method, request.path)
-            return Response("The handler failed.", status=500)
-        if isinstance(answer, Upgrade) and (fault := _websocket_fault(request)):
-            return Response(fault, status=400)
-        return answer
+            return _render(Response("The handler failed.", status=500))
 
-    async def _send(self, response: Response) -> None:
-        headers = [
-            ("Date", formatdate(usegmt=True)),
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
-            *response.headers.items(),
-        ]
-        reason = HTTPStatus(response.status).phrase
-        await self._write(h11.Response(status_code=response.status, headers=headers, reason=reason.encode()))
+    async def _send(self, head: h11.Response, body: bytes) -> None:
+        await self._write(head)
         if self._with_body:
-            await self._write(h11.Data(data=response.body))
+            await self._write(h11.Data(data=body))
         await self._write(h11.EndOfMessage())
 
     async def _write(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data:
             await self._stream.send_all(data)
+
+
+def _render(response: Response) -> tuple[h11.Response, bytes]:
+    """The head and the body of an answer; raises when it could not be sent so."""
+    headers = [("Date", formatdate(usegmt=True)), ("Content-Type", response.content_type)]
+    if response.status not in (204, 304):
+        headers.append(("Content-Length", str(len(response.body))))
+    elif response.body:
+        raise ValueError(f"an answer with status {response.status} has no body")
+    headers += response.headers.items()
+    reason = responses.get(response.status, "")
+    return h11.Response(status_code=response.status, headers=headers, reason=reason.encode()), response.body

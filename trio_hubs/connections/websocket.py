@@ -34,6 +34,10 @@ _IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
 _CLEAN_CODES = frozenset((1000, 1001, 1005))
 
 
+class NoWebSocketError(Exception):
+    """A request for a WebSocket was not in order; nothing has been answered yet."""
+
+
 class WebSocketConnection(Connection):
     """A connection over an open WebSocket; made by the functions of this module."""
 
@@ -107,21 +111,27 @@ async def accept_websocket(
         express: Whether to use the express lane.
 
     Raises:
-        ConnectionClosed: The request was no good handshake; it has been answered.
+        NoWebSocketError: The request is not in order; nothing has been answered yet.
     """
     lane = ExpressStream(stream, client=False, head=head, rest=rest, express=express)
-    async with open_background() as nursery:
-        websocket = None
-        with lane.opening:
-            proposal = await trio_websocket.wrap_server_stream(
-                nursery, lane, max_message_size=MAXIMUM_FRAGMENTED_MESSAGE
-            )
-            websocket = await proposal.accept()
-        if websocket is None:
-            raise ConnectionClosed("The client's WebSocket handshake failed.")
-        connection = WebSocketConnection(id, request, lane, websocket)
-        async with _closing(connection):
-            yield connection
+    websocket = None
+    try:
+        async with open_background() as nursery:
+            with lane.opening:
+                proposal = await trio_websocket.wrap_server_stream(
+                    nursery, lane, max_message_size=MAXIMUM_FRAGMENTED_MESSAGE
+                )
+                websocket = await proposal.accept()
+            if websocket is None:
+                raise NoWebSocketError("The request for a WebSocket is not in order.")
+            connection = WebSocketConnection(id, request, lane, websocket)
+            async with _closing(connection):
+                yield connection
+    except ExceptionGroup as group:
+        if websocket is not None:
+            raise
+        # Some requests upset trio-websocket more than it can say.
+        raise NoWebSocketError("The request for a WebSocket is not in order.") from group
 
 
 @asynccontextmanager

@@ -1,0 +1,254 @@
+"""The app on a real socket: hubs and routes at their paths, where it listens, and how it ends."""
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from tests.hub_peer import PROTOCOLS, no_task_left
+from trio_hubs import ConnectionClosed, Hub, HubApp, HubOptions, Request, Response, open_hub_connection
+
+CERTIFICATE = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgbX5U2IwyjMcs3Yce
+328Dvu5QEmSIq3rujpFSlk0eK2uhRANCAAQ90v7x50ijwKsO1MyncRqZtRh7Cssi
+BfKwSR5aZ4pgEZABfasQlzTAxbsAgQIThba/cFQWIWw5OritJf94/uk/
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUEEOB7uaagqshzTvJpzT1PEOH03wwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjIzNTAxNVoYDzIxMjYxMDI5
+MjM1MDE1WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQ90v7x50ijwKsO1MyncRqZtRh7CssiBfKwSR5aZ4pgEZABfasQlzTA
+xbsAgQIThba/cFQWIWw5OritJf94/uk/o28wbTAdBgNVHQ4EFgQUYG9ItvGfa4St
+tQdYvxHulRW1x/owHwYDVR0jBBgwFoAUYG9ItvGfa4SttQdYvxHulRW1x/owDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARhwR/AAABgglsb2NhbGhvc3QwCgYIKoZI
+zj0EAwIDSAAwRQIhAMqwcoHWNP/a3Mww7BO862JP6CBjiCdIhuDmUfmZ6fNVAiBd
+wBY+dSuoZMSTBH6LtNLCSxdfzrhgrqi4nO9t3Ga5Og==
+-----END CERTIFICATE-----
+"""
+"""For 127.0.0.1 and localhost, good for a hundred years; a test's secret is none."""
+
+
+class Sample(Hub):
+    """What is served here."""
+
+    def __init__(self, events: list[str] | None = None) -> None:
+        self.events = [] if events is None else events
+
+    def add(self, a: int, b: int) -> int:
+        return a + b
+
+    async def count(self) -> AsyncIterator[int]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            self.events.append("stream ended")
+
+    async def wait(self) -> None:
+        await self.clients.caller.send("Waiting")
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            self.events.append("method ended")
+
+    async def on_disconnected(self, error: Exception | None) -> None:
+        self.events.append("disconnected")
+
+
+def whole_app() -> HubApp:
+    app = HubApp()
+    app.add_hub("/sample", Sample)
+
+    async def later(request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        return Response(f"later {request.path}", status=202, headers={"X-Odd": "yes"})
+
+    def failing(request: Request) -> Response:
+        raise ValueError("secret")
+
+    app.add_route("/", lambda _: Response("<p>hello", content_type="text/html"))
+    app.add_route("/later", later)
+    app.add_route("/failing", failing)
+    app.add_route("/echo", lambda request: Response(request.body, status=201))
+    return app
+
+
+async def test_hubs_and_routes_are_at_their_paths() -> None:
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(whole_app().serve, "127.0.0.1", 0)
+        async with httpx2.AsyncClient(base_url=address) as http:
+            root = await http.get("/")
+            assert (root.status_code, root.text, root.headers["Content-Type"]) == (
+                200,
+                "<p>hello",
+                "text/html",
+            )
+            later = await http.get("/later?q=1")
+            assert (later.status_code, later.text, later.headers["X-Odd"]) == (202, "later /later", "yes")
+            echo = await http.post("/echo", content=b"\x00body")
+            assert (echo.status_code, echo.content) == (201, b"\x00body")
+            assert (await http.get("/nowhere")).status_code == 404
+            assert (await http.get("/sample")).status_code == 400
+            assert (await http.post("/sample/negotiate")).json()["availableTransports"] != []
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_route_that_fails_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(whole_app().serve, "127.0.0.1", 0)
+        async with httpx2.AsyncClient(base_url=address) as http:
+            failed = await http.get("/failing")
+            assert failed.status_code == 500
+            assert "secret" not in failed.text
+            assert (await http.get("/")).status_code == 200
+        nursery.cancel_scope.cancel()
+    assert "ValueError: secret" in caplog.text
+
+
+async def test_the_started_value_is_the_address_really_bound(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(HubApp().serve, "127.0.0.1", 0)
+        host, _, port = address.removeprefix("http://").partition(":")
+        assert host == "127.0.0.1"
+        assert int(port) > 0
+        (await trio.open_tcp_stream(host, int(port))).socket.close()
+        nursery.cancel_scope.cancel()
+    assert f"listening on {address}" in caplog.text
+
+
+class ListenerOfIPv6(trio.abc.Listener[trio.SocketStream]):
+    """Listens at an address that this machine need not have."""
+
+    socket = SimpleNamespace(getsockname=lambda: ("::1", 5000, 0, 0))
+
+    async def accept(self) -> trio.SocketStream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_an_ipv6_address_is_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def open_listeners(port: int, *, host: str) -> list[ListenerOfIPv6]:
+        assert (port, host) == (5000, "::1")
+        return [ListenerOfIPv6()]
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", open_listeners)
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(HubApp().serve, "::1", 5000) == "http://[::1]:5000"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(HubApp().serve, "127.0.0.1", 0)
+        with pytest.raises(OSError, match="in use"):
+            await HubApp().serve("127.0.0.1", int(address.rpartition(":")[2]))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_https_and_wss_are_served(protocol: Any, tmp_path: Path) -> None:
+    file = tmp_path / "localhost.pem"
+    file.write_text(CERTIFICATE)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    client = ssl.create_default_context(cafile=file)
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(_serve_with(server), "127.0.0.1", 0)
+        assert address.startswith("https://127.0.0.1:")
+        async with open_hub_connection(
+            f"{address}/sample", protocol=protocol, ssl_context=client
+        ) as connection:
+            assert await connection.invoke("Add", 1, 2) == 3
+        nursery.cancel_scope.cancel()
+
+
+def _serve_with(context: ssl.SSLContext) -> Any:
+    async def serve(host: str, port: int, *, task_status: trio.TaskStatus[str]) -> None:
+        await whole_app().serve(host, port, ssl_context=context, task_status=task_status)
+
+    return serve
+
+
+@pytest.mark.parametrize("path", ["", "sample", "http://127.0.0.1/sample"])
+def test_a_path_begins_with_a_slash(path: str) -> None:
+    app = HubApp()
+    with pytest.raises(ValueError, match="a path starts with '/'"):
+        app.add_hub(path, Sample)
+    with pytest.raises(ValueError, match="a path starts with '/'"):
+        app.add_route(path, lambda _: Response())
+
+
+def test_a_path_is_given_once() -> None:
+    app = HubApp()
+    app.add_hub("/sample", Sample)
+    app.add_route("/route", lambda _: Response())
+    for path in ("/sample", "/sample/negotiate", "/route"):
+        with pytest.raises(ValueError, match=f"there is something at '{path}' already"):
+            app.add_route(path, lambda _: Response())
+    with pytest.raises(ValueError, match="there is something at '/sample' already"):
+        app.add_hub("/sample", Sample)
+
+
+def test_a_hub_that_was_refused_leaves_nothing_behind() -> None:
+    app = HubApp()
+    app.add_route("/sample/negotiate", lambda _: Response())
+    with pytest.raises(ValueError, match="there is something at '/sample/negotiate' already"):
+        app.add_hub("/sample", Sample)
+    app.add_route("/sample", lambda _: Response())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_cancelling_serve_ends_everything_in_order(protocol: Any) -> None:
+    events: list[str] = []
+    app = HubApp()
+    app.add_hub(
+        "/sample", Sample, factory=lambda: Sample(events), options=HubOptions(maximum_parallel_invocations=2)
+    )
+    closed: list[str] = []
+    with no_task_left():
+        async with trio.open_nursery() as nursery:
+            serving = trio.CancelScope()
+
+            async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+                with serving:
+                    await app.serve("127.0.0.1", 0, task_status=task_status)
+                events.append("serve returned")
+
+            address: str = await nursery.start(serve)
+            waits = trio.Event()
+            async with (
+                open_hub_connection(
+                    f"{address}/sample", protocol=protocol, handlers={"Waiting": waits.set}
+                ) as connection,
+                connection.stream("Count") as reader,
+            ):
+                assert await reader.read() == 1
+                async with trio.open_nursery() as waiting:
+
+                    async def wait() -> None:
+                        with pytest.raises(ConnectionClosed) as caught:
+                            await connection.invoke("Wait")
+                        closed.append(str(caught.value))
+
+                    waiting.start_soon(wait)
+                    await waits.wait()
+                    serving.cancel()
+                with pytest.raises(ConnectionClosed):
+                    await reader.read()
+    assert closed == ["The server closed the connection."]
+    assert set(events) == {"stream ended", "method ended", "disconnected", "serve returned"}
+    assert events[-2:] == ["disconnected", "serve returned"]
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
