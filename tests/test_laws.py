@@ -860,7 +860,7 @@ async def test_a_flood_of_calls_is_not_read_while_they_wait(autojump_clock: Mock
     async with open_client(served, protocol, capacity=10, beating=True) as client:
         await client.send(call("Plain", id="0"))
         with trio.move_on_after(5) as blocked:
-            while True:
+            for _ in range(1000):
                 await client.connection.send(b"".join(encode(protocol, call("Plain")) for _ in range(100)))
         assert blocked.cancelled_caught
         assert await client.arrived() == []
@@ -876,7 +876,7 @@ async def test_an_upload_that_nobody_reads_is_not_read_past_its_bound(
         await client.send(call("Ignore", uploads=("9",)))
         sent = 0
         with trio.move_on_after(5):
-            while True:
+            for _ in range(1000):
                 await client.connection.send(encode(protocol, item("9", 1)) * 100)
                 sent += 100
         assert sent < 3000
@@ -911,7 +911,7 @@ async def test_a_producer_waits_for_a_client_that_takes_nothing(
 
     class Producer(Hub):
         async def generate(self) -> AsyncIterator[str]:
-            while True:
+            for _ in range(5000):
                 produced.append(1)
                 yield "x" * size
 
@@ -921,7 +921,7 @@ async def test_a_producer_waits_for_a_client_that_takes_nothing(
             return reader
 
         async def _write(self, writer: ChannelWriter[str]) -> None:
-            while True:
+            for _ in range(5000):
                 produced.append(1)
                 await writer.write("x" * size)
 
@@ -972,7 +972,7 @@ async def test_a_client_that_takes_nothing_of_a_piece_is_disconnected(autojump_c
 
     class Talking(Hub):
         async def talk(self) -> AsyncIterator[str]:
-            while True:
+            for _ in range(5000):
                 yield "x" * 1000
 
         async def on_disconnected(self, error: Exception | None) -> None:
@@ -1107,7 +1107,7 @@ async def test_an_item_of_a_wrong_type_breaks_its_upload_alone(
             try:
                 while True:
                     numbers.append(await items.read())
-            except UploadBroken as error:
+            except HubException as error:
                 seen.append(error)
             return [*numbers, *[number async for number in others]]
 
@@ -1117,7 +1117,7 @@ async def test_an_item_of_a_wrong_type_breaks_its_upload_alone(
         )
         await client.send(item("9", 4), ended("9"))
         assert await client.receive() == result("1", [1, 4])
-    assert len(seen) == 1
+    assert [str(error) for error in seen] == ["Failed to bind Stream message."]
 
 
 @both_protocols
@@ -1227,7 +1227,7 @@ async def test_items_that_are_made_at_once_are_sent_together(
 async def test_a_cancelled_producer_never_cuts_a_message(autojump_clock: MockClock, protocol: str) -> None:
     class Large(Hub):
         async def large(self) -> AsyncIterator[str]:
-            while True:
+            for _ in range(500):
                 yield "x" * 50_000
 
     async with open_client(Large, protocol, capacity=1) as client:
@@ -1243,7 +1243,7 @@ async def test_a_cancelled_producer_never_cuts_a_message(autojump_clock: MockClo
 async def test_streams_of_one_connection_share_it_fairly(autojump_clock: MockClock) -> None:
     class Greedy(Hub):
         async def forever(self) -> AsyncIterator[str]:
-            while True:
+            for _ in range(50_000):
                 yield "x" * 100
 
     async with open_client(Greedy, capacity=1) as client:
@@ -1374,7 +1374,7 @@ async def test_memory_stays_bounded_behind_a_slow_reader(
     async with open_raw_server(monkeypatch) as (connection, server), connection.stream("Count") as reader:
         sent = 0
         with trio.move_on_after(5):
-            while True:
+            for _ in range(5000):
                 await server.connection.send(encode("json", item("1", "x" * 1000)) * 10)
                 sent += 10
         assert sent < 20_000  # the memory connection itself holds 1000 pieces

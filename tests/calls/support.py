@@ -200,7 +200,12 @@ class Desk:
     """A callee and a caller over one recorder, without a connection."""
 
     def __init__(
-        self, *, maximum_parallel: int = 1, upload_capacity: int = 10, limits: IntakeLimits | None = None
+        self,
+        *,
+        maximum_parallel: int = 1,
+        maximum_streams: int = 1000,
+        upload_capacity: int = 10,
+        limits: IntakeLimits | None = None,
     ) -> None:
         self.face = Table()
         self.method = self.face.method
@@ -213,6 +218,7 @@ class Desk:
             self.outbox,
             self.intake,
             maximum_parallel=maximum_parallel,
+            maximum_streams=maximum_streams,
             upload_capacity=upload_capacity,
             connection_id="desk",
         )
@@ -263,6 +269,7 @@ def session_options(**changes: Any) -> SessionOptions:
         "send_timeout": 10,
         "maximum_message_size": 32 * 1024,
         "maximum_parallel": 1,
+        "maximum_streams": 1000,
         "upload_capacity": 10,
         "intake": IntakeLimits(),
     }

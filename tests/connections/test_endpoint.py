@@ -218,7 +218,7 @@ async def test_a_token_is_of_one_connection_and_only_while_it_lives() -> None:
     )
 
 
-async def test_of_two_that_race_for_a_token_one_is_served() -> None:
+async def test_of_two_that_race_for_a_token_one_is_served(autojump_clock: MockClock) -> None:
     handler = Handler()
     endpoint = Endpoint(handler)
     token = await token_of(endpoint)
@@ -226,7 +226,8 @@ async def test_of_two_that_race_for_a_token_one_is_served() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve, upgrades[0])
         await wait_all_tasks_blocked()
-        await serve(upgrades[1])
+        with trio.fail_after(1):
+            await serve(upgrades[1])
         assert len(handler.connections) == 1
         assert await refused(endpoint, asked("GET", {"id": token}, **SOCKET)) == (409, b"")
         handler.release.set()

@@ -40,6 +40,9 @@ async def open_lane(client: bool) -> tuple[ExpressStream, trio.abc.Stream]:
     if client:
         await far.send_all(ACCEPTANCE)
     assert await lane.receive_some() == (ACCEPTANCE if client else REQUEST)
+    if not client:
+        await lane.send_all(ACCEPTANCE)
+        assert await far.receive_some() == ACCEPTANCE
     return lane, far
 
 

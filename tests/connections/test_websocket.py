@@ -28,6 +28,7 @@ from .websocket_peer import (
     PONG,
     TEXT,
     BreakingStream,
+    Peer,
     Side,
     close_payload,
     direct_stream_pair,

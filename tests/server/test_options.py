@@ -41,7 +41,7 @@ def test_the_defaults_are_the_official_ones() -> None:
 )
 def test_what_cannot_be_meant_is_refused_by_name(name: str, value: int) -> None:
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} must be above 0, not {value}"):
+    with pytest.raises(ValueError, match=f"'{name}' must be > 0: {value}"):
         HubOptions(**options)
 
 

@@ -88,6 +88,7 @@ class Callee:
         outbox: Takes the answers.
         intake: Takes the uploads, and counts the calls that wait.
         maximum_parallel: How many calls may run at a time.
+        maximum_streams: How many calls that stream, either way, there may be at a time.
         upload_capacity: How many unread items of an upload are never too many.
         connection_id: For the log.
     """
@@ -100,6 +101,7 @@ class Callee:
         intake: Intake,
         *,
         maximum_parallel: int,
+        maximum_streams: int,
         upload_capacity: int,
         connection_id: str | None,
     ) -> None:
@@ -108,6 +110,8 @@ class Callee:
         self._outbox = outbox
         self._intake = intake
         self._maximum = self._free = maximum_parallel
+        self._maximum_streams = maximum_streams
+        self._streams = 0
         self._upload_capacity = upload_capacity
         self._connection_id = connection_id
         self._over = False
@@ -174,12 +178,15 @@ class Callee:
         if method.inline and self._free and not self._queue and self._nursery and not self._outbox.full:
             self._run_inline(method, id, arguments)
             return
+        if method.streams and self._streams >= self._maximum_streams:
+            raise _Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
         if self._intake.overfull:
             raise _Refused(f"Too many calls wait: '{name}' was not queued.")
         size = payload_size(message.arguments)
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
         if id:
             self._calls.setdefault(id, call)
+        self._streams += method.streams
         self._queue.append(call)
         self._intake.count(size)
         self._start_waiting()
@@ -270,6 +277,7 @@ class Callee:
                 self._log_failure(call.method, failure)
             for stream in call.uploads:
                 self._intake.forget(stream)
+            self._streams -= call.method.streams
             if self._calls.get(call.id) is call:
                 del self._calls[call.id]
         if not self._over:

@@ -133,6 +133,7 @@ class Method:
         function: What to call.
         signature: What it takes and gives.
         uploads: Its parameters that are streams.
+        streams: It streams, either way.
         inline: It runs to its end without waiting for anything, so it needs no task.
         dump: Encodes its result.
     """
@@ -144,7 +145,8 @@ class Method:
         self.function = function
         self.signature = signature
         self.uploads = [Upload.of(position, item, payloads) for position, item in signature.uploads]
-        self.inline = not (signature.is_async or signature.streaming or signature.uploads)
+        self.streams = signature.streaming or bool(signature.uploads)
+        self.inline = not (signature.is_async or self.streams)
         self.dump = payloads.dumper(signature.result)
         self._loaders: list[Callable[[Raw], list[Any]]]
         if signature.variadic:

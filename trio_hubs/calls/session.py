@@ -54,6 +54,7 @@ class SessionOptions:
         send_timeout: So long one piece may take to be sent.
         maximum_message_size: Bytes of one framed message of the peer; ``None`` for any size.
         maximum_parallel: How many of the peer's calls may run at a time.
+        maximum_streams: How many of the peer's calls that stream, either way, there may be at a time.
         upload_capacity: How many unread items of an upload are never too many.
         intake: How much may lie unread.
     """
@@ -65,6 +66,7 @@ class SessionOptions:
     send_timeout: float
     maximum_message_size: int | None
     maximum_parallel: int
+    maximum_streams: int
     upload_capacity: int
     intake: IntakeLimits
 
@@ -122,6 +124,7 @@ class Session:
             self.outbox,
             self._intake,
             maximum_parallel=options.maximum_parallel,
+            maximum_streams=options.maximum_streams,
             upload_capacity=options.upload_capacity,
             connection_id=connection.id,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 
 import trio
@@ -58,8 +58,7 @@ class HubApp:
         """
         endpoint = HubEndpoint(hub, factory or hub, options or HubOptions())
         transports = Endpoint(endpoint.handle)
-        self._add(path, transports.connect)
-        self._add(path.rstrip("/") + "/negotiate", transports.negotiate)
+        self._add({path: transports.connect, path.rstrip("/") + "/negotiate": transports.negotiate})
         self._hubs.append(endpoint)
 
     def add_route(self, path: str, handler: Callable[[Request], Response | Awaitable[Response]]) -> None:
@@ -77,14 +76,15 @@ class HubApp:
             response = handler(request)
             return await response if isawaitable(response) else response
 
-        self._add(path, answer)
+        self._add({path: answer})
 
-    def _add(self, path: str, route: Route) -> None:
-        if not path.startswith("/"):
-            raise ValueError(f"a path starts with '/', which '{path}' does not")
-        if path in self._routes:
-            raise ValueError(f"there is something at '{path}' already")
-        self._routes[path] = route
+    def _add(self, routes: Mapping[str, Route]) -> None:
+        for path in routes:
+            if not path.startswith("/"):
+                raise ValueError(f"a path starts with '/', which '{path}' does not")
+            if path in self._routes:
+                raise ValueError(f"there is something at '{path}' already")
+        self._routes.update(routes)
 
     async def serve(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
@@ -9,10 +10,8 @@ import attrs
 from ..calls.intake import IntakeLimits
 from ..calls.session import SessionOptions
 
-
-def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if value <= 0:
-        raise ValueError(f"{attribute.name} must be above 0, not {value!r}")
+_positive_or_none: Callable[[Any, Any, Any], None] = attrs.validators.optional(attrs.validators.gt(0))
+_positive: Callable[[Any, Any, Any], None] = attrs.validators.gt(0)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +32,12 @@ class HubOptions:
     """A client that takes nothing of what is sent to it for so long is disconnected [10]."""
     disconnect_timeout: float = attrs.field(default=5.0, validator=_positive)
     """So long :meth:`Hub.on_disconnected` may run after a connection's end; then it is cancelled."""
-    maximum_message_size: int | None = 32 * 1024
+    maximum_message_size: int | None = attrs.field(default=32 * 1024, validator=_positive_or_none)
     """A client's framed message above this closes its connection with an error; ``None`` allows any [32 KiB]."""
     maximum_parallel_invocations: int = attrs.field(default=1, validator=_positive)
     """So many invocations of one client run at a time; the rest wait. A stream counts until it has begun [1]."""
+    maximum_streams: int = attrs.field(default=1000, validator=_positive)
+    """So many streams, and invocations with uploads, of one client run or wait at a time; further ones get an error."""
     stream_buffer_capacity: int = attrs.field(default=10, validator=_positive)
     """So many unread items of an upload are never too many [10]."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=_positive)
@@ -62,6 +63,7 @@ class HubOptions:
             send_timeout=self.send_timeout,
             maximum_message_size=self.maximum_message_size,
             maximum_parallel=self.maximum_parallel_invocations,
+            maximum_streams=self.maximum_streams,
             upload_capacity=self.stream_buffer_capacity,
             intake=IntakeLimits(
                 stream_bytes=self.stream_buffer_size,
