@@ -986,6 +986,39 @@ async def test_a_client_that_takes_nothing_of_a_piece_is_disconnected(autojump_c
     assert [type(error) for error in errors] == [TimeoutError]
 
 
+@both_protocols
+async def test_one_stream_too_many_is_refused_and_harms_no_other(
+    autojump_clock: MockClock, protocol: str
+) -> None:
+    class Streams(Hub):
+        async def endless(self) -> AsyncIterator[int]:
+            yield 1
+            await trio.sleep_forever()
+
+        async def total(self, items: ChannelReader[int]) -> int:
+            return sum([item async for item in items])
+
+        async def plain(self) -> int:
+            return 7
+
+    def too_many(name: str) -> str:
+        return f"Too many streams: '{name}' would be one more than 2."
+
+    async with open_client(Streams, protocol, maximum_streams=2) as client:
+        await client.send(stream("Endless", id="1"), call("Total", id="2", uploads=("8",)))
+        assert await client.receive() == item("1", 1)
+        await client.send(
+            stream("Endless", id="3"), call("Total", id="4", uploads=("9",)), call("Plain", id="5")
+        )
+        assert await client.receive() == ended("3", too_many("Endless"))
+        assert await client.receive() == ended("4", too_many("Total"))
+        assert await client.receive() == result("5", 7)
+        await client.send(cancel("1"))
+        assert await client.receive() == ended("1")
+        await client.send(stream("Endless", id="6"))
+        assert await client.receive() == item("6", 1)
+
+
 # ---- law 8: a cut-off upload raises in the hub method, and never looks like a clean end
 
 

@@ -310,12 +310,11 @@ async def read_all(far: trio.abc.Stream) -> bytes:
     return received
 
 
-@clients
 async def test_frames_and_control_frames_are_sent_whole_one_after_another(
-    client: bool, autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
     near, far = narrow_stream_pair()
-    lane = ExpressStream(near, client=client)
+    lane = ExpressStream(near, client=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.send_frame, b"frame")
         nursery.start_soon(lane.send_all, b"\x8apong")
@@ -327,7 +326,7 @@ async def test_frames_and_control_frames_are_sent_whole_one_after_another(
 
 async def test_nothing_is_sent_behind_a_close_frame(autojump_clock: MockClock) -> None:
     near, far = memory_stream_pair()
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     close = bytes((CLOSE, 0))
     await lane.send_all(close)
     await lane.send_all(close)
@@ -341,7 +340,7 @@ async def test_nothing_is_sent_behind_a_close_frame(autojump_clock: MockClock) -
 @pytest.mark.parametrize("name", ["send_frame", "send_all"])
 async def test_nothing_is_sent_behind_what_cancellation_has_cut(name: str, autojump_clock: MockClock) -> None:
     near, far = narrow_stream_pair()
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     near.send_stream.room = 3
     with trio.move_on_after(1) as scope:
         await getattr(lane, name)(bytes((PONG, 4)) + b"long")
@@ -355,7 +354,7 @@ async def test_nothing_is_sent_behind_what_cancellation_has_cut(name: str, autoj
 
 async def test_who_is_cancelled_while_waiting_to_send_cuts_nothing(autojump_clock: MockClock) -> None:
     near, far = narrow_stream_pair()
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     near.send_stream.room = 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.send_frame, b"first")
@@ -371,7 +370,7 @@ async def test_what_breaks_on_the_way_out_is_told_to_the_sender_of_data_alone(
 ) -> None:
     near, far = memory_stream_pair()
     await far.aclose()
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     await lane.send_all(bytes((PONG, 0)))
     with pytest.raises(ConnectionClosed):
         await lane.send_frame(b"frame")
@@ -379,7 +378,7 @@ async def test_what_breaks_on_the_way_out_is_told_to_the_sender_of_data_alone(
 
 async def test_a_frame_may_be_sent_at_once(autojump_clock: MockClock) -> None:
     near, far = direct_stream_pair(room=100)
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     assert lane.send_frame_nowait(b"frame")
     assert not lane.unsent
     assert await read_all(far) == b"frame"
@@ -388,7 +387,7 @@ async def test_a_frame_may_be_sent_at_once(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("name", ["send_frame", "send_all"])
 async def test_what_was_not_sent_at_once_comes_before_the_next(name: str, autojump_clock: MockClock) -> None:
     near, far = direct_stream_pair(room=3)
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     assert lane.send_frame_nowait(b"frame")
     assert lane.unsent
     assert not lane.send_frame_nowait(b"other")
@@ -399,9 +398,9 @@ async def test_what_was_not_sent_at_once_comes_before_the_next(name: str, autoju
 
 async def test_no_frame_is_sent_at_once_where_it_cannot_be() -> None:
     plain, _ = memory_stream_pair()
-    assert not ExpressStream(plain, client=False).send_frame_nowait(b"frame")
+    assert not ExpressStream(plain, client=True).send_frame_nowait(b"frame")
     full, _ = direct_stream_pair(room=0)
-    lane = ExpressStream(full, client=False)
+    lane = ExpressStream(full, client=True)
     assert not lane.send_frame_nowait(b"frame")
     assert not lane.unsent
 
@@ -409,7 +408,7 @@ async def test_no_frame_is_sent_at_once_where_it_cannot_be() -> None:
 async def test_no_frame_overtakes_one_that_is_being_sent(autojump_clock: MockClock) -> None:
     near, far = direct_stream_pair(room=100)
     near.ready = trio.Event()
-    lane = ExpressStream(near, client=False)
+    lane = ExpressStream(near, client=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.send_frame, b"first")
         await wait_all_tasks_blocked()
@@ -475,3 +474,27 @@ async def test_it_is_a_whole_stream() -> None:
     near.send_stream.wait_send_all_might_not_block_hook = hook
     await ExpressStream(near, client=True).wait_send_all_might_not_block()
     assert calls == ["wait"]
+
+
+async def test_a_server_sends_its_acceptance_and_what_follows(autojump_clock: MockClock) -> None:
+    near, far = memory_stream_pair()
+    lane = ExpressStream(near, client=False, head=REQUEST)
+    with lane.opening:
+        await lane.send_all(ACCEPTANCE)
+        await lane.send_all(b"pong")
+    assert not lane.opening.cancelled_caught
+    assert await read_all(far) == ACCEPTANCE + b"pong"
+    await lane.aclose()
+    assert await far.receive_some() == b""
+
+
+async def test_a_servers_refusal_is_left_to_the_caller(autojump_clock: MockClock) -> None:
+    near, far = memory_stream_pair()
+    lane = ExpressStream(near, client=False, head=REQUEST)
+    with lane.opening:
+        await lane.send_all(b"HTTP/1.1 400 \r\n\r\n")
+        await lane.aclose()
+        await trio.sleep_forever()
+    assert lane.opening.cancelled_caught
+    await near.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert await read_all(far) == b"HTTP/1.1 400 Bad Request\r\n\r\n"

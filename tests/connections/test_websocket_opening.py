@@ -11,7 +11,12 @@ import trustme
 from trio.testing import MockClock, memory_stream_pair
 
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket
+from trio_hubs.connections.websocket import (
+    NoWebSocketError,
+    WebSocketConnection,
+    accept_websocket,
+    open_websocket,
+)
 from trio_hubs.errors import ConnectionClosed
 
 from .websocket_peer import (
@@ -50,14 +55,29 @@ async def test_a_connection_has_its_id_and_its_request(autojump_clock: MockClock
         await Peer(far, client=True).send_close()
 
 
-async def test_a_request_that_is_no_handshake_is_answered(autojump_clock: MockClock) -> None:
+BAD_HEADS = {
+    "a plain request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another method": UPGRADE.replace(b"GET", b"PUT"),
+    "another upgrade": UPGRADE.replace(b": websocket", b": h2c"),
+    "no key": UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"),
+    "a host that is no name": UPGRADE.replace(b": example", b": xn--\xff"),
+    "a protocol that is no name": UPGRADE.replace(b"Host", b"Sec-WebSocket-Protocol: \xff\r\nHost"),
+    "garbage": b"\xff\r\n\r\n",
+}
+
+
+@lanes
+@pytest.mark.parametrize("kind", BAD_HEADS)
+async def test_a_request_that_is_no_handshake_is_left_to_the_caller(
+    express: bool, kind: str, autojump_clock: MockClock
+) -> None:
     near, far = memory_stream_pair()
-    with pytest.raises(ConnectionClosed, match="handshake failed"):
-        async with accept_websocket(
-            near, "id", Request(), head=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", rest=b""
-        ):
+    with pytest.raises(NoWebSocketError, match="not in order"):
+        async with accept_websocket(near, "id", Request(), head=BAD_HEADS[kind], rest=b"", express=express):
             raise AssertionError
-    assert (await Peer(far, client=True).head()).startswith(b"HTTP/1.1 400 ")
+    await near.send_all(b"the caller's answer")
+    assert await far.receive_some() == b"the caller's answer"
+    assert autojump_clock.current_time() == 0
 
 
 # ---- a client's opening
