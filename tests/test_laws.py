@@ -1019,6 +1019,31 @@ async def test_one_stream_too_many_is_refused_and_harms_no_other(
         assert await client.receive() == item("6", 1)
 
 
+@pytest.mark.parametrize("inline", [False, True])
+async def test_calls_wait_while_their_client_does_not_take_its_answers(
+    autojump_clock: MockClock, inline: bool
+) -> None:
+    made = 0
+
+    class Large(Hub):
+        def inline(self) -> str:
+            nonlocal made
+            made += 1
+            return "x" * 50_000
+
+        async def waiting(self) -> str:
+            return self.inline()
+
+    async with open_client(Large, capacity=1) as client:
+        method = "Inline" if inline else "Waiting"
+        await client.send(*[call(method, id=str(number)) for number in range(100)])
+        await trio.testing.wait_all_tasks_blocked()
+        assert made < 10
+        for number in range(100):
+            assert await client.receive() == result(str(number), "x" * 50_000)
+        assert made == 100
+
+
 # ---- law 8: a cut-off upload raises in the hub method, and never looks like a clean end
 
 

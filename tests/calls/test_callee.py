@@ -23,8 +23,14 @@ def desk(nursery: trio.Nursery) -> Desk:
     return started(nursery)
 
 
-def started(nursery: trio.Nursery, *, maximum_parallel: int = 1, limits: IntakeLimits | None = None) -> Desk:
-    desk = Desk(maximum_parallel=maximum_parallel, limits=limits)
+def started(
+    nursery: trio.Nursery,
+    *,
+    maximum_parallel: int = 1,
+    maximum_streams: int = 1000,
+    limits: IntakeLimits | None = None,
+) -> Desk:
+    desk = Desk(maximum_parallel=maximum_parallel, maximum_streams=maximum_streams, limits=limits)
     desk.callee.start(nursery)
     return desk
 
@@ -397,16 +403,38 @@ async def test_uploads_do_not_hold_places(desk: Desk) -> None:
     assert gates.notes[1:] == ["b started"]
 
 
-async def test_a_plain_call_waits_while_the_outbox_is_full(desk: Desk) -> None:
-    @desk.method
-    def thread() -> str:
-        return trio.lowlevel.current_task().name
+@pytest.mark.parametrize("name", ["inline", "waiting"])
+async def test_a_call_waits_while_the_outbox_is_full(desk: Desk, name: str) -> None:
+    made: list[str] = []
 
-    here = trio.lowlevel.current_task().name
-    assert await desk.answers(call("1", "thread")) == [result("1", here)]
+    @desk.method
+    def inline() -> None:
+        made.append("inline")
+
+    @desk.method
+    async def waiting() -> None:
+        made.append("waiting")
+
     desk.outbox.size = HIGH_WATER
-    (_, answer) = await desk.answers(call("2", "thread"))
-    assert answer["result"] != here
+    desk.callee.invoke(call("1", name))
+    await wait_all_tasks_blocked()
+    assert made == []
+    desk.outbox.size = 0
+    desk.outbox._producers.unpark_all()
+    assert await desk.answers() == [result("1", None)]
+    assert made == [name]
+
+
+async def test_one_stream_too_many_is_refused(nursery: trio.Nursery) -> None:
+    desk = started(nursery, maximum_streams=1)
+    gates = Gates(desk)
+    assert failed("2", "Too many streams: 'stream' would be one more than 1.") in await desk.answers(
+        stream_call("1", "stream", "a"), stream_call("2", "stream", "b")
+    )
+    desk.callee.cancel("1")
+    await desk.answers()
+    await desk.answers(stream_call("3", "stream", "c"))
+    assert "c started" in gates.notes
 
 
 async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nursery) -> None:

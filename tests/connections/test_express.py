@@ -16,6 +16,8 @@ from .websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,
+    CONTINUE,
+    LAST,
     PARTIAL_TEXT,
     PING,
     PONG,
@@ -173,8 +175,7 @@ async def test_control_frames_are_passed_up_and_the_lane_stays_on(
 
 
 ODD_FRAMES: dict[str, Callable[[bool], bytes]] = {
-    **BAD_FRAMES,
-    "a fragment": lambda masked: frame(PARTIAL_TEXT, b"x" * 200, masked=masked),
+    **{kind: make for kind, make in BAD_FRAMES.items() if kind != "a message inside another"},
     "a close": lambda masked: frame(CLOSE, close_payload(1000), masked=masked),
 }
 
@@ -212,6 +213,40 @@ async def test_what_is_not_plain_is_passed_up_whole_when_it_comes_byte_by_byte(
             await far.send_all(bytes((byte,)))
             await wait_all_tasks_blocked()
     assert await upward(lane) == rest
+
+
+@clients
+async def test_fragments_are_as_good_as_whole_messages(client: bool, autojump_clock: MockClock) -> None:
+    lane, far = await open_lane(client)
+    ping = frame(PING, b"?", masked=not client)
+    for byte in b"".join(
+        (
+            frame(PARTIAL_TEXT, b"one ", masked=not client),
+            ping,
+            frame(CONTINUE, b"message ", masked=not client),
+            frame(LAST, b"and ", masked=not client),
+            frame(TEXT, b"another", masked=not client),
+        )
+    ):
+        await far.send_all(bytes((byte,)))
+    assert await payloads(lane) == b"one message and another"
+    assert await upward(lane) == ping
+
+
+@clients
+@pytest.mark.parametrize("first", [TEXT, PARTIAL_TEXT, CLOSE])
+async def test_trio_websocket_is_told_of_a_message_under_way(
+    client: bool, first: int, autojump_clock: MockClock
+) -> None:
+    """Else it could not know that a message must not begin within another."""
+    lane, far = await open_lane(client)
+    rest = frame(first, b"xx", masked=not client)
+    await far.send_all(frame(PARTIAL_TEXT, b"half", masked=not client) + rest)
+    assert await lane.receive_payload() == b"half"
+    assert await lane.receive_payload() is None
+    shown = await upward(lane)
+    assert shown[:2] == bytes((BINARY & 0x0F, 0 if client else 0x80))
+    assert shown[2 if client else 6 :] == rest
 
 
 @clients

@@ -142,11 +142,10 @@ async def test_a_character_may_be_cut_by_fragments(
 
 
 @sides
-@lanes
-async def test_a_message_in_fragments_has_a_limit(
-    side: Side, express: bool, autojump_clock: MockClock
+async def test_a_message_in_fragments_has_a_limit_without_the_lane(
+    side: Side, autojump_clock: MockClock
 ) -> None:
-    async with open_pair(side, express=express) as (connection, peer):
+    async with open_pair(side, express=False) as (connection, peer):
         await peer.send(peer.frame(PARTIAL_BINARY, bytes(1 << 19)))
         await peer.send(peer.frame(CONTINUE, bytes(1 << 19)), peer.frame(LAST, b"!"))
         with pytest.raises(ConnectionClosed, match="1009"):
@@ -393,11 +392,10 @@ async def test_a_bad_frame_byte_by_byte(
 
 
 @sides
-@lanes
-async def test_text_in_fragments_that_is_no_utf_8_ends_the_connection(
-    side: Side, express: bool, autojump_clock: MockClock
+async def test_text_that_is_no_utf_8_ends_the_connection_without_the_lane(
+    side: Side, autojump_clock: MockClock
 ) -> None:
-    async with open_pair(side, express=express) as (connection, peer):
+    async with open_pair(side, express=False) as (connection, peer):
         await peer.send(peer.frame(PARTIAL_TEXT, b"x"), peer.frame(LAST, b"\xff"))
         await is_over(connection, 1007)
 

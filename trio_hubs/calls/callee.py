@@ -22,7 +22,7 @@ from ..protocol.messages import Completion, Invocation, StreamInvocation
 from .children import Children, bare
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
-from .outbox import Outbox
+from .outbox import HIGH_WATER, Outbox
 from .streaming import send_items
 
 logger = logging.getLogger(__name__)
@@ -242,6 +242,9 @@ class Callee:
         while True:
             while not (self._queue and self._free):
                 await self._idle.park()
+            if self._outbox.full:  # of answers that the peer does not take
+                await self._outbox.wait_below(HIGH_WATER)
+                continue
             call = self._queue.popleft()
             self._intake.count(-call.size)
             self._free -= 1

@@ -101,14 +101,13 @@ class Outbox:
         Raises:
             ConnectionClosed: The connection cannot be sent on any more.
         """
-        while self.full and not self._over:
-            await self._producers.park()
+        await self.wait_below(HIGH_WATER)
         if self._over:
             raise ConnectionClosed("The connection is over.")
 
-    async def wait_not_overfull(self) -> None:
-        """Wait while so much is queued that even those who never wait must cause no more of it."""
-        while self.size >= 4 * HIGH_WATER and not self._over:
+    async def wait_below(self, size: int) -> None:
+        """Wait until fewer bytes are queued, or nothing can be sent any more. A checkpoint only when it has to wait."""
+        while self.size >= size and not self._over:
             await self._producers.park()
 
     async def run(self, on_failure: Callable[[Exception], None]) -> None:

@@ -34,7 +34,7 @@ from .callee import Callee, Face
 from .caller import Caller
 from .children import bare
 from .intake import Intake, IntakeLimits
-from .outbox import Outbox
+from .outbox import HIGH_WATER, Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -259,7 +259,7 @@ class Session:
                 if self._ended:
                     return
                 await self._intake.wait_wanted()
-                await self.outbox.wait_not_overfull()
+                await self.outbox.wait_below(4 * HIGH_WATER)  # full of what could not wait, such as refusals
                 self._silent_since = trio.current_time()
                 data = await self.connection.receive()
                 self._silent_since = None

@@ -2,10 +2,11 @@
 
 trio-websocket hands messages over one by one, through a task and a channel, which costs more than all of
 SignalR. So it stands on this stream, which reads the socket itself, in the task that wants the data, and
-delivers the payloads of plain, whole-message data frames directly, all of a read in one piece and a
-large frame as it arrives. Everything else is passed up to trio-websocket unchanged, which answers it as it
-should: a control frame for itself; anything that is not plain (a fragment, a reserved bit, a wrong mask, an
-unknown opcode, a close, the end) together with all that follows, which turns the lane off for good.
+delivers the payloads of data frames directly, all of a read in one piece and a large frame as it arrives. Where
+one message ends and another begins means nothing here, so fragments are as good as whole messages, and text is
+not looked at. Everything else is passed up to trio-websocket unchanged, which answers it as it should: pings and
+pongs by themselves; anything that is not in order (a reserved bit, a wrong mask, an unknown opcode, a fragment out
+of place) or ends the connection together with all that follows, which turns the lane off for good.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import trio
 
 from ..errors import ConnectionClosed
 from .direct_socket import DirectSocketStream
-from .frames import BINARY, CLOSE, PING, PONG, TEXT, mask
+from .frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame, mask
 
 READ_SIZE = 65536
+
+_STARTS = frozenset((TEXT, BINARY, TEXT & 0x0F, BINARY & 0x0F))
+_CONTINUES = frozenset((CONTINUATION, CONTINUATION | 0x80))
 
 
 class ExpressStream(trio.abc.Stream):
@@ -32,6 +36,8 @@ class ExpressStream(trio.abc.Stream):
         express: Whether to use the lane at all.
     """
 
+    opened: bool
+    """Whether the answer to the opening handshake is under way (a server's) or was read (a client's)."""
     opening: trio.CancelScope
     """To run trio-websocket's opening handshake in, which would wait for ever: cancelled when it has failed."""
     refusal: str
@@ -50,13 +56,14 @@ class ExpressStream(trio.abc.Stream):
         self._mask_bit = 0 if client else 0x80
         self._express = express
         self._client = client
-        self._opened = False
+        self.opened = False
         # Bytes that trio-websocket shall read before anything else, and bytes whose frames we have yet to read.
         self._upward = bytearray(head)
         self._buffer = b""
         self._on = False
         self._changed = trio.lowlevel.ParkingLot()
         self._taken = trio.lowlevel.ParkingLot()
+        self._fragmented = False  # the message goes on in the next data frame
         self._remaining = 0  # of a data frame that has not arrived in full
         self._key = b""
         self._send_lock = trio.Lock()
@@ -121,16 +128,17 @@ class ExpressStream(trio.abc.Stream):
             if second & 0x80 != self._mask_bit:
                 self._turn_off(at)
                 break
+            is_data = first in (_CONTINUES if self._fragmented else _STARTS)
             if length > 125:
                 start += 2 if length == 126 else 8
                 if size < start:
                     break
                 smallest = 126 if length == 126 else 65536
                 length = int.from_bytes(buffer[at + 2 : start], "big")
-                if not smallest <= length < 1 << 63 or first not in (TEXT, BINARY):
+                if not smallest <= length < 1 << 63 or not is_data:
                     self._turn_off(at)
                     break
-            if first in (TEXT, BINARY):
+            if is_data:
                 if self._mask_bit:
                     if size < start + 4:
                         break
@@ -138,6 +146,7 @@ class ExpressStream(trio.abc.Stream):
                     start += 4
                 at = start
                 self._remaining = length
+                self._fragmented = not first & 0x80
             elif first in (PING, PONG):
                 end = start + length + (4 if self._mask_bit else 0)
                 if size < end:
@@ -154,6 +163,8 @@ class ExpressStream(trio.abc.Stream):
 
     def _turn_off(self, at: int = 0) -> None:
         """Leave what is buffered from ``at``, and all that follows, to trio-websocket."""
+        if self._fragmented:  # so that it knows, it is shown the beginning of a message
+            self._upward += encode_frame(BINARY & 0x0F, b"", masked=not self._client)
         self._upward += self._buffer[at:]
         self._buffer = b""
         self._on = False
@@ -212,13 +223,13 @@ class ExpressStream(trio.abc.Stream):
             del self._upward[:max_bytes]
             self._taken.unpark_all()
             return data
-        if self._client and not self._opened:
+        if self._client and not self.opened:
             return await self._receive_answer()
         return bytes(await self._stream.receive_some(max_bytes))
 
     async def _receive_answer(self) -> bytes:
         """A client's first read: the answer to its request, exactly, when it opens the WebSocket."""
-        self._opened = True
+        self.opened = True
         data = b""
         try:
             while b"\r\n\r\n" not in data and len(data) < READ_SIZE:
@@ -244,12 +255,12 @@ class ExpressStream(trio.abc.Stream):
         return head + blank
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if not (self._client or self._opened):
+        if not (self._client or self.opened):
             # A refusal is not a whole one: our caller has a better.
             if data[:13] != b"HTTP/1.1 101 ":
                 self.opening.cancel()
                 return
-            self._opened = True
+            self.opened = True
         # What breaks on the way out shows on the way in, where trio-websocket is ready for it.
         async with self._send_lock:
             if not self._silent:
@@ -268,5 +279,5 @@ class ExpressStream(trio.abc.Stream):
         self._turn_off()
         self._taken.unpark_all()
         self.opening.cancel()
-        if self._client or self._opened:
+        if self._client or self.opened:
             await self._stream.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+CONTINUATION = 0x00
 TEXT = 0x81
 BINARY = 0x82
 CLOSE = 0x88

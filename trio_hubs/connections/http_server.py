@@ -54,8 +54,10 @@ def is_websocket_request(request: Request) -> bool:
     return request.method == "GET" and "websocket" in request.headers.get("upgrade", "").lower()
 
 
-def _websocket_fault(request: Request) -> str:
+def _websocket_fault(request: Request, version: bytes | None) -> str:
     """What is wrong with a request for a WebSocket, as far as it can be said simply (RFC 6455, section 4.2.1)."""
+    if version != b"1.1":
+        return "A WebSocket takes HTTP/1.1"
     if "upgrade" not in request.headers.get("connection", "").lower():
         return "The Connection header must name 'Upgrade'"
     if request.headers.get("sec-websocket-version") != "13":
@@ -176,7 +178,7 @@ class _HttpConnection:
         try:
             answer = await route(request)
             if isinstance(answer, Upgrade):
-                fault = _websocket_fault(request)
+                fault = _websocket_fault(request, self._http.their_http_version)
                 return _render(Response(fault, status=400)) if fault else answer
             return _render(answer)
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -22,16 +23,18 @@ from .http import Request
 CLOSE_TIMEOUT = 5.0
 """Seconds that the peer has to answer our close frame (ASP.NET Core's ``WebSocketOptions.CloseTimeout``)."""
 
-MAXIMUM_FRAGMENTED_MESSAGE = 1 << 20
-"""Bytes of a message in fragments, which is put together in memory; above it the WebSocket closes with 1009.
-
-Messages in one frame have no limit here: their bytes are passed on as they come.
+MAXIMUM_WHOLE_MESSAGE = 1 << 20
+"""Bytes of a message that trio-websocket puts together in memory, without the express lane; above it the WebSocket
+closes with 1009. With the lane, bytes are passed on as they come, and the hub protocol has its own limit.
 """
+
+logger = logging.getLogger(__name__)
 
 NORMAL_CLOSURE = 1000
 INTERNAL_ERROR = 1011
 _IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
 _CLEAN_CODES = frozenset((1000, 1001, 1005))
+_VIOLATIONS = frozenset((1002, 1003, 1007, 1009))
 
 
 class NoWebSocketError(Exception):
@@ -61,6 +64,8 @@ class WebSocketConnection(Connection):
             except trio_websocket.ConnectionClosed as closed:
                 if closed.reason is None or closed.reason.code in _CLEAN_CODES:
                     return b""
+                if closed.reason.code in _VIOLATIONS:
+                    logger.warning("connection %s broke the WebSocket protocol: %s", self.id, closed.reason)
                 reason = f" ({closed.reason.reason})" if closed.reason.reason else ""
                 raise ConnectionClosed(
                     f"The WebSocket closed with code {closed.reason.code}{reason}."
@@ -96,7 +101,14 @@ class WebSocketConnection(Connection):
 
 @asynccontextmanager
 async def accept_websocket(
-    stream: trio.abc.Stream, id: str, request: Request, *, head: bytes, rest: bytes, express: bool = True
+    stream: trio.abc.Stream,
+    id: str,
+    request: Request,
+    *,
+    head: bytes,
+    rest: bytes,
+    timeout: float = 30.0,
+    express: bool = True,
 ) -> AsyncGenerator[WebSocketConnection]:
     """Accept a client's WebSocket and hold it open for the body; then close it.
 
@@ -108,20 +120,24 @@ async def accept_websocket(
         request: The upgrade request.
         head: The raw bytes of that request.
         rest: What was read behind it.
+        timeout: Seconds that the client has to take our acceptance.
         express: Whether to use the express lane.
 
     Raises:
         NoWebSocketError: The request is not in order; nothing has been answered yet.
     """
     lane = ExpressStream(stream, client=False, head=head, rest=rest, express=express)
+    lane.opening.deadline = trio.current_time() + timeout
     websocket = None
     try:
         async with open_background() as nursery:
             with lane.opening:
                 proposal = await trio_websocket.wrap_server_stream(
-                    nursery, lane, max_message_size=MAXIMUM_FRAGMENTED_MESSAGE
+                    nursery, lane, max_message_size=MAXIMUM_WHOLE_MESSAGE
                 )
                 websocket = await proposal.accept()
+            if lane.opening.cancelled_caught and lane.opened:
+                raise ConnectionClosed(f"The client did not take our acceptance within {timeout:g} s.")
             if websocket is None:
                 raise NoWebSocketError("The request for a WebSocket is not in order.")
             connection = WebSocketConnection(id, request, lane, websocket)
@@ -190,7 +206,7 @@ async def open_websocket(
                     parts.netloc.rpartition("@")[2],
                     target,
                     extra_headers=[(name.encode(), text.encode()) for name, text in (headers or {}).items()],
-                    max_message_size=MAXIMUM_FRAGMENTED_MESSAGE,
+                    max_message_size=MAXIMUM_WHOLE_MESSAGE,
                 )
             if websocket is None:
                 raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.")

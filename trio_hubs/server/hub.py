@@ -39,7 +39,6 @@ class HubCallerContext:
     Attributes:
         connection_id: Its public id, which the client knows, too.
         items: Whatever the application keeps for this connection; it lives as long as the connection.
-        request: The HTTP request that made the connection: path, query and headers.
     """
 
     def __init__(self, session: Session, connection_id: str) -> None:
@@ -49,6 +48,7 @@ class HubCallerContext:
 
     @property
     def request(self) -> Request:
+        """The HTTP request that made the connection: its path, query and headers."""
         return self._session.connection.request
 
     def abort(self) -> None:
