@@ -85,8 +85,10 @@ async def test_an_error_of_the_block_cancels_the_children_and_waits(
 @pytest.mark.parametrize("settle", [False, True])
 async def test_a_cancelled_block_cancels_the_children_and_waits(nursery: trio.Nursery, settle: bool) -> None:
     child = Steps()
-    with trio.CancelScope() as scope:
-        async with Children(nursery, scope) as children:
+    scope = trio.CancelScope()
+    children = Children(nursery, scope)
+    with scope:
+        async with children:
             children.start_soon(child.run)
             if settle:
                 await wait_all_tasks_blocked()
@@ -112,8 +114,10 @@ async def test_cancelling_the_children_spares_the_block(nursery: trio.Nursery, s
 
 async def test_a_child_that_fails_cancels_the_block_and_its_siblings(nursery: trio.Nursery) -> None:
     child = Steps()
-    with trio.CancelScope() as scope:
-        async with Children(nursery, scope) as children:
+    scope = trio.CancelScope()
+    children = Children(nursery, scope)
+    with scope:
+        async with children:
             children.start_soon(child.run)
             children.start_soon(child.fail)
             await trio.sleep_forever()

@@ -411,6 +411,8 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
         case "unfit":
             assert intake.feed("7", raw(7, "eight"))
             stream.reader.try_read()
+        case _:
+            assert end == "forgotten"
     intake.forget(stream)
     intake.forget(stream)
     assert is_even(intake)

@@ -160,7 +160,7 @@ def test_what_takes_uploads(stream: Any) -> None:
 
     upload.__annotations__["items"] = stream
     assert Signature.of(upload).uploads == ((0, Any),)
-    upload.__annotations__["items"] = stream[int] if stream is not AsyncGenerator else stream[int, None]
+    upload.__annotations__["items"] = stream[(int, None) if stream is AsyncGenerator else int]
     assert Signature.of(upload).uploads == ((0, int),)
 
 

@@ -108,9 +108,10 @@ class _HttpConnection:
 
     async def serve(self) -> None:
         while True:
-            with trio.move_on_after(REQUEST_TIMEOUT) as patience:
-                request = await self._read_request()
-            if patience.cancelled_caught:
+            try:
+                with trio.fail_after(REQUEST_TIMEOUT):
+                    request = await self._read_request()
+            except trio.TooSlowError:
                 logger.debug("no whole request came within %g s: the connection is closed", REQUEST_TIMEOUT)
                 return
             if request is None:
@@ -127,9 +128,10 @@ class _HttpConnection:
                     return
                 except NoWebSocketError as error:
                     answer = _render(Response(str(error), status=400))
-            with trio.move_on_after(REQUEST_TIMEOUT) as patience:
-                await self._send(*answer)
-            if patience.cancelled_caught:
+            try:
+                with trio.fail_after(REQUEST_TIMEOUT):
+                    await self._send(*answer)
+            except trio.TooSlowError:
                 logger.info("a client did not take its answer within %g s", REQUEST_TIMEOUT)
                 return
             if {self._http.our_state, self._http.their_state} != {h11.DONE}:
