@@ -1,0 +1,277 @@
+"""A connection lives until either side ends it, ends in order, and each cause is told as .NET tells it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_hubs.errors import ConnectionClosed, UploadBroken
+
+from .session_log import Log, ended
+from .support import (
+    PING,
+    Side,
+    cancel,
+    close,
+    done,
+    encode,
+    failed,
+    invocation,
+    item,
+    open_side,
+    result,
+    stream_invocation,
+)
+
+# ---- the order of the end
+
+
+async def end_by_eof(side: Side) -> None:
+    side.peer.connection.close()
+
+
+async def end_by_close(side: Side) -> None:
+    await side.peer.send(close())
+
+
+async def end_by_us(side: Side) -> None:
+    side.session.end()
+
+
+async def end_by_shutdown(side: Side) -> None:
+    side.scope.cancel()
+
+
+async def end_by_garbage(side: Side) -> None:
+    await side.peer.connection.send(b"garbage\x1e")
+
+
+ENDS = pytest.mark.parametrize("end", [end_by_eof, end_by_close, end_by_us, end_by_shutdown, end_by_garbage])
+
+
+@ENDS
+async def test_the_order_of_the_end(end: Callable[[Side], Awaitable[None]]) -> None:
+    async with open_side(maximum_parallel=3) as side:
+        Log(side)
+        await side.peer.send(invocation("1", "asks"), invocation("2", "slow"))
+        assert await side.peer.receive() == invocation("1", "ask")
+        await end(side)
+        await side.over.wait()
+        opened, *waiting, cleaned, closed = side.life.events
+        assert (opened, cleaned) == ("opened", "call cleaned up")
+        assert [text.split(":")[0] for text in waiting] == (
+            [] if end is end_by_shutdown else ["waiting call failed"]  # a shutdown cancels everything at once
+        )
+        assert closed[0] == "closed"
+        assert (await side.peer.rest())[-1]["type"] == 7
+        with pytest.raises(ConnectionClosed):
+            await side.session.caller.send("more", ())
+
+
+@pytest.mark.parametrize("end", [end_by_eof, end_by_close, end_by_us, end_by_garbage])
+async def test_a_cut_off_upload_raises_in_the_method(end: Callable[[Side], Awaitable[None]]) -> None:
+    async with open_side() as side:
+        Log(side)
+        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 1))
+        await end(side)
+        await side.over.wait()
+        assert side.life.events[1].startswith("UploadBroken: broken: ")
+
+
+async def test_a_shutdown_cancels_a_method_that_reads_an_upload() -> None:
+    async with open_side() as side:
+        Log(side)
+        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 1))
+        await end_by_shutdown(side)
+        await side.over.wait()
+        assert side.life.events == ["opened", ("closed", "")]
+        assert await side.peer.rest() == [close(reconnect=True)]
+
+
+async def test_a_stream_of_ours_fails_with_the_connection() -> None:
+    async with open_side() as side, side.session.caller.stream("a", (), int, 10) as reader:
+        await side.peer.send(item("1", 1))
+        side.peer.connection.close()
+        await side.over.wait()
+        assert await reader.read() == 1
+        with pytest.raises((ConnectionClosed, UploadBroken)):
+            await reader.read()
+
+
+async def test_nothing_is_read_after_the_end() -> None:
+    ran: list[int] = []
+    async with open_side() as side:
+        side.face.add("note", ran.append)
+        await side.peer.connection.send(encode(invocation("", "note", 1), close(), invocation("", "note", 2)))
+        await side.peer.connection.send(encode(invocation("", "note", 3)))
+        await side.over.wait()
+    assert 3 not in ran
+
+
+async def test_the_last_bytes_follow_what_closed_sends() -> None:
+    async with open_side() as side:
+        side.face.add("plain", lambda: 1)
+        await side.peer.send(invocation("1", "plain"))
+        side.session.end()
+        await side.over.wait()
+        assert await side.peer.rest() == [result("1", 1), close()]
+
+
+@pytest.mark.parametrize("shutdown", [False, True])
+async def test_the_last_bytes_have_only_so_much_time(autojump_clock: MockClock, shutdown: bool) -> None:
+    async with open_side(capacity=0) as side:
+        if shutdown:
+            side.scope.cancel()
+        else:
+            side.session.end()
+        await side.over.wait()
+        assert trio.current_time() == pytest.approx(5)
+        assert side.life.events == ["opened", ("closed", "")]
+
+
+async def test_the_session_ends_though_being_told_of_it_fails(autojump_clock: MockClock) -> None:
+    async def fail() -> None:
+        raise ValueError("clumsy")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="clumsy")):
+        async with open_side() as side:
+            side.life.on_close = fail
+            side.session.end()
+            assert await ended(side) == close()
+
+
+async def test_only_the_first_end_counts() -> None:
+    async with open_side() as side:
+        side.session.end(ValueError("first"))
+        side.session.end(ValueError("second"), allow_reconnect=True)
+        assert await ended(side) == close("ended: first")
+        assert side.life.events[-1] == ("closed", "first")
+
+
+async def test_a_peer_that_vanishes_at_once_is_closed_in_order() -> None:
+    async with open_side() as side:
+        Log(side)
+        await side.peer.send(stream_invocation("1", "count", 1_000_000))
+        side.peer.connection.cut()
+        await side.over.wait()
+        assert side.life.events[0] == "opened"
+        assert side.life.events[-1][0] == "closed"
+
+
+STEPS = [
+    invocation("1", "asks"),
+    stream_invocation("2", "count", 1_000_000),
+    invocation("3", "total", uploads=["4"]),
+    item("4", 1),
+    cancel("2"),
+    done("4"),
+    result("1", 3),
+]
+
+
+@pytest.mark.parametrize("count", range(len(STEPS) + 1))
+@pytest.mark.parametrize("how", ["close", "cut", "half a message"])
+async def test_a_peer_may_vanish_after_each_message(count: int, how: str) -> None:
+    async with open_side(maximum_parallel=3) as side:
+        Log(side)
+        for step in STEPS[:count]:
+            await side.peer.send(step)
+        if how == "cut":
+            side.peer.connection.cut()
+        else:
+            if how == "half a message":
+                await side.peer.connection.send(encode(PING)[:5])
+            side.peer.connection.close()
+        async with trio.open_nursery() as nursery:
+            if how != "cut":
+                nursery.start_soon(side.peer.rest)
+            await side.over.wait()
+    assert side.life.events[-1][0] == "closed"
+
+
+# ---- what each cause is told as
+
+
+async def test_closed_by_the_peer() -> None:
+    async with open_side() as side:
+        await side.peer.send(close())
+        assert await ended(side) == close()
+        assert side.life.events[-1] == ("closed", "")
+
+
+async def test_closed_by_the_peer_with_an_error() -> None:
+    async with open_side() as side:
+        await side.peer.send(close("peer's fault"))
+        assert await ended(side) == close()
+        assert side.life.events[-1] == ("closed", "peer's fault")
+
+
+async def test_an_end_of_input_allows_to_come_back() -> None:
+    async with open_side() as side:
+        side.peer.connection.close()
+        assert await ended(side) == close(reconnect=True)
+        assert side.life.events[-1] == ("closed", "")
+
+
+async def test_a_shutdown_allows_to_come_back() -> None:
+    async with open_side() as side:
+        side.scope.cancel()
+        assert await ended(side) == close(reconnect=True)
+        assert side.life.events[-1] == ("closed", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"garbage\x1e", "JSON"),
+        (b'{"type":1,"target":"x"}\x1e', "Missing required property 'arguments'"),
+        (b"x" * 101, "maximum message size of 100B was exceeded"),
+    ],
+)
+async def test_a_protocol_error_is_told_and_allows_to_come_back(
+    caplog: pytest.LogCaptureFixture, data: bytes, text: str
+) -> None:
+    async with open_side(maximum_message_size=100) as side:
+        await side.peer.connection.send(encode(invocation("1", "unknown")) + data)
+        await side.over.wait()
+        first, last = await side.peer.rest()
+        assert first == failed("1", "unknown is unknown")
+        assert last["error"].startswith("ended: ")
+        assert text in last["error"]
+        assert last["allowReconnect"]
+        assert text in side.life.events[-1][1]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+async def test_an_end_inside_a_message_is_a_protocol_error() -> None:
+    async with open_side() as side:
+        await side.peer.connection.send(encode(PING)[:3])
+        side.peer.connection.close()
+        assert await ended(side) == close(
+            "ended: Connection terminated while reading a message.", reconnect=True
+        )
+
+
+async def test_a_broken_connection_is_noticed_by_the_reader() -> None:
+    async with open_side() as side:
+        side.connection.cut()
+        await side.over.wait()
+        assert side.life.events[-1] == ("closed", "The connection was cut.")
+
+
+async def test_a_broken_connection_is_noticed_by_the_writer() -> None:
+    async with open_side() as side:
+        side.peer.connection._incoming.close()
+        await side.session.caller.send("x", ())
+        await side.over.wait()
+        assert side.life.events[-1] == ("closed", "The connection is over.")
+
+
+async def test_waiting_calls_hear_why_the_connection_ended() -> None:
+    async with open_side() as side:
+        side.session.end(ValueError("a fault"))
+        await side.over.wait()
+        with pytest.raises(ConnectionClosed, match="a fault"):
+            await side.session.caller.send("x", ())

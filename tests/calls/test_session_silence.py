@@ -1,0 +1,141 @@
+"""A session's pings keep it alive, and a peer that is silent or takes nothing is given up."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hubs.calls.heartbeat import beat
+from trio_hubs.calls.intake import IntakeLimits
+
+from .session_log import ended, open_stream
+from .support import PING, Side, close, done, encode, invocation, item, open_side
+
+INTERVAL = 15
+"""Seconds between pings."""
+
+
+async def ticks(side: Side, seconds: float) -> None:
+    """Let time pass, ticking every second as the heartbeat does."""
+    with trio.move_on_after(seconds):
+        await beat(lambda: [side.session], 1)
+
+
+async def times_of_messages(side: Side, seconds: float) -> list[float]:
+    """When the peer received something, in so many seconds."""
+    times: list[float] = []
+
+    async def listen() -> None:
+        while True:
+            await side.peer.connection.receive()
+            times.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        await ticks(side, seconds)
+        nursery.cancel_scope.cancel()
+    return times
+
+
+async def test_pings_are_sent_every_interval(autojump_clock: MockClock) -> None:
+    async with open_side(keep_alive_interval=INTERVAL) as side:
+        assert await times_of_messages(side, 50) == [15, 30, 45]
+        side.session.outbox.put(encode(PING))
+        assert await side.peer.receive() == PING
+
+
+@pytest.mark.parametrize(("when_idle", "times"), [(False, [10, 15, 30, 45]), (True, [10, 25, 40])])
+async def test_other_messages_put_pings_off_where_that_is_asked_for(
+    autojump_clock: MockClock, when_idle: bool, times: list[float]
+) -> None:
+    async with open_side(keep_alive_interval=INTERVAL, keep_alive_when_idle=when_idle) as side:
+
+        async def talk() -> None:
+            await trio.sleep(10)
+            await side.session.caller.send("x", ())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            assert await times_of_messages(side, 50) == times
+
+
+async def test_no_pings_where_the_transport_keeps_itself_alive(autojump_clock: MockClock) -> None:
+    def prepare(side: Side) -> None:
+        side.connection.inherent_keep_alive = True
+
+    async with open_side(prepare=prepare) as side:
+        assert await times_of_messages(side, 50) == []
+
+
+async def test_no_ping_joins_a_message_that_is_being_sent(autojump_clock: MockClock) -> None:
+    async with open_side(capacity=0, send_timeout=100) as side:
+        await side.session.caller.send("x", ())
+        await ticks(side, 40)
+        assert await side.peer.receive() == invocation("", "x")
+        await wait_all_tasks_blocked()
+        assert side.session.outbox.size == 0
+        side.session.end()
+        assert (await side.peer.rest()) == [close()]
+
+
+async def test_a_peer_that_takes_nothing_is_given_up(autojump_clock: MockClock) -> None:
+    async with open_side(capacity=0, send_timeout=10) as side:
+        await side.session.caller.send("x", ())
+        await ticks(side, 9.5)
+        assert not side.over.is_set()
+        await ticks(side, 2)
+        await side.over.wait()
+        assert trio.current_time() < 12  # the last bytes are given up, too
+        assert side.life.events[-1] == ("closed", "The peer took nothing for 10 s.")
+
+
+@pytest.mark.parametrize("must_ping", [False, True])
+async def test_a_silent_peer_is_closed(autojump_clock: MockClock, must_ping: bool) -> None:
+    async with open_side(peer_must_ping=must_ping, peer_timeout=30) as side:
+        await side.peer.send(PING)
+        await ticks(side, 29.5)
+        assert not side.over.is_set()
+        await ticks(side, 2)
+        assert await ended(side) == close("ended: silent for 30 s", reconnect=True)
+        assert side.life.events[-1] == ("closed", "silent for 30 s")
+
+
+async def test_a_peer_that_never_pings_may_be_silent_where_that_is_so(autojump_clock: MockClock) -> None:
+    async with open_side(peer_must_ping=True, peer_timeout=30) as side:
+        side.face.add("plain", lambda: 1)
+        await side.peer.send(invocation("1", "plain"))
+        await ticks(side, 100)
+        assert not side.over.is_set()
+
+
+async def test_every_message_is_a_sign_of_life(autojump_clock: MockClock) -> None:
+    async with open_side(peer_must_ping=True, peer_timeout=30) as side:
+        await side.peer.send(PING)
+        for _ in range(4):
+            await ticks(side, 25)
+            await side.peer.send(done("9"))
+        assert not side.over.is_set()
+
+
+async def test_our_own_lateness_is_not_the_peers_silence(autojump_clock: MockClock) -> None:
+    async with open_side(peer_must_ping=False, peer_timeout=30) as side:
+        side.session.tick(trio.current_time() + 100, judge_silence=False)
+        await wait_all_tasks_blocked()
+        assert not side.over.is_set()
+        side.session.tick(trio.current_time() + 100, judge_silence=True)
+        await side.over.wait()
+
+
+async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockClock) -> None:
+    limits = IntakeLimits(stream_bytes=10)
+    async with (
+        open_side(peer_must_ping=False, peer_timeout=30, intake=limits) as side,
+        open_stream(side) as reader,
+    ):
+        await side.peer.send(item("1", 1), item("1", 2))
+        await ticks(side, 100)
+        assert not side.over.is_set()
+        reader.read_ready()
+        await ticks(side, 29)
+        assert not side.over.is_set()
+        await ticks(side, 3)
+        await side.over.wait()
