@@ -17,12 +17,14 @@ from .errors import (
     UploadBroken,
 )
 from .server.app import HubApp
-from .server.clients import HubCallerClients
+from .server.clients import AllProxy, CallerProxy, HubCallerClients
 from .server.hub import Hub, HubCallerContext, hub_method
 from .server.options import HubOptions
 
 __all__ = [
+    "AllProxy",
     "BindingError",
+    "CallerProxy",
     "ChannelClosed",
     "ChannelReader",
     "ChannelWriter",

@@ -33,36 +33,36 @@ def bare(a, b=1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
 
 
 def test_a_plain_function() -> None:
-    assert Signature.of(plain) == Signature((int, str), 1, False, (), float, False, False)
+    assert Signature.of(plain) == Signature((int, str), 1, None, (), float, False, False)
 
 
 def test_an_async_function_and_annotations_that_are_strings() -> None:
-    assert Signature.of(waits) == Signature((list[int],), 1, False, (), None, False, True)
+    assert Signature.of(waits) == Signature((list[int],), 1, None, (), None, False, True)
 
 
 def test_without_annotations_everything_is_of_any_type() -> None:
-    assert Signature.of(bare) == Signature((Any, Any), 1, False, (), Any, False, False)
+    assert Signature.of(bare) == Signature((Any, Any), 1, None, (), Any, False, False)
 
 
 def test_leading_parameters_can_be_left_out() -> None:
-    assert Signature.of(plain, skip=1) == Signature((str,), 0, False, (), float, False, False)
+    assert Signature.of(plain, skip=1) == Signature((str,), 0, None, (), float, False, False)
 
 
 def test_bound_methods_and_partial_functions() -> None:
     assert Signature.of(functools.partial(waits)).is_async
     assert Signature.of(functools.partial(plain, 1)).parameters == (str,)
-    assert Signature.of([1].append) == Signature((Any,), 1, False, (), Any, False, False)
+    assert Signature.of([1].append) == Signature((Any,), 1, None, (), Any, False, False)
 
 
 def test_any_number_of_arguments() -> None:
     def log(*args: int) -> None: ...
 
-    assert Signature.of(log) == Signature((), 0, True, (), None, False, False)
+    assert Signature.of(log) == Signature((), 0, (int,), (), None, False, False)
     assert Signature.of(print).variadic
 
 
 def test_a_builtin_that_tells_nothing_of_itself_takes_anything() -> None:
-    assert Signature.of(max) == Signature((), 0, True, (), Any, False, False)
+    assert Signature.of(max) == Signature((), 0, (Any,), (), Any, False, False)
 
 
 def test_keywords_with_defaults_are_left_alone() -> None:
@@ -150,7 +150,7 @@ def read_untyped() -> ChannelReader:  # type: ignore[type-arg]
     ],
 )
 def test_what_gives_a_stream(function: Callable[..., Any], item: Any, is_async: bool) -> None:
-    assert Signature.of(function) == Signature((), 0, False, (), item, True, is_async)
+    assert Signature.of(function) == Signature((), 0, None, (), item, True, is_async)
     assert not method(function).inline
 
 

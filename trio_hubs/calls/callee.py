@@ -133,7 +133,8 @@ class Callee:
         methods = self._face.find(message.target)
         id = message.invocation_id
         if not methods:
-            self._refuse(id, message.target, _Refused(self._face.unknown_fault(message.target)))
+            logger.warning("connection %s: nothing answers to '%s'", self._connection_id, message.target)
+            self._answer(id, Completion(id, error=self._face.unknown_fault(message.target)))
         for method in methods:
             try:
                 self._file(method, id, message)
@@ -354,9 +355,13 @@ class Callee:
         self._answer(id, Completion(id, error=self._face.invocation_fault(method.name, error)))
 
     def _refuse(self, id: str, target: str, refused: _Refused) -> None:
-        details = "; ".join(getattr(refused.__cause__, "__notes__", ()))
+        cause = refused.__cause__
+        reasons = (refused, cause, *getattr(cause, "__notes__", ())) if cause else (refused,)
         logger.warning(
-            "connection %s: call of '%s' refused: %s %s", self._connection_id, target, refused, details
+            "connection %s: call of '%s' refused: %s",
+            self._connection_id,
+            target,
+            "; ".join(map(str, reasons)),
         )
         self._answer(id, Completion(id, error=str(refused)))
 

@@ -88,7 +88,7 @@ class Caller:
         """The connection is over: whatever waits fails with this error, and so does every later call."""
         self._over = error
         for answer in self._answers.values():
-            answer.error = error
+            answer.error = ConnectionClosed(*error.args)
             answer.arrived.set()
         self._answers.clear()
 
@@ -207,7 +207,7 @@ class Caller:
 
     def _check_open(self) -> None:
         if self._over is not None:
-            raise self._over
+            raise ConnectionClosed(*self._over.args)  # another one for each call: a traceback belongs to one
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""

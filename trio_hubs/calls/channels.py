@@ -7,7 +7,8 @@ cancellation every time, but give way only when they have to wait or when 64 ite
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Generic, Protocol, TypeVar, final
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar, final, overload
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -34,12 +35,25 @@ class Source(Protocol[T_co]):
 class Completion:
     """How a channel ended, and who waits for room in it: what its two ends share."""
 
-    __slots__ = ("done", "error", "room")
+    __slots__ = ("_traceback", "done", "error", "room")
 
     def __init__(self) -> None:
         self.done = False
         self.error: Exception | None = None
         self.room = trio.lowlevel.ParkingLot()
+        self._traceback: TracebackType | None = None
+
+    def complete(self, error: Exception | None) -> None:
+        """End the channel, once and for all."""
+        self.done = True
+        self.error = error
+        self._traceback = error.__traceback__ if error is not None else None
+
+    def end(self) -> Exception:
+        """What a reader gets at the end."""
+        if self.error is None:
+            return trio.EndOfChannel()
+        return self.error.with_traceback(self._traceback)  # which grows each time it is raised
 
 
 @final
@@ -98,11 +112,12 @@ class ChannelReader(Generic[T]):
         try:
             item = self._source.receive_nowait()
         except trio.EndOfChannel:
-            self._raise_error()
-            raise
-        if self._completion.room:
-            self._completion.room.unpark_all()
-        return item
+            pass
+        else:
+            if self._completion.room:
+                self._completion.room.unpark_all()
+            return item
+        raise self._completion.end()
 
     def read_ready(self, limit: int | None = None) -> list[T]:
         """Take everything that is there now, without waiting.
@@ -112,19 +127,24 @@ class ChannelReader(Generic[T]):
 
         Returns:
             The items in order; none when nothing is ready or the channel is at its end.
+
+        Raises:
+            Exception: The error that the channel was completed with, when no items are left before it.
         """
         items = self._ahead[:limit]
         del self._ahead[:limit]
         self._taken -= len(items)  # those were counted when they were taken
         receive = self._source.receive_nowait
+        failed = False
         try:
             while limit is None or len(items) < limit:
                 items.append(receive())
         except trio.WouldBlock:
             pass
         except trio.EndOfChannel:
-            if not items:
-                self._raise_error()
+            failed = self._completion.error is not None and not items
+        if failed:
+            raise self._completion.end()
         self._taken += len(items)
         if self._completion.room:
             self._completion.room.unpark_all()
@@ -141,6 +161,9 @@ class ChannelReader(Generic[T]):
         Raises:
             Exception: The error that the channel was completed with, after its items.
         """
+        if self._ahead:
+            await checkpoint_if_cancelled()
+            return True
         try:
             self._ahead.append(await self.read())
         except trio.EndOfChannel:
@@ -167,12 +190,8 @@ class ChannelReader(Generic[T]):
         try:
             return await self._source.receive()
         except trio.EndOfChannel:
-            self._raise_error()
-            raise
-
-    def _raise_error(self) -> None:
-        if self._completion.error is not None:
-            raise self._completion.error
+            pass
+        raise self._completion.end()
 
 
 @final
@@ -250,8 +269,7 @@ class ChannelWriter(Generic[T]):
         """
         if self._completion.done:
             return False
-        self._completion.done = True
-        self._completion.error = error
+        self._completion.complete(error)
         self._channel.close()
         self._completion.room.unpark_all()
         return True
@@ -262,11 +280,19 @@ class ChannelWriter(Generic[T]):
         return ChannelClosed("The channel's reader has left; nothing can be written to it any more.")
 
 
+@overload
 def open_channel(
-    item_type: type[T],  # noqa: ARG001 - for type checkers
+    item_type: type[T], *, capacity: float = 100
+) -> tuple[ChannelWriter[T], ChannelReader[T]]: ...
+@overload
+def open_channel(
+    item_type: Any, *, capacity: float = 100
+) -> tuple[ChannelWriter[Any], ChannelReader[Any]]: ...
+def open_channel(
+    item_type: Any,  # noqa: ARG001 - for type checkers
     *,
     capacity: float = 100,
-) -> tuple[ChannelWriter[T], ChannelReader[T]]:
+) -> tuple[ChannelWriter[Any], ChannelReader[Any]]:
     """Make a channel: what is written at one end is read at the other, in order.
 
     Args:
@@ -276,6 +302,6 @@ def open_channel(
     Returns:
         The writer and the reader.
     """
-    send, receive = trio.open_memory_channel[T](capacity)
+    send, receive = trio.open_memory_channel[Any](capacity)
     completion = Completion()
     return ChannelWriter(send, completion), ChannelReader(receive, completion)

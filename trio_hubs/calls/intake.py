@@ -228,8 +228,7 @@ class IncomingStream(Generic[T]):
     def end(self, error: Exception | None) -> None:
         """No more items come."""
         if not self._completion.done:
-            self._completion.done = True
-            self._completion.error = error
+            self._completion.complete(error)
             self._readers.unpark_all()
 
     def _note_full(self) -> None:

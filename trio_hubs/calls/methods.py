@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from typing import Any, get_args, get_origin
+from types import GenericAlias, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import attrs
 from msgspec import Raw
@@ -21,6 +22,12 @@ _STREAMS = (ChannelReader, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 def _item_type(annotation: Any) -> tuple[Any] | None:
     """The item type of a stream's annotation, in a tuple; ``None`` when it is no stream."""
+    if get_origin(annotation) in (
+        Union,
+        UnionType,
+    ):  # with None, which type checkers want where it is possible
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        annotation = parts[0] if len(parts) == 1 else annotation
     if (get_origin(annotation) or annotation) not in _STREAMS:
         return None
     arguments = get_args(annotation)
@@ -34,7 +41,7 @@ class Signature:
     Attributes:
         parameters: The types of the parameters that arguments are for.
         required: How many of them have no default.
-        variadic: The function takes any number of arguments, all of any type.
+        variadic: The type of all arguments, in a tuple, where the function takes any number of them.
         uploads: The positions, among all parameters, and item types of those that are streams.
         result: The type of the result, or of the items of a stream.
         streaming: Whether it gives a stream.
@@ -43,7 +50,7 @@ class Signature:
 
     parameters: tuple[Any, ...]
     required: int
-    variadic: bool
+    variadic: tuple[Any] | None
     uploads: tuple[tuple[int, Any], ...]
     result: Any
     streaming: bool
@@ -64,17 +71,17 @@ class Signature:
         try:
             signature = inspect.signature(function, eval_str=True)
         except ValueError:  # some builtins tell nothing of themselves
-            return cls((), 0, True, (), Any, False, False)
+            return cls((), 0, (Any,), (), Any, False, False)
         except (NameError, AttributeError, SyntaxError) as error:
             raise TypeError(f"{name}: an annotation cannot be resolved: {error}") from error
         parameters: list[Any] = []
         uploads: list[tuple[int, Any]] = []
         required = 0
-        variadic = False
+        variadic: tuple[Any] | None = None
         for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
             if parameter.kind is parameter.VAR_POSITIONAL:
-                variadic = True
+                variadic = (annotation,)
             elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
                 if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
                     raise TypeError(
@@ -91,7 +98,10 @@ class Signature:
             raise TypeError(f"{name}: '*' takes all arguments, so no other parameters can stand beside it.")
         returned = Any if signature.return_annotation is signature.empty else signature.return_annotation
         item = _item_type(returned)
-        is_generator = inspect.isasyncgenfunction(function)
+        inner = inspect.unwrap(function)
+        is_generator = inspect.isasyncgenfunction(inner)
+        if inspect.isgeneratorfunction(inner):
+            raise TypeError(f"{name}: a generator cannot stream unless it is async.")
         return cls(
             parameters=tuple(parameters),
             required=required,
@@ -150,7 +160,7 @@ class Method:
         self.dump = payloads.dumper(signature.result)
         self._loaders: list[Callable[[Raw], list[Any]]]
         if signature.variadic:
-            self._loaders = [payloads.loader(list)]
+            self._loaders = [payloads.loader(GenericAlias(list, signature.variadic))]
         else:
             self._loaders = [
                 payloads.arguments_loader(signature.parameters[:count])

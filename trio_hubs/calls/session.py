@@ -214,7 +214,10 @@ class Session:
             self.callee.start(calls)
         except* Exception as group:
             error = bare(group)
-            logger.error("connection %s was refused", self.connection.id, exc_info=error)
+            if isinstance(error, HubException):
+                logger.warning("connection %s was refused: %s", self.connection.id, error)
+            else:
+                logger.error("connection %s was refused", self.connection.id, exc_info=error)
             self.end(error)
 
     def tick(self, now: float, *, judge_silence: bool) -> None:

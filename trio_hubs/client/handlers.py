@@ -23,8 +23,11 @@ class Handlers:
 
     def add(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
         """Add a handler; gives what removes it again."""
+        signature = Signature.of(handler)
+        if signature.streaming or signature.uploads:
+            raise TypeError(f"the handler of '{name}' streams, which the server cannot call")
         methods = self._methods.setdefault(name, [])
-        method = Method(name, handler, Signature.of(handler), self._payloads)
+        method = Method(name, handler, signature, self._payloads)
         methods.append(method)
 
         def remove() -> None:

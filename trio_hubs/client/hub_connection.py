@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
+from urllib.parse import urlsplit
 
 import trio
 
@@ -16,7 +18,7 @@ from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..connections.websocket import open_websocket
 from ..errors import ConnectionClosed, HandshakeError, ProtocolError
-from ..protocol.handshake import HandshakeRequest, encode_request, take_response
+from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
@@ -39,8 +41,9 @@ class HubConnection:
         connection_id: The connection's public id; ``None`` when negotiation was skipped.
     """
 
-    def __init__(self, session: Session, handlers: Handlers) -> None:
+    def __init__(self, session: Session, handlers: Handlers, life: _ClientLife) -> None:
         self._session = session
+        self._life = life
         self._handlers = handlers
         self.connection_id = session.connection.id
 
@@ -128,6 +131,14 @@ class HubConnection:
         """
         return self._session.caller.stream(name, args, item_type, capacity)
 
+    async def wait_closed(self) -> ConnectionClosed:
+        """Wait until the connection is over. A checkpoint.
+
+        Returns:
+            What whoever waited for the server got: its text says why the connection ended.
+        """
+        return await self._life.wait_over()
+
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
         """Have a handler called whenever the server calls a client method.
 
@@ -151,16 +162,23 @@ class _ClientLife:
     """What a client does and says when its connection comes and goes."""
 
     def __init__(self) -> None:
-        self.over = trio.Event()
+        self._over = trio.Event()
+        self._reason = ConnectionClosed("The connection has been closed.")
+
+    async def wait_over(self) -> ConnectionClosed:
+        """Wait for the end; gives its reason."""
+        await self._over.wait()
+        return self._reason
 
     async def opened(self) -> None:
         pass
 
     async def closed(self, error: Exception | None) -> None:
-        self.over.set()
+        self._over.set()
 
     def broken(self, error: ConnectionClosed) -> Exception:
-        return error
+        self._reason = error
+        return ConnectionClosed(*error.args)
 
     def silence(self, seconds: float) -> Exception:
         return ConnectionClosed(
@@ -209,6 +227,7 @@ async def open_hub_connection(
         The connection.
 
     Raises:
+        ValueError: The URL, a header, the protocol or the payloads' naming is none.
         NegotiationError: The server cannot be reached, or refuses.
         ConnectionClosed: The WebSocket cannot be opened.
         HandshakeError: The server does not speak the protocol, or took too long.
@@ -217,6 +236,9 @@ async def open_hub_connection(
         The .NET client's ``StartAsync`` and ``StopAsync``.
     """
     options = options or HubConnectionOptions()
+    _check(url, headers or {})
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}")
     speaks = _PROTOCOLS[protocol](payloads)
     table = Handlers(speaks.payloads)
     for name, handler in (handlers or {}).items():
@@ -245,11 +267,27 @@ async def open_hub_connection(
             beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
         )
         try:
-            yield HubConnection(session, table)
+            yield HubConnection(session, table, life)
         finally:
             session.end()
             with trio.CancelScope(shield=True):
-                await life.over.wait()
+                await life.wait_over()
+
+
+def _check(url: str, headers: Mapping[str, str]) -> None:
+    """Raise for what cannot be meant, before anything is tried."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"'{url}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
+    for name, text in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", text):
+            raise ValueError(
+                f"{name!r}: {text!r} is no HTTP header; names are tokens, and texts are in ASCII"
+            )
 
 
 async def _shake_hands(connection: Connection, protocol: HubProtocol, timeout: float) -> bytes:
@@ -259,7 +297,7 @@ async def _shake_hands(connection: Connection, protocol: HubProtocol, timeout: f
         with trio.fail_after(timeout):
             await connection.send(encode_request(HandshakeRequest(protocol.name, 1)))
             received = b""
-            while (taken := take_response(received, None)) is None:
+            while (taken := take_response(received, MAXIMUM_SIZE)) is None:
                 data = await connection.receive()
                 if not data:
                     raise HandshakeError("The server disconnected before sending a handshake response.")

@@ -46,10 +46,6 @@ async def negotiate(
         NegotiationError: The server cannot be reached, does not negotiate, or offers no WebSockets.
     """
     headers = dict(headers)
-    try:
-        urlsplit(url)
-    except ValueError as error:
-        raise NegotiationError(f"'{url}' is no URL: {error}") from error
     verify: ssl.SSLContext | bool = ssl_context or True
     async with httpx2.AsyncClient(
         verify=verify, timeout=timeout, follow_redirects=True, trust_env=False

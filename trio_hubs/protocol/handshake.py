@@ -9,6 +9,9 @@ from ..errors import HandshakeError, ProtocolError
 from .framing import RECORD_SEPARATOR
 from .json_object import read_field, read_object
 
+MAXIMUM_SIZE = 64 * 1024
+"""Bytes of a handshake where nothing else limits it."""
+
 
 class HandshakeRequest(msgspec.Struct, frozen=True):
     """What a client asks for: a protocol, by name and version."""

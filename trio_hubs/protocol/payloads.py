@@ -34,6 +34,8 @@ class Payloads:
     """
 
     def __init__(self, format: Format, naming: Naming = "python") -> None:
+        if naming not in get_args(Naming):
+            raise ValueError(f"payloads must be one of {', '.join(get_args(Naming))}, not {naming!r}")
         self.format: Format = format
         self.naming: Naming = naming
         self._converter = converter(format, naming)
@@ -82,7 +84,12 @@ class Payloads:
 
     def dump_arguments(self, args: Sequence[object]) -> bytes:
         """The array of arguments of a call, each written by its own class."""
-        return self._dump_any(list(args))
+        try:
+            return self._dump_any(list(args))
+        except BindingError:
+            for argument in args:  # the one that cannot be written says so itself
+                self._dump_any(argument)
+            raise
 
     def loader(self, type_: object) -> Load:
         """A function that reads one value of this type."""
@@ -162,13 +169,19 @@ class Payloads:
         """What turns a value into what msgspec writes; None when values can be written as they are."""
         if is_plain(type_, _PLAIN_TO_WRITE):
             return None
-        return self._converter.get_unstructure_hook(type_)
+        return self._hook(self._converter.get_unstructure_hook, type_)
 
     def _structure(self, type_: object) -> Callable[[Any, Any], Any] | None:
         """What turns what msgspec reads into a value; None when msgspec reads the type by itself."""
         if is_plain(type_, _PLAIN_TO_READ):
             return None
-        return self._converter.get_structure_hook(type_)
+        return self._hook(self._converter.get_structure_hook, type_)
+
+    def _hook(self, get: Callable[[Any], Callable[..., Any]], type_: object) -> Callable[..., Any]:
+        try:
+            return get(type_)
+        except Exception as problem:
+            raise TypeError(f"the type {type_!r} cannot be converted: {problem}") from problem
 
     def _decode(self, shape: object, type_: object) -> Load:
         """A decoder to this shape, on the way to this type."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import isawaitable
 
 import trio
 
@@ -56,6 +56,11 @@ class HubApp:
             ValueError: Something is at the path already, or it does not start with a slash.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
+        if factory is None:
+            try:
+                inspect.signature(hub).bind()
+            except TypeError as error:
+                raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
         endpoint = HubEndpoint(hub, factory or hub, options or HubOptions())
         transports = Endpoint(endpoint.handle)
         self._add({path: transports.connect, path.rstrip("/") + "/negotiate": transports.negotiate})
@@ -74,7 +79,7 @@ class HubApp:
 
         async def answer(request: Request) -> Response:
             response = handler(request)
-            return await response if isawaitable(response) else response
+            return await response if inspect.isawaitable(response) else response
 
         self._add({path: answer})
 

@@ -7,13 +7,14 @@ for, and one that lets too much wait is disconnected instead of delaying the oth
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
 import trio
 from msgspec import Raw
 
 from ..calls.session import Session
+from ..errors import BindingError
 from ..protocol.messages import Invocation
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class CallerProxy:
             BindingError: An argument cannot be encoded.
             ConnectionClosed: The client has left.
         """
+        if any(isinstance(argument, AsyncIterable) for argument in args):
+            raise BindingError(f"A stream cannot be sent to a client, as the call of its '{method}' would.")
         await self._session.caller.send(method, args)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from ..calls.children import Children
 from ..calls.session import Session
 from ..connections.http import Request
 from .clients import HubCallerClients
 
+Ts = TypeVarTuple("Ts")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = "_trio_hubs_method_name"
@@ -80,7 +81,7 @@ class Hub:
         super().__init_subclass__(**kwargs)
         hub_methods(cls)  # a clash of names is an error here, where it is made
 
-    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+    def start_soon(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Start a child task of this invocation.
 
         The answer of a plain method waits for its children; the end of a stream, however it comes, cancels them.

@@ -16,7 +16,13 @@ from ..calls.session import Life, Session
 from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
-from ..protocol.handshake import HandshakeRequest, HandshakeResponse, encode_response, take_request
+from ..protocol.handshake import (
+    MAXIMUM_SIZE,
+    HandshakeRequest,
+    HandshakeResponse,
+    encode_response,
+    take_request,
+)
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
@@ -50,7 +56,7 @@ class HubEndpoint:
         }
         self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
         for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
-            methods = {wire: Method(*parts, protocol.payloads) for wire, parts in functions.items()}
+            methods = {wire: _method(hub, *parts, protocol) for wire, parts in functions.items()}
             self._protocols[protocol.name] = protocol, methods
 
     async def handle(self, connection: Connection) -> None:
@@ -80,9 +86,10 @@ class HubEndpoint:
     async def _shake_hands(self, connection: Connection) -> tuple[str, bytes]:
         """Agree on a protocol: its name, and the bytes behind the client's request."""
         received = b""
+        maximum = self.options.maximum_message_size or MAXIMUM_SIZE
         try:
             with trio.fail_after(self.options.handshake_timeout):
-                while (taken := take_request(received, self.options.maximum_message_size)) is None:
+                while (taken := take_request(received, maximum)) is None:
                     data = await connection.receive()
                     if not data:
                         raise ConnectionClosed("The client closed the connection.")
@@ -120,6 +127,15 @@ class HubEndpoint:
         hub.clients = clients
         hub._children = children
         return hub
+
+
+def _method(
+    hub: type[Hub], name: str, function: Callable[..., Any], signature: Signature, protocol: HubProtocol
+) -> Method:
+    try:
+        return Method(name, function, signature, protocol.payloads)
+    except TypeError as error:
+        raise TypeError(f"{hub.__qualname__}.{function.__name__}: {error}") from error
 
 
 class _HubSide(Face, Life):

@@ -50,7 +50,9 @@ class HubOptions:
     """A client that lets more than this wait when it is sent a broadcast is disconnected."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
-    payloads: Literal["python", "dotnet"] = "python"
+    payloads: Literal["python", "dotnet"] = attrs.field(
+        default="python", validator=attrs.validators.in_(("python", "dotnet"))
+    )
     """Names of fields and enums on the wire: as in Python, or as .NET's defaults have them."""
 
     def session_options(self) -> SessionOptions:
