@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from itertools import count
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from msgspec import Raw
 from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion, Invocation, StreamInvocation
+from .channels import GIVE_WAY
 from .children import Children, bare
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
@@ -26,6 +28,9 @@ from .outbox import HIGH_WATER, Outbox
 from .streaming import send_items
 
 logger = logging.getLogger(__name__)
+
+CALL_SIZE = 500
+"""What a waiting call counts for, besides its arguments and ids; bytes, roughly."""
 
 
 class Face(Protocol):
@@ -59,7 +64,18 @@ class Face(Protocol):
 class Call:
     """One invocation of the peer's."""
 
-    __slots__ = ("arguments", "began", "cancelled", "has_place", "id", "method", "scope", "size", "uploads")
+    __slots__ = (
+        "arguments",
+        "began",
+        "cancelled",
+        "children",
+        "has_place",
+        "id",
+        "method",
+        "scope",
+        "size",
+        "uploads",
+    )
 
     def __init__(
         self, id: str, method: Method, arguments: list[Any], uploads: list[IncomingStream[Any]], size: int
@@ -70,6 +86,7 @@ class Call:
         self.uploads = uploads
         self.size = size
         self.scope = trio.CancelScope()
+        self.children: Children | None = None  # once it runs
         self.cancelled = False  # by the peer
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
@@ -114,6 +131,7 @@ class Callee:
         self._streams = 0
         self._upload_capacity = upload_capacity
         self._connection_id = connection_id
+        self._halted = False
         self._over = False
         self._calls: dict[str, Call] = {}
         self._queue: deque[Call] = deque()
@@ -133,8 +151,10 @@ class Callee:
         methods = self._face.find(message.target)
         id = message.invocation_id
         if not methods:
-            logger.warning("connection %s: nothing answers to '%s'", self._connection_id, message.target)
-            self._answer(id, Completion(id, error=self._face.unknown_fault(message.target)))
+            logger.warning("connection %s: nothing answers to %r", self._connection_id, message.target)
+            if id:
+                fault = Completion(id, error=self._face.unknown_fault(message.target))
+                self._outbox.put_unasked(self._protocol.encode(fault))
         for method in methods:
             try:
                 self._file(method, id, message)
@@ -142,9 +162,13 @@ class Callee:
                 self._refuse(id, message.target, refused)
             id = ""  # the first one answers
 
+    def halt(self) -> None:
+        """The connection is about to end: start no more calls."""
+        self._halted = True
+
     def stop(self) -> None:
-        """The connection is over: calls that fail for it are no news."""
-        self._over = True
+        """The connection is over: calls that fail for it are no news, and none is answered."""
+        self._halted = self._over = True
 
     def cancel(self, id: str) -> None:
         """Cancel a call, waiting or running."""
@@ -152,8 +176,10 @@ class Callee:
         if call is not None:
             call.cancelled = True
             call.scope.cancel()
+            if call.children is not None:
+                call.children.cancel()
         else:
-            logger.debug("connection %s: nothing to cancel under id '%s'", self._connection_id, id)
+            logger.debug("connection %s: nothing to cancel under id %r", self._connection_id, id)
 
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
         name = method.name
@@ -183,7 +209,7 @@ class Callee:
             raise _Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
         if self._intake.overfull:
             raise _Refused(f"Too many calls wait: '{name}' was not queued.")
-        size = payload_size(message.arguments)
+        size = payload_size(message.arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
         if id:
             self._calls.setdefault(id, call)
@@ -217,7 +243,7 @@ class Callee:
             self._answer_fault(id, method, error)
             return
         if not children.any and type(result) is not CoroutineType:
-            children.close()
+            children.cancel()
             self._answer_result(id, method, result)
             return
         call = Call(id, method, [], [], 0)
@@ -240,9 +266,13 @@ class Callee:
     async def _work(self) -> None:
         """Run calls from the head of the queue; end with a call that has given up its place to others."""
         assert self._nursery is not None
-        while True:
+        for run in count(1):
+            if run % GIVE_WAY == 0:  # calls that wait for nothing let others run now and then
+                await trio.lowlevel.checkpoint()
             while not (self._queue and self._free):
                 await self._idle.park()
+            if self._halted:
+                return
             if self._outbox.full:  # of answers that the peer does not take
                 await self._outbox.wait_below(HIGH_WATER)
                 continue
@@ -267,6 +297,7 @@ class Callee:
         """Have a call's work done in its scope and with its children, and answer it."""
         result: Any = None
         failure: Exception | None = None
+        call.children = children
         try:
             with call.scope:
                 async with children:
@@ -358,12 +389,13 @@ class Callee:
         cause = refused.__cause__
         reasons = (refused, cause, *getattr(cause, "__notes__", ())) if cause else (refused,)
         logger.warning(
-            "connection %s: call of '%s' refused: %s",
+            "connection %s: call of %r refused: %s",
             self._connection_id,
             target,
             "; ".join(map(str, reasons)),
         )
-        self._answer(id, Completion(id, error=str(refused)))
+        if id:
+            self._outbox.put_unasked(self._protocol.encode(Completion(id, error=str(refused))))
 
     def _answer(self, id: str, completion: Completion) -> None:
         if not id:

@@ -109,7 +109,7 @@ class Caller:
             assert self._nursery is not None
             for id, items in uploads.items():
                 self._nursery.start_soon(self._upload, id, items)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()  # it is sent, whatever comes
 
     async def invoke(self, target: str, arguments: Sequence[Any], result_type: Any) -> Any:
         """Call and wait for the result. A checkpoint; when cancelled the peer is told to cancel the call, too.

@@ -59,10 +59,6 @@ class Children:
             self._gone = trio.Event()
             self._outer.start_soon(self._hold)
 
-    def close(self) -> None:
-        """The invocation is over, and had no children."""
-        self._over = True
-
     async def __aenter__(self) -> Self:
         return self
 

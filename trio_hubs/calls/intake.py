@@ -220,11 +220,6 @@ class IncomingStream(Generic[T]):
         self._readers.unpark_all()
         return True
 
-    @property
-    def ended(self) -> bool:
-        """Whether no more items come."""
-        return self._completion.done
-
     def end(self, error: Exception | None) -> None:
         """No more items come."""
         if not self._completion.done:
@@ -265,7 +260,7 @@ class IncomingStream(Generic[T]):
 
     def close(self) -> None:
         """The reader has left."""
-        self.end(None)
+        self.end(trio.ClosedResourceError("this reader was closed"))
         self._items.clear()
         self._batches.clear()
         self._intake.count(-self._size)

@@ -37,6 +37,7 @@ class Outbox:
         self.size = 0
         self.sending_since: float | None = None
         self.last_sent = trio.current_time()
+        self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._connection = connection
         self._pieces: list[bytes] = []
         self._idle = False  # the writer waits for something to do
@@ -90,7 +91,7 @@ class Outbox:
         if self._pieces and self._idle:
             if self._connection.send_nowait(b"".join(self._pieces)):
                 self._pieces.clear()
-                self.size = 0
+                self.size = self._unasked = 0
                 self.last_sent = trio.current_time()
             if self._pieces or self._connection.unsent:
                 self._wake_writer()
@@ -104,6 +105,16 @@ class Outbox:
         await self.wait_below(HIGH_WATER)
         if self._over:
             raise ConnectionClosed("The connection is over.")
+
+    def put_unasked(self, data: bytes) -> None:
+        """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
+        self._unasked += len(data)
+        self.put(data)
+
+    async def wait_taken(self) -> None:
+        """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
+        while self._unasked >= HIGH_WATER and not self._over:
+            await self._producers.park()
 
     async def wait_below(self, size: int) -> None:
         """Wait until fewer bytes are queued, or nothing can be sent any more. A checkpoint only when it has to wait."""
@@ -129,7 +140,7 @@ class Outbox:
                         await self._writer.park()
                     data = b"".join(self._pieces)
                     self._pieces.clear()
-                    self.size = 0
+                    self.size = self._unasked = 0
                     self._producers.unpark_all()
                     self.last_sent = self.sending_since = trio.current_time()
                     await self._connection.send(data)

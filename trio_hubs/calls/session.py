@@ -34,7 +34,7 @@ from .callee import Callee, Face
 from .caller import Caller
 from .children import bare
 from .intake import Intake, IntakeLimits
-from .outbox import HIGH_WATER, Outbox
+from .outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class SessionOptions:
         keep_alive_when_idle: Whether other messages put the ping off.
         peer_timeout: So long the peer may be silent.
         peer_must_ping: Whether that holds only once the peer has sent a ping.
-        send_timeout: So long one piece may take to be sent.
+        send_timeout: So long the peer may take nothing of what is being sent.
         maximum_message_size: Bytes of one framed message of the peer; ``None`` for any size.
         maximum_parallel: How many of the peer's calls may run at a time.
         maximum_streams: How many of the peer's calls that stream, either way, there may be at a time.
@@ -197,6 +197,7 @@ class Session:
             self._error = error
             text = self._life.close_text(error) if error is not None else ""
             self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
+            self.callee.halt()
             self._reading.cancel()
 
     def _closed(self) -> ConnectionClosed:
@@ -229,6 +230,8 @@ class Session:
         """
         options = self._options
         sending_since = self.outbox.sending_since
+        if sending_since is not None:
+            sending_since = max(sending_since, self.connection.last_progress)
         last = (
             max(self._last_ping, self.outbox.last_sent) if options.keep_alive_when_idle else self._last_ping
         )
@@ -262,10 +265,12 @@ class Session:
                 if self._ended:
                     return
                 await self._intake.wait_wanted()
-                await self.outbox.wait_below(4 * HIGH_WATER)  # full of what could not wait, such as refusals
+                await self.outbox.wait_taken()
                 self._silent_since = trio.current_time()
-                data = await self.connection.receive()
-                self._silent_since = None
+                try:
+                    data = await self.connection.receive()
+                finally:
+                    self._silent_since = None
                 if not data:
                     if parser.pending:
                         raise ProtocolError("Connection terminated while reading a message.")
@@ -282,6 +287,8 @@ class Session:
         stream = ""
         items: list[Raw] = []
         for message in messages:
+            if self._ended:
+                return
             if type(message) is StreamItem:
                 if message.invocation_id != stream and items:
                     self._on_items(stream, items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from math import inf
 
 from ..protocol.hub_protocol import TransferFormat
 from .http import Request
@@ -45,7 +46,9 @@ class Connection(abc.ABC):
 
     @abc.abstractmethod
     async def send(self, data: bytes) -> None:
-        """Send all of the bytes; a cancelled call may have sent a part and leaves the connection unusable.
+        """Send all of the bytes. A checkpoint.
+
+        A cancelled call may have sent a part, and leaves the connection unusable.
 
         Raises:
             ConnectionClosed: The connection is over.
@@ -59,6 +62,11 @@ class Connection(abc.ABC):
             that, if only with no bytes.
         """
         return False
+
+    @property
+    def last_progress(self) -> float:
+        """When the peer last took a part of what :meth:`send` is sending, in trio's clock; long ago where unknown."""
+        return -inf
 
     @property
     def unsent(self) -> bool:

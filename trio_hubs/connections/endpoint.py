@@ -20,11 +20,6 @@ from .websocket import WebSocketConnection
 
 logger = logging.getLogger(__name__)
 
-UNUSED_TIMEOUT = 15.0
-"""Seconds that a negotiated connection waits for its transport (``ConnectionOptions.DisconnectTimeout``)."""
-MAXIMUM_UNUSED = 1000
-"""How many negotiated connections of one endpoint may wait; above it negotiate answers 503."""
-
 
 def _new_id() -> str:
     return secrets.token_urlsafe(16)
@@ -35,10 +30,20 @@ class Endpoint:
 
     Args:
         handle: Called with each new connection; the connection is closed when it returns.
+        maximum_unused: How many negotiated connections may wait for their transport; above it negotiate answers 503.
+        unused_timeout: Seconds that they wait (ASP.NET Core's ``ConnectionOptions.DisconnectTimeout``).
     """
 
-    def __init__(self, handle: Callable[[Connection], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Connection], Awaitable[None]],
+        *,
+        maximum_unused: int = 100_000,
+        unused_timeout: float = 15.0,
+    ) -> None:
         self._handle = handle
+        self._maximum_unused = maximum_unused
+        self._unused_timeout = unused_timeout
         # By token: the ids of negotiated connections and when they expire, oldest first; and the tokens in use.
         self._waiting: dict[str, tuple[str, float]] = {}
         self._active: set[str] = set()
@@ -51,14 +56,14 @@ class Endpoint:
         if isinstance(version, str):
             return Response(encode_error(version), content_type="application/json")
         self._drop_unused()
-        if len(self._waiting) >= MAXIMUM_UNUSED:
+        if len(self._waiting) >= self._maximum_unused:
             logger.warning(
-                "%s negotiated connections wait at %s: refusing more", MAXIMUM_UNUSED, request.path
+                "%s negotiated connections wait at %s: refusing more", self._maximum_unused, request.path
             )
             return Response("Too many connections wait for their transport.", status=503)
         id = _new_id()
         token = _new_id() if version else id
-        self._waiting[token] = (id, trio.current_time() + UNUSED_TIMEOUT)
+        self._waiting[token] = (id, trio.current_time() + self._unused_timeout)
         document = NegotiateResponse(version=version, connection_id=id, connection_token=token)
         return Response(encode_response(document), content_type="application/json")
 

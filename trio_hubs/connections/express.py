@@ -12,6 +12,7 @@ of place) or ends the connection together with all that follows, which turns the
 from __future__ import annotations
 
 import contextlib
+from math import inf
 
 import trio
 
@@ -36,6 +37,10 @@ class ExpressStream(trio.abc.Stream):
         express: Whether to use the lane at all.
     """
 
+    cut: bool
+    """Whether a frame is being sent, or was and was cut, after which nothing more can be sent."""
+    last_progress: float
+    """When the peer last took a part of a data frame, in trio's clock."""
     opened: bool
     """Whether the answer to the opening handshake is under way (a server's) or was read (a client's)."""
     opening: trio.CancelScope
@@ -67,7 +72,9 @@ class ExpressStream(trio.abc.Stream):
         self._remaining = 0  # of a data frame that has not arrived in full
         self._key = b""
         self._send_lock = trio.Lock()
-        self._silent = False  # nothing more may be sent: a close frame is out, or a frame was cut
+        self.cut = False
+        self._closing = False  # a close frame is out, so nothing more may be sent
+        self.last_progress = -inf
         self._unsent = b""  # of a frame of which the socket has taken a part
         self.opening = trio.CancelScope()
         self.refusal = "it did not answer"
@@ -90,7 +97,7 @@ class ExpressStream(trio.abc.Stream):
                 return payload
             if not self._on:
                 break
-            while len(self._upward) > READ_SIZE:  # pings, whose answers the peer does not take
+            while self._on and len(self._upward) > READ_SIZE:  # pings, whose answers the peer does not take
                 await self._taken.park()
             try:
                 data = await self._stream.receive_some(READ_SIZE)
@@ -182,7 +189,8 @@ class ExpressStream(trio.abc.Stream):
             Whether the frame is taken care of; a part of it may wait for the next :meth:`send_frame`.
         """
         if (
-            self._silent
+            self.cut
+            or self._closing
             or self._unsent
             or self._send_lock.locked()
             or not isinstance(self._stream, DirectSocketStream)
@@ -201,16 +209,19 @@ class ExpressStream(trio.abc.Stream):
             ConnectionClosed: A close frame has gone out already, or the socket is closed or broken.
         """
         async with self._send_lock:
-            if self._silent:
+            if self.cut or self._closing:
                 raise ConnectionClosed("The WebSocket is closing.")
-            self._silent = True
-            frame = self._unsent + frame
+            self.cut = True
+            rest = memoryview(self._unsent + frame)
             self._unsent = b""
             try:
-                await self._stream.send_all(frame)
+                while rest:
+                    await self._stream.send_all(rest[:READ_SIZE])
+                    rest = rest[READ_SIZE:]
+                    self.last_progress = trio.current_time()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise ConnectionClosed("The WebSocket broke.") from None
-            self._silent = False
+            self.cut = False
 
     # ---- trio-websocket's side
 
@@ -263,14 +274,15 @@ class ExpressStream(trio.abc.Stream):
             self.opened = True
         # What breaks on the way out shows on the way in, where trio-websocket is ready for it.
         async with self._send_lock:
-            if not self._silent:
+            if not (self.cut or self._closing):
                 closing = data[:1] == bytes((CLOSE,))
-                self._silent = True
+                self.cut = True
                 data = self._unsent + data
                 self._unsent = b""
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._stream.send_all(data)
-                    self._silent = closing
+                    self.cut = False
+                    self._closing = closing
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

@@ -20,6 +20,9 @@ from .express import ExpressStream
 from .frames import BINARY, CLOSE, TEXT, encode_frame
 from .http import Request
 
+ACCEPT_TIMEOUT = 30.0
+"""Seconds that a client has to take our acceptance of its WebSocket."""
+
 CLOSE_TIMEOUT = 5.0
 """Seconds that the peer has to answer our close frame (ASP.NET Core's ``WebSocketOptions.CloseTimeout``)."""
 
@@ -80,6 +83,10 @@ class WebSocketConnection(Connection):
         return self._stream.send_frame_nowait(self._frame(data))
 
     @property
+    def last_progress(self) -> float:
+        return self._stream.last_progress
+
+    @property
     def unsent(self) -> bool:
         return self._stream.unsent
 
@@ -91,9 +98,11 @@ class WebSocketConnection(Connection):
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
         with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
             try:
-                await self._stream.send_all(encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked))
-                while await self.receive():
-                    pass  # what the peer sent before it saw our close frame
+                if not self._stream.cut:  # else the peer takes nothing, or could make nothing of it
+                    frame = encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked)
+                    await self._stream.send_all(frame)
+                    while await self.receive():
+                        pass  # what the peer sent before it saw our close frame
             except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the peer was faster
         await trio.aclose_forcefully(self._stream)
@@ -107,12 +116,12 @@ async def accept_websocket(
     *,
     head: bytes,
     rest: bytes,
-    timeout: float = 30.0,
     express: bool = True,
 ) -> AsyncGenerator[WebSocketConnection]:
     """Accept a client's WebSocket and hold it open for the body; then close it.
 
-    It is closed with code 1000, or 1011 when the body raised.
+    It is closed with code 1000, or 1011 when the body raised; in order also when cancelled, within
+    :data:`CLOSE_TIMEOUT` seconds.
 
     Args:
         stream: The socket.
@@ -120,14 +129,14 @@ async def accept_websocket(
         request: The upgrade request.
         head: The raw bytes of that request.
         rest: What was read behind it.
-        timeout: Seconds that the client has to take our acceptance.
         express: Whether to use the express lane.
 
     Raises:
         NoWebSocketError: The request is not in order; nothing has been answered yet.
+        ConnectionClosed: The client did not take the acceptance.
     """
     lane = ExpressStream(stream, client=False, head=head, rest=rest, express=express)
-    lane.opening.deadline = trio.current_time() + timeout
+    lane.opening.deadline = trio.current_time() + ACCEPT_TIMEOUT
     websocket = None
     try:
         async with open_background() as nursery:
@@ -137,7 +146,7 @@ async def accept_websocket(
                 )
                 websocket = await proposal.accept()
             if lane.opening.cancelled_caught and lane.opened:
-                raise ConnectionClosed(f"The client did not take our acceptance within {timeout:g} s.")
+                raise ConnectionClosed(f"The client did not take our acceptance within {ACCEPT_TIMEOUT:g} s.")
             if websocket is None:
                 raise NoWebSocketError("The request for a WebSocket is not in order.")
             connection = WebSocketConnection(id, request, lane, websocket)

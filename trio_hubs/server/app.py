@@ -62,7 +62,11 @@ class HubApp:
             except TypeError as error:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
         endpoint = HubEndpoint(hub, factory or hub, options or HubOptions())
-        transports = Endpoint(endpoint.handle)
+        transports = Endpoint(
+            endpoint.handle,
+            maximum_unused=endpoint.options.maximum_negotiated,
+            unused_timeout=endpoint.options.negotiation_timeout,
+        )
         self._add({path: transports.connect, path.rstrip("/") + "/negotiate": transports.negotiate})
         self._hubs.append(endpoint)
 

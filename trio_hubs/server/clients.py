@@ -7,7 +7,7 @@ for, and one that lets too much wait is disconnected instead of delaying the oth
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable
 from typing import Any
 
 import trio
@@ -31,14 +31,14 @@ class Roster:
         self._maximum_waiting = maximum_waiting
         self.sessions: dict[str, Session] = {}
 
-    def broadcast(self, sessions: Iterable[Session], target: str, arguments: tuple[Any, ...]) -> None:
-        """Queue a call for each of the sessions; never waits.
+    def broadcast(self, target: str, arguments: tuple[Any, ...]) -> None:
+        """Queue a call for each client; never waits.
 
         Raises:
             BindingError: An argument cannot be encoded.
         """
         encoded: dict[str, bytes] = {}
-        for session in sessions:
+        for session in self.sessions.values():
             protocol = session.protocol
             data = encoded.get(protocol.name)
             if data is None:
@@ -91,8 +91,9 @@ class AllProxy:
         Raises:
             BindingError: An argument cannot be encoded.
         """
-        self._roster.broadcast(self._roster.sessions.values(), method, args)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._roster.broadcast(method, args)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 class HubCallerClients:

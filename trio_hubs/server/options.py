@@ -24,6 +24,10 @@ class HubOptions:
 
     handshake_timeout: float = attrs.field(default=15.0, validator=_positive)
     """So long a client may take for the hub handshake; then it gets an error and is disconnected [15]."""
+    negotiation_timeout: float = attrs.field(default=15.0, validator=_positive)
+    """So long a negotiated connection waits for its WebSocket; then it is forgotten [15]."""
+    maximum_negotiated: int = attrs.field(default=100_000, validator=_positive)
+    """So many negotiated connections wait at a time; above it negotiation answers 503."""
     keep_alive_interval: float = attrs.field(default=15.0, validator=_positive)
     """After so long the server sends a ping [15]."""
     client_timeout: float = attrs.field(default=30.0, validator=_positive)
