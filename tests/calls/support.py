@@ -1,6 +1,7 @@
 """What the tests of the calls share: the faces of a side, its life, wires that show what they were given."""
 
 import json
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -326,6 +327,14 @@ async def open_side(
         finally:
             side.session.end()
             side.session.outbox.give_up()  # a test that fails shall not hang in what it left unsent
+
+
+# ---- errors
+
+
+def depth(error: BaseException) -> int:
+    """How many frames the traceback of an error has."""
+    return len(traceback.extract_tb(error.__traceback__))
 
 
 # ---- sources of items

@@ -192,3 +192,23 @@ async def test_an_invocation_that_is_over_starts_no_children(desk: Desk, kind: s
     await desk.answers(call("1", "method"))
     with pytest.raises(RuntimeError, match="The invocation is over"):
         desk.face.children.start_soon(trio.sleep_forever)
+
+
+async def test_children_are_cancelled_at_once_though_their_parent_takes_its_time(desk: Desk) -> None:
+    child = Child()
+    gate = trio.Event()
+
+    @desk.method
+    async def parent() -> None:
+        desk.face.children.start_soon(child.run)
+        with trio.CancelScope(shield=True):
+            await gate.wait()
+
+    await desk.answers(call("1", "parent"))
+    assert child.notes == ["started"]
+    desk.callee.cancel("1")
+    assert await desk.answers() == []
+    assert child.notes == ["started", "cancelled"]
+    gate.set()
+    (answer,) = await desk.answers()
+    assert answer["invocationId"] == "1"

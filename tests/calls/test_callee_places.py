@@ -4,12 +4,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.channels import ChannelReader, open_channel
+from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
 from trio_hubs.calls.intake import IntakeLimits
 from trio_hubs.calls.outbox import HIGH_WATER
 
 from .gates import Gates, plain, started
-from .support import Desk, call, done, failed, raw, result, stream_call
+from .support import Desk, call, done, failed, raw, result, stream_call, turns
 
 
 async def test_calls_run_one_after_another(desk: Desk) -> None:
@@ -153,3 +153,52 @@ async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nurse
     assert desk.intake.wants_more
     await desk.answers(call("5", "wait", "c"))
     assert gates.notes[-1] == "c started"
+
+
+@pytest.mark.parametrize("long", ["id", "stream id", "nothing"])
+async def test_a_waiting_call_counts_its_ids_and_its_keep(nursery: trio.Nursery, long: str) -> None:
+    desk = started(nursery, limits=IntakeLimits(connection_bytes=2000))
+    gates = Gates(desk)
+
+    @desk.method
+    async def total(items: ChannelReader[int]) -> None: ...
+
+    await desk.answers(call("1", "wait", "a"))
+    match long:
+        case "id":
+            desk.callee.invoke(call("2" * 1500, "wait", "b"))
+        case "stream id":
+            desk.callee.invoke(call("2", "total", uploads=["s" * 1500]))
+        case _:
+            for number in range(4):
+                assert desk.intake.wants_more
+                desk.callee.invoke(call(str(number), "wait", "b"))
+    assert not desk.intake.wants_more
+    await gates.open("a")
+    assert desk.intake.wants_more
+
+
+async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk) -> None:
+    seen: list[int] = []
+
+    async with turns() as taken:
+
+        @desk.method
+        async def ready() -> None:
+            seen.append(taken())
+
+        for number in range(200):
+            desk.callee.invoke(call(str(number), "ready"))
+        while len(seen) < 200:
+            await trio.lowlevel.checkpoint()
+    assert seen[-1] - seen[0] >= 200 // GIVE_WAY
+    assert seen[0] == seen[GIVE_WAY - 2]  # and no oftener
+
+
+async def test_a_callee_that_is_halted_starts_no_more_calls(desk: Desk) -> None:
+    gates = Gates(desk)
+    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    desk.callee.halt()
+    await gates.open("a")
+    assert gates.notes == ["a started"]
+    assert desk.sent == [result("1", "a")]

@@ -19,6 +19,7 @@ from .support import (
     Desk,
     cancel,
     count_up,
+    depth,
     done,
     failed,
     invocation,
@@ -268,7 +269,8 @@ async def test_leaving_a_stream_cancels_it_and_forgets_it(desk: Desk) -> None:
         assert await reader.read() == 0
     assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
     assert "1" not in desk.intake
-    assert reader.read_ready() == []
+    with pytest.raises(trio.ClosedResourceError):
+        await reader.read()
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), ExceptionGroup("mine", [ValueError()])])
@@ -437,21 +439,27 @@ async def test_calls_that_wait_fail_with_the_connection(desk: Desk, nursery: tri
     await wait_all_tasks_blocked()
     desk.caller.abandon(GONE)
     await wait_all_tasks_blocked()
-    assert [call.outcome for call in (*calls, with_upload)] == [GONE] * 3
+    outcomes = [call.outcome for call in (*calls, with_upload)]
+    assert [(type(outcome), str(outcome)) for outcome in outcomes] == [(ConnectionClosed, "gone")] * 3
+    assert len({id(outcome) for outcome in (*outcomes, GONE)}) == 4
     assert cancel("1") not in desk.sent
 
 
 @CALLS
 @pytest.mark.parametrize("outbox_over", [False, True])
-async def test_later_calls_fail_with_the_same_error(desk: Desk, call: Call, outbox_over: bool) -> None:
+async def test_later_calls_fail_with_the_same_text(desk: Desk, call: Call, outbox_over: bool) -> None:
     desk.caller.abandon(GONE)
     if outbox_over:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_outbox, desk.outbox)
             await desk.outbox.finish(1)
-    with pytest.raises(ConnectionClosed) as caught:
-        await call(desk.caller, count_up(3))
-    assert caught.value is GONE
+    errors: list[ConnectionClosed] = []
+    for _ in range(3):
+        with pytest.raises(ConnectionClosed, match=r"^gone$") as caught:
+            await call(desk.caller, count_up(3))
+        errors.append(caught.value)
+    assert len({id(error) for error in (*errors, GONE)}) == 4
+    assert len({depth(error) for error in errors}) == 1
     assert desk.sent == []
 
 
@@ -465,7 +473,9 @@ async def test_calls_that_wait_for_room_fail_with_the_connection(
     desk.caller.abandon(GONE)
     desk.intake.fail_all(GONE)
     await make_room(desk, nursery)
-    assert waiting.outcome is GONE
+    assert type(waiting.outcome) is ConnectionClosed
+    assert str(waiting.outcome) == "gone"
+    assert waiting.outcome is not GONE
     assert desk.sent == [PING]
     await desk.outbox.finish(1)
 

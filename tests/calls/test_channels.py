@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, ChannelWriter, open_channel
+from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, ChannelWriter, Completion, open_channel
 from trio_hubs.errors import ChannelClosed
 
-from .support import read_all, turns
+from .support import depth, read_all, turns
 
 Pair = tuple[ChannelWriter[int], ChannelReader[int]]
 
@@ -444,3 +444,47 @@ async def test_a_pair_that_has_to_wait_gives_way_by_that() -> None:
         nursery.start_soon(write)
         assert await read_all(reader) == list(range(100))
         assert taken() >= 25
+
+
+# ---- errors
+
+
+async def test_a_failed_channel_raises_its_error_with_the_traceback_that_it_had(
+    nursery: trio.Nursery,
+) -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    writer, reader = open_channel(int)
+    depths: list[int] = []
+    try:
+        fail()
+    except ValueError as error:
+        writer.complete(error)
+        depths.append(depth(error))
+    for read in (reader.read, reader.wait_to_read, reader.read):
+        with pytest.raises(ValueError, match="broken") as caught:
+            await read()
+        depths.append(depth(caught.value))
+    assert "fail" in [frame.name for frame in caught.traceback]
+    assert depths[1] == depths[3]
+
+
+def test_an_end_without_an_error_is_the_end() -> None:
+    completion = Completion()
+    completion.complete(None)
+    assert completion.done
+    assert type(completion.end()) is trio.EndOfChannel
+
+
+async def test_wait_to_read_takes_no_more_than_one_item_ahead() -> None:
+    writer, reader = filled(2, capacity=2)
+    for _ in range(3):
+        assert await reader.wait_to_read()
+    assert writer.try_write(2)
+    assert not writer.try_write(3)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await reader.wait_to_read()
+    assert scope.cancelled_caught
+    assert reader.read_ready() == [0, 1, 2]

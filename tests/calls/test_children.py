@@ -148,7 +148,7 @@ async def test_a_child_that_fails_while_everything_is_cancelled_harms_nobody_els
 
 async def test_an_invocation_that_is_over_starts_no_children(nursery: trio.Nursery) -> None:
     closed = Children(nursery)
-    closed.close()
+    closed.cancel()
     async with Children(nursery) as childless:
         pass
     async with Children(nursery) as parent:

@@ -1,5 +1,6 @@
 """What lies unread is bounded and counted, and the connection is read exactly while somebody wants it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
+from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.intake import IncomingStream, Intake, IntakeLimits, payload_size
 from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
 
@@ -57,11 +59,13 @@ async def test_items_are_read_in_order_until_the_end() -> None:
     assert "7" in intake
     assert not intake.feed("7", raw(1, 2))
     assert not intake.feed("7", raw(3))
-    assert not stream.ended
+    assert [stream.reader.try_read() for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(trio.WouldBlock):
+        stream.reader.try_read()
+    assert not intake.feed("7", raw(4, 5))
     assert intake.complete("7", None)
-    assert stream.ended
     assert "7" not in intake
-    assert await read_all(stream.reader) == [1, 2, 3]
+    assert await read_all(stream.reader) == [4, 5]
     assert is_even(intake)
 
 
@@ -153,9 +157,9 @@ def test_a_forgotten_stream_keeps_nothing() -> None:
     stream = open_stream(intake)
     intake.feed("7", raw(1))
     intake.forget(stream)
-    assert stream.ended
     assert "7" not in intake
-    assert stream.reader.read_ready() == []
+    with pytest.raises(trio.ClosedResourceError):
+        stream.reader.read_ready()
     assert is_even(intake)
 
 
@@ -168,9 +172,33 @@ def test_a_stream_that_its_reader_has_left_throws_items_away_until_its_end() -> 
     assert "7" in intake
     assert not intake.feed("7", raw(2, "of another type"))
     assert is_even(intake)
-    assert stream.reader.read_ready() == []
     assert intake.complete("7", ValueError("nobody hears this"))
-    assert stream.reader.read_ready() == []
+    with pytest.raises(trio.ClosedResourceError):
+        stream.reader.read_ready()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        ChannelReader.read,
+        ChannelReader.wait_to_read,
+        ChannelReader.__anext__,
+        ChannelReader.try_read,
+        ChannelReader.read_ready,
+    ],
+)
+async def test_a_reader_that_was_left_does_not_look_like_a_clean_end(
+    read: Callable[[ChannelReader[int]], object],
+) -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    intake.feed("7", raw(1))
+    stream.reader.close()
+    for _ in range(2):
+        with pytest.raises(trio.ClosedResourceError):
+            outcome = read(stream.reader)
+            assert isinstance(outcome, Awaitable)
+            await outcome
 
 
 def test_leaving_an_overfull_stream_wakes_nobody_twice() -> None:

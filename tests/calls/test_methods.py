@@ -1,8 +1,8 @@
 """All that a function's annotations say of how it is called is found out once, and wrongs are told by name."""
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from typing import Any, Optional
 
 import pytest
 from msgspec import Raw
@@ -245,3 +245,42 @@ def test_uploads_decode_items() -> None:
     with pytest.raises(HubException, match=r"^Failed to bind Stream message\.$") as caught:
         upload.load(Raw(b'"one"'))
     assert isinstance(caught.value.__cause__, BindingError)
+
+
+def test_a_star_heeds_its_annotation() -> None:
+    def log(*args: int) -> None: ...
+
+    assert method(log).load(Raw(b"[1,2]")) == [1, 2]
+    with pytest.raises(BindingError):
+        method(log).load(Raw(b'[1,"two"]'))
+
+
+def test_a_stream_may_be_none_as_type_checkers_want_it() -> None:
+    def optional(items: ChannelReader[int] | None = None) -> ChannelReader[str] | None: ...
+
+    def older(items: Optional[AsyncIterator[int]]) -> Optional[ChannelReader[str]]: ...  # noqa: UP045
+
+    for function in (optional, older):
+        signature = Signature.of(function)
+        assert signature.uploads == ((0, int),)
+        assert (signature.streaming, signature.result) == (True, str)
+
+
+def test_a_choice_of_streams_is_none() -> None:
+    def either() -> ChannelReader[int] | ChannelReader[str]:
+        raise NotImplementedError
+
+    assert not Signature.of(either).streaming
+
+
+def test_a_generator_that_is_not_async_is_refused() -> None:
+    def count() -> Iterator[int]:
+        yield 1
+
+    @functools.wraps(count)
+    def wrapped() -> Iterator[int]:
+        return count()
+
+    for function in (count, wrapped):
+        with pytest.raises(TypeError, match="count: a generator cannot stream unless it is async"):
+            Signature.of(function)

@@ -397,3 +397,50 @@ async def test_producers_that_wait_hear_of_the_end(wait: Callable[[Outbox], Awai
         wire.theirs.cut()
         await wait_all_tasks_blocked()
     assert ended == ["closed" if wait is Outbox.wait_room else "went on"]
+
+
+async def test_answers_that_the_peer_has_caused_are_waited_for(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"first")
+    await wait_all_tasks_blocked()
+    wire.outbox.put(bytes(10 * HIGH_WATER))  # an ordinary answer
+    await wire.outbox.wait_taken()
+    wire.outbox.put_unasked(bytes(HIGH_WATER - 1))
+    await wire.outbox.wait_taken()
+    wire.outbox.put_unasked(b"!")
+    taken: list[str] = []
+
+    async def wait() -> None:
+        await wire.outbox.wait_taken()
+        taken.append("taken")
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    assert taken == []
+    assert await wire.theirs.receive() == b"first"
+    await wait_all_tasks_blocked()
+    assert taken == ["taken"]
+    wire.outbox.give_up()
+
+
+async def test_what_was_caused_and_is_sent_at_once_is_taken(nursery: trio.Nursery) -> None:
+    outbox, _ = await start_on_socket(nursery)
+    outbox.cork()
+    outbox.put_unasked(bytes(HIGH_WATER))
+    outbox.uncork()
+    outbox.put_unasked(bytes(HIGH_WATER - 1))
+    with trio.fail_after(1):
+        await outbox.wait_taken()
+    outbox.give_up()
+
+
+async def test_nobody_waits_for_what_a_dead_connection_has_caused(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"first")
+    await wait_all_tasks_blocked()
+    wire.outbox.put_unasked(bytes(HIGH_WATER))
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(wire.outbox.wait_taken)
+        await wait_all_tasks_blocked()
+        assert waiting.child_tasks
+        wire.outbox.give_up()

@@ -107,7 +107,33 @@ async def test_nothing_is_read_after_the_end() -> None:
         await side.peer.connection.send(encode(invocation("", "note", 1), close(), invocation("", "note", 2)))
         await side.peer.connection.send(encode(invocation("", "note", 3)))
         await side.over.wait()
-    assert 3 not in ran
+    assert ran == [1]
+
+
+async def test_items_behind_a_close_in_its_packet_are_not_taken() -> None:
+    async with open_side() as side, side.session.caller.stream("a", (), int, 10) as reader:
+        await side.peer.connection.send(encode(item("1", 1), close(), item("1", 2)))
+        await side.over.wait()
+        assert await reader.read() == 1
+        with pytest.raises((ConnectionClosed, UploadBroken)):
+            await reader.read()
+
+
+async def test_calls_that_wait_do_not_start_when_the_connection_ends() -> None:
+    ran: list[int] = []
+    async with open_side() as side:
+
+        async def end() -> None:
+            side.session.end()
+
+        async def note(number: int) -> None:
+            ran.append(number)
+
+        side.method(end)
+        side.method(note)
+        await side.peer.send(invocation("1", "end"), *[invocation("", "note", n) for n in range(3)])
+        await side.over.wait()
+    assert ran == []
 
 
 async def test_the_last_bytes_follow_what_closed_sends() -> None:

@@ -6,6 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.intake import IntakeLimits
+from trio_hubs.connections.memory import MemoryConnection
 
 from .session_log import ended, open_stream
 from .support import PING, Side, close, done, encode, invocation, item, open_side
@@ -139,3 +140,19 @@ async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockCloc
         assert not side.over.is_set()
         await ticks(side, 3)
         await side.over.wait()
+
+
+async def test_each_part_that_the_peer_takes_is_progress(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = 0.0
+    monkeypatch.setattr(MemoryConnection, "last_progress", property(lambda _: progress))
+    async with open_side(capacity=0, send_timeout=10) as side:
+        await side.session.caller.send("x", ())
+        for _ in range(5):
+            await ticks(side, 8)
+            progress = trio.current_time()
+        assert not side.over.is_set()
+        await ticks(side, 11)
+        await side.over.wait()
+        assert side.life.events[-1] == ("closed", "The peer took nothing for 10 s.")

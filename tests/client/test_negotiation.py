@@ -237,9 +237,7 @@ async def test_a_server_that_cannot_be_reached_says_so(monkeypatch: pytest.Monke
         await ask(monkeypatch, refuse)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "server/hub", "ftp://server/hub", "http://", "http://server:x/hub", "http://["]
-)
+@pytest.mark.parametrize("url", ["", "server/hub", "ftp://server/hub", "http://", "http://server:x/hub"])
 async def test_what_is_no_url_says_so(url: str) -> None:
     with pytest.raises(NegotiationError):
         await negotiate(url, {}, timeout=10.0, ssl_context=None)

@@ -279,11 +279,10 @@ async def test_a_token_in_use_does_not_expire(autojump_clock: MockClock) -> None
 
 
 async def test_so_many_connections_may_wait_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(module, "MAXIMUM_UNUSED", 3)
     handler = Handler()
-    endpoint = Endpoint(handler)
+    endpoint = Endpoint(handler, maximum_unused=3)
     tokens = [await token_of(endpoint) for _ in range(3)]
     response = await endpoint.negotiate(asked("POST"))
     assert (response.status, response.body) == (503, b"Too many connections wait for their transport.")
@@ -297,6 +296,16 @@ async def test_so_many_connections_may_wait_and_no_more(
         handler.release.set()
     await trio.sleep(15)
     assert [len(await token_of(endpoint)) for _ in range(3)] == [22, 22, 22]
+
+
+async def test_a_negotiated_connection_waits_as_long_as_was_chosen(autojump_clock: MockClock) -> None:
+    handler = Handler()
+    endpoint = Endpoint(handler, maximum_unused=1, unused_timeout=3.0)
+    await token_of(endpoint)
+    await trio.sleep(2.9)
+    assert (await endpoint.negotiate(asked("POST"))).status == 503
+    await trio.sleep(0.2)
+    await token_of(endpoint)
 
 
 # ---- on the wire

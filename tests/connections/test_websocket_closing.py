@@ -134,14 +134,43 @@ async def test_a_peer_that_reads_nothing_has_five_seconds(
     side: Side, express: bool, autojump_clock: MockClock
 ) -> None:
     near, far = narrow_stream_pair()
+    async with open_pair(side, express=express, near=near, far=far):
+        near.send_stream.room = 3  # of the close frame
+    assert autojump_clock.current_time() == 5
+    assert len(bytes(await far.receive_some())) == 3
+
+
+@sides
+@lanes
+async def test_a_peer_that_does_not_take_a_frame_is_closed_at_once(
+    side: Side, express: bool, autojump_clock: MockClock
+) -> None:
+    near, far = narrow_stream_pair()
     async with trio.open_nursery() as nursery:
         async with open_pair(side, express=express, near=near, far=far) as (connection, _):
             near.send_stream.room = 3
             nursery.start_soon(connection.send, b"more than that")
             await wait_all_tasks_blocked()
-        assert autojump_clock.current_time() == 5
+        assert autojump_clock.current_time() == 0
         nursery.cancel_scope.cancel()
     assert len(bytes(await far.receive_some())) == 3
+    assert bytes(await far.receive_some()) == b""
+
+
+@sides
+@lanes
+async def test_behind_a_frame_that_was_cut_the_close_waits_for_nobody(
+    side: Side, express: bool, autojump_clock: MockClock
+) -> None:
+    near, far = narrow_stream_pair()
+    async with open_pair(side, express=express, near=near, far=far) as (connection, _):
+        near.send_stream.room = 3
+        with trio.move_on_after(1):
+            await connection.send(b"cut in the middle")
+        near.send_stream.room = 1000
+    assert autojump_clock.current_time() == 1
+    assert len(bytes(await far.receive_some())) == 3
+    assert bytes(await far.receive_some()) == b""
 
 
 @sides

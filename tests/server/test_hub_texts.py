@@ -191,8 +191,18 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
         (call("FailInline", "other", id="1"), logging.ERROR, "connection c1: 'FailInline' failed"),
         (stream("FailAfter", 1, "other"), logging.ERROR, "connection c1: 'FailAfter' failed"),
         (call("Unwritable", id="1"), logging.ERROR, "connection c1: 'Unwritable' failed"),
-        (call("Nope"), logging.WARNING, "connection c1: call of 'Nope' refused"),
-        (call("Add", "x"), logging.WARNING, "connection c1: call of 'Add' refused"),
+        (call("Nope"), logging.WARNING, "connection c1: nothing answers to 'Nope'"),
+        (call("Nope", id="1"), logging.WARNING, "connection c1: nothing answers to 'Nope'"),
+        (
+            call("Add", "x"),
+            logging.WARNING,
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')}; {UNFIT}; argument 0",
+        ),
+        (
+            call("Add"),
+            logging.WARNING,
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')}; Invocation provides 0 argument(s)",
+        ),
         (call("Count", 1), logging.WARNING, "connection c1: call of 'Count' refused"),
         (
             stream("NoReader"),

@@ -1,6 +1,8 @@
 """A hub's options: ASP.NET Core's defaults, what is refused, and what a session makes of them."""
 
+import ast
 import inspect
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -12,6 +14,7 @@ from trio_hubs import HubOptions
 def test_the_defaults_are_the_official_ones() -> None:
     options = HubOptions()
     assert options.handshake_timeout == 15
+    assert options.negotiation_timeout == 15
     assert options.keep_alive_interval == 15
     assert options.client_timeout == 30
     assert options.send_timeout == 10
@@ -27,6 +30,8 @@ def test_the_defaults_are_the_official_ones() -> None:
     "name",
     [
         "handshake_timeout",
+        "negotiation_timeout",
+        "maximum_negotiated",
         "keep_alive_interval",
         "client_timeout",
         "send_timeout",
@@ -45,13 +50,22 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, value: int) -> None:
         HubOptions(**options)
 
 
+def test_payloads_of_no_known_naming_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'payloads'.*'java'"):
+        HubOptions(payloads="java")  # type: ignore[arg-type]
+
+
 def test_every_option_has_its_docstring() -> None:
     """The class says of each what it is for, right below it."""
-    source = inspect.getsource(HubOptions)
-    for field in attrs.fields(HubOptions):
-        declaration = source.index(f"    {field.name}: ")
-        after = source.index("\n", declaration) + 1
-        assert source[after:].lstrip().startswith('"""'), field.name
+    (made,) = ast.parse(inspect.getsource(HubOptions)).body
+    assert isinstance(made, ast.ClassDef)
+    documented = [
+        statement.target.id
+        for statement, after in pairwise(made.body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and after.value.value
+    ]
+    assert documented == [field.name for field in attrs.fields(HubOptions)]
 
 
 def test_a_session_gets_what_was_chosen() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -129,12 +129,7 @@ class Caller:
         answer = self._answers[id] = _Answer()
         try:
             with self._intake.waiting():
-                if uploads:
-                    async with open_background() as nursery:
-                        for upload_id, items in uploads.items():
-                            nursery.start_soon(self._upload, upload_id, items)
-                        await answer.arrived.wait()
-                else:
+                async with self._uploading(uploads):
                     await answer.arrived.wait()
         finally:
             if self._answers.pop(id, None) is not None:
@@ -168,12 +163,7 @@ class Caller:
         stream = self._intake.open(id, payloads.many_loader(item_type), payloads.loader(item_type), capacity)
         self._streams.add(id)
         try:
-            if uploads:
-                async with open_background() as nursery:
-                    for upload_id, items in uploads.items():
-                        nursery.start_soon(self._upload, upload_id, items)
-                    yield stream.reader
-            else:
+            async with self._uploading(uploads):
                 yield stream.reader
         finally:
             self._streams.remove(id)
@@ -208,6 +198,17 @@ class Caller:
     def _check_open(self) -> None:
         if self._over is not None:
             raise ConnectionClosed(*self._over.args)  # another one for each call: a traceback belongs to one
+
+    @asynccontextmanager
+    async def _uploading(self, uploads: Mapping[str, AsyncIterable[Any]]) -> AsyncGenerator[None]:
+        """Send a call's uploads while the body waits for what comes of it."""
+        if not uploads:
+            yield
+            return
+        async with open_background() as nursery:
+            for id, items in uploads.items():
+                nursery.start_soon(self._upload, id, items)
+            yield
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""

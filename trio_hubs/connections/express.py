@@ -97,8 +97,9 @@ class ExpressStream(trio.abc.Stream):
                 return payload
             if not self._on:
                 break
-            while self._on and len(self._upward) > READ_SIZE:  # pings, whose answers the peer does not take
+            if len(self._upward) > READ_SIZE:  # pings, whose answers the peer does not take
                 await self._taken.park()
+                continue
             try:
                 data = await self._stream.receive_some(READ_SIZE)
             except trio.BrokenResourceError:
