@@ -191,7 +191,7 @@ async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk) -
             desk.callee.invoke(call(str(number), "ready"))
         while len(seen) < 200:
             await trio.lowlevel.checkpoint()
-    assert seen[-1] - seen[0] >= 200 // GIVE_WAY
+    assert seen[-1] - seen[0] >= 200 // GIVE_WAY - 1
     assert seen[0] == seen[GIVE_WAY - 2]  # and no oftener
 
 

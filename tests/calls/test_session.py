@@ -220,6 +220,48 @@ async def test_answers_that_nobody_takes_stop_the_reading() -> None:
                 scope.cancel()
 
 
+async def test_refusals_that_nobody_takes_stop_the_reading() -> None:
+    text = failed("1", "x" * 1000 + " is unknown")
+    async with open_side(capacity=0) as side:
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                await side.peer.connection.send(encode(invocation("1", "x" * 1000)))
+                sent += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            await wait_all_tasks_blocked()
+            stuck = sent
+            assert stuck < 80  # 64 KiB of refusals, and what is being sent
+            assert [await side.peer.receive() for _ in range(10)] == [text] * 10
+            await wait_all_tasks_blocked()
+            assert sent > stuck
+            nursery.cancel_scope.cancel()
+
+
+async def test_ordinary_answers_never_stop_the_reading(nursery: trio.Nursery) -> None:
+    async with open_side(capacity=0, maximum_parallel=50, maximum_message_size=None) as side:
+
+        @side.method
+        async def large() -> str:
+            return "x" * 100_000
+
+        asked: list[int] = []
+
+        async def ask() -> None:
+            asked.append(await side.session.caller.invoke("ask", (), int))
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await side.peer.send(*[invocation(str(id), "large") for id in range(30)])
+        assert side.session.outbox.full
+        await side.peer.send(result("1", 5))  # which a peer sends that answers before it reads
+        assert asked == [5]
+
+
 # ---- beginning
 
 
@@ -260,6 +302,22 @@ async def test_a_refused_connection_is_told_so_and_never_closed(caplog: pytest.L
         assert side.life.events == []
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "was refused" in caplog.text
+
+
+async def test_a_connection_refused_on_purpose_is_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def prepare(side: Side) -> None:
+        async def refuse() -> None:
+            raise HubException("not you")
+
+        side.life.on_open = refuse
+
+    async with open_side(prepare=prepare) as side:
+        await side.over.wait()
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert record.getMessage() == "connection memory was refused: not you"
 
 
 async def test_an_end_before_the_connection_is_open_ends_the_opening() -> None:

@@ -1,6 +1,7 @@
 """What the server calls on our client: in order, typed, and harmless when it does not fit."""
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, call, ended, open_raw_server, result
+from trio_hubs import ChannelReader
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
 
@@ -229,3 +231,17 @@ def test_the_faults_of_a_client_are_the_official_texts() -> None:
     assert handlers.binding_fault("Hear", ValueError("x")) == "Client failed to parse argument(s)."
     assert handlers.invocation_fault("Hear", ValueError("x")) == "x"
     assert handlers.stream_fault(ValueError("x")) == "x"
+
+
+async def test_a_handler_that_streams_is_refused_where_it_is_added(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gives() -> AsyncIterator[int]:
+        yield 1
+
+    def takes(items: ChannelReader[int]) -> None: ...
+
+    async with open_raw_server(monkeypatch) as (connection, _):
+        for handler in (gives, takes):
+            with pytest.raises(TypeError, match="the handler of 'Hear' streams"):
+                connection.on("Hear", handler)

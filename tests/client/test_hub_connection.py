@@ -441,3 +441,78 @@ async def test_a_handler_that_fails_is_logged(
         await server.arrived()
     assert "'Fail' failed" in caplog.text
     assert "ValueError: oops" in caplog.text
+
+
+# ---- what cannot be meant, and the end
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "server/hub",
+        "ftp://server/hub",
+        "http://",
+        "http://server:x/hub",
+        "http://server:0/hub",
+        "http://[",
+    ],
+)
+@pytest.mark.parametrize("skip", [False, True])
+async def test_what_is_no_url_is_refused_at_once(url: str, skip: bool) -> None:
+    with pytest.raises(ValueError, match="is no URL of a hub") as caught:
+        async with open_hub_connection(url, skip_negotiation=skip):
+            raise AssertionError
+    assert f"'{url}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"": "x"}, {"X Y": "x"}, {"X:": "x"}, {"Ä": "x"}, {"X": "a\r\nY: b"}, {"X": "ä"}, {"X": "\0"}],
+)
+async def test_what_is_no_header_is_refused_at_once(headers: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="is no HTTP header"):
+        async with open_hub_connection("http://127.0.0.1:1", headers=headers):
+            raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ({"protocol": "xml"}, "protocol must be one of json, messagepack, not 'xml'"),
+        ({"payloads": "java"}, "payloads must be one of python, dotnet, not 'java'"),
+    ],
+)
+async def test_what_is_not_spoken_is_refused_at_once(choice: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        async with open_hub_connection("http://127.0.0.1:1", **choice):
+            raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (close(), "The server closed the connection."),
+        (close("bad"), "The server closed the connection with the following error: bad"),
+        (None, "The connection has been closed."),
+    ],
+)
+async def test_who_waits_for_the_end_hears_why(
+    autojump_clock: MockClock, end: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[ConnectionClosed] = []
+    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            heard.append(await connection.wait_closed())
+
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        assert heard == []
+        if end is not None:
+            await server.send(end)
+        server.connection.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [str(reason) for reason in heard] == [text] * 2
+        assert str(await connection.wait_closed()) == text

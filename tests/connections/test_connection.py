@@ -1,5 +1,7 @@
 """What every connection has, and what it must bring itself."""
 
+from math import inf
+
 import pytest
 
 from trio_hubs.connections.connection import Connection
@@ -36,3 +38,4 @@ def test_a_connection_that_cannot_send_without_waiting_takes_nothing_then() -> N
     connection = Duplex("id", Request())
     assert not connection.send_nowait(b"data")
     assert not connection.unsent
+    assert connection.last_progress == -inf

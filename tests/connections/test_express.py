@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from math import inf
 
 import pytest
 import trio
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_hubs.connections.express import ExpressStream
+from trio_hubs.connections.express import READ_SIZE, ExpressStream
 from trio_hubs.errors import ConnectionClosed
 
 from .websocket_peer import (
@@ -533,3 +534,28 @@ async def test_a_servers_refusal_is_left_to_the_caller(autojump_clock: MockClock
     assert lane.opening.cancelled_caught
     await near.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     assert await read_all(far) == b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+@clients
+async def test_each_part_of_a_frame_that_is_taken_is_progress(
+    client: bool, autojump_clock: MockClock
+) -> None:
+    near, far = memory_stream_pair()
+    pieces: list[tuple[float, float]] = []
+    lane = ExpressStream(near, client=client)
+    size = 5 * READ_SIZE + 1
+
+    pump = near.send_stream.send_all_hook
+    assert pump is not None
+
+    async def take_a_second() -> None:
+        pieces.append((trio.current_time(), lane.last_progress))
+        await trio.sleep(1)
+        await pump()
+
+    near.send_stream.send_all_hook = take_a_second
+    await lane.send_frame(bytes(size))
+    assert pieces == [(0, -inf), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
+    assert lane.last_progress == 6
+    assert not lane.cut
+    assert len(await far.receive_some()) == size

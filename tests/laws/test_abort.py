@@ -88,3 +88,33 @@ async def test_what_is_kept_of_a_connection_after_its_end_says_so(autojump_clock
             kept[0].start_soon(trio.sleep_forever)
         kept[0].context.abort()
         await kept[0].clients.all.send("Late")
+
+
+@both_protocols
+@pytest.mark.parametrize("end", ["abort", "close"])
+async def test_what_stands_behind_the_end_in_its_packet_is_not_run(
+    autojump_clock: MockClock, protocol: str, end: str
+) -> None:
+    ran: list[str] = []
+
+    class Aborting(Hub):
+        def abort(self) -> None:
+            self.context.abort()
+
+        def inline(self) -> None:
+            ran.append("inline")
+
+        async def plain(self) -> None:
+            ran.append("plain")
+
+        async def generator(self) -> AsyncIterator[int]:
+            ran.append("generator")
+            yield 1
+
+    first = call("Abort", id="0") if end == "abort" else close()
+    async with open_client(Aborting, protocol) as client:
+        await client.send(first, call("Inline", id="1"), call("Plain", id="2"), stream("Generator", id="3"))
+        messages = await client.rest()
+    assert ran == []
+    assert messages[-1] == close()
+    assert not any(message.get("invocationId") in ("1", "2", "3") for message in messages)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, no_task_left
 from trio_hubs import ConnectionClosed, Hub, HubApp, HubOptions, Request, Response, open_hub_connection
@@ -252,3 +253,30 @@ async def test_cancelling_serve_ends_everything_in_order(protocol: Any) -> None:
     assert events[-2:] == ["disconnected", "serve returned"]
     with pytest.raises(OSError, match="all attempts to connect"):
         await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
+
+
+def test_a_hub_that_needs_arguments_needs_a_factory() -> None:
+    class Needy(Hub):
+        def __init__(self, events: list[str]) -> None:
+            self.events = events
+
+    app = HubApp()
+    with pytest.raises(TypeError, match=r"Needy cannot be made: .*'events'; give a factory"):
+        app.add_hub("/needy", Needy)
+    app.add_hub("/needy", Needy, factory=lambda: Needy([]))
+
+
+async def test_so_many_clients_may_negotiate_as_was_chosen(autojump_clock: MockClock) -> None:
+    app = HubApp()
+    app.add_hub("/sample", Sample, options=HubOptions(maximum_negotiated=2, negotiation_timeout=3.0))
+    negotiate = app._routes["/sample/negotiate"]
+    request = Request(method="POST", path="/sample/negotiate")
+
+    async def status() -> int:
+        response = await negotiate(request)
+        assert isinstance(response, Response)
+        return response.status
+
+    assert [await status() for _ in range(3)] == [200, 200, 503]
+    await trio.sleep(3.1)
+    assert await status() == 200

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, call, ended, endpoint, open_client, result, stream
-from trio_hubs import ConnectionClosed, Hub
+from trio_hubs import BindingError, ConnectionClosed, Hub, open_channel
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -149,3 +149,20 @@ async def test_a_client_too_slow_for_a_broadcast_is_told_of_no_more_and_logged(
         await slow.over.wait()
         assert errors == ["slow: The client does not take its messages fast enough."]
     assert "connection slow is too slow for its messages: disconnected" in caplog.text
+
+
+async def test_a_stream_cannot_be_sent_to_a_client(autojump_clock: MockClock) -> None:
+    faults: list[BindingError] = []
+
+    class Streaming(Hub):
+        async def stream(self) -> None:
+            writer, reader = open_channel(int)
+            writer.complete()
+            with pytest.raises(BindingError, match=r"A stream cannot be sent to a client.*'Hear'") as caught:
+                await self.clients.caller.send("Hear", 1, reader)
+            faults.append(caught.value)
+
+    async with open_client(Streaming) as client:
+        await client.send(call("Stream", id="1"))
+        assert await client.receive() == result("1", None)
+    assert len(faults) == 1

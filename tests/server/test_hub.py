@@ -1,6 +1,6 @@
 """Which methods clients can call, and by which names."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -183,7 +183,23 @@ def test_a_method_that_cannot_be_called_as_it_is_annotated_is_an_error() -> None
     class Unresolved(Hub):
         def method(self, name: "Unknown") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    for hub, text in ((KeywordOnly, "'name' cannot be given"), (Unresolved, "cannot be resolved")):
+    class NotAsync(Hub):
+        def method(self) -> Iterator[int]:
+            yield 1
+
+    class Opaque:
+        def __init__(self, anything) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+            raise AssertionError
+
+    class Unconvertible(Hub):
+        def method(self, value: Opaque) -> None: ...
+
+    for hub, text in (
+        (KeywordOnly, "'name' cannot be given"),
+        (Unresolved, "cannot be resolved"),
+        (NotAsync, "a generator cannot stream unless it is async"),
+        (Unconvertible, r"Unconvertible\.method: the type .*Opaque'> cannot be converted"),
+    ):
         with pytest.raises(TypeError, match=text):
             endpoint(hub)
 
