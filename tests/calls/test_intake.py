@@ -201,6 +201,17 @@ async def test_a_reader_that_was_left_does_not_look_like_a_clean_end(
             await outcome
 
 
+def test_items_that_are_thrown_away_are_no_clean_end_though_the_peer_had_ended() -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    intake.feed("7", raw(1, 2))
+    intake.complete("7", None)
+    assert stream.reader.try_read() == 1
+    intake.forget(stream)
+    with pytest.raises(trio.ClosedResourceError, match="this reader was closed"):
+        stream.reader.try_read()
+
+
 def test_leaving_an_overfull_stream_wakes_nobody_twice() -> None:
     intake = intake_for(stream=1)
     stream = open_stream(intake)

@@ -224,3 +224,50 @@ def test_an_argument_nested_too_deep() -> None:
         deep = [deep]
     with pytest.raises(BindingError):
         JSON.dump_arguments([deep])
+
+
+@attrs.define(slots=False)
+class Fickle:
+    """Cannot be read at first."""
+
+    x: int = 1
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "x" and not vars(self).pop("ready", False):
+            self.ready = True
+            raise ValueError("not yet")
+        return super().__getattribute__(name)
+
+
+@BOTH
+def test_arguments_that_fail_only_together_are_still_refused(payloads: Payloads) -> None:
+    fickle = Fickle()
+    with pytest.raises(BindingError, match="not yet"):
+        payloads.dump_arguments([1, fickle])
+    assert payloads.dump_arguments([vars(fickle)["x"]]) == payloads.dump_arguments([1])
+
+
+@BOTH
+def test_the_argument_that_cannot_be_written_says_so_itself(payloads: Payloads) -> None:
+    with pytest.raises(BindingError, match="'object'") as caught:
+        payloads.dump_arguments([1, "two", object()])
+    assert "'list'" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["json", "messagepack"])
+def test_payloads_of_no_known_naming_are_refused(format: Any) -> None:
+    with pytest.raises(ValueError, match="payloads must be one of python, dotnet, not 'java'"):
+        Payloads(format, "java")  # type: ignore[arg-type]
+
+
+class Opaque:
+    """Says nothing of what it is made of."""
+
+    def __init__(self, anything) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        raise AssertionError
+
+
+@BOTH
+def test_a_type_that_cannot_be_converted_is_refused_by_name(payloads: Payloads) -> None:
+    with pytest.raises(TypeError, match=r"the type .*Opaque'> cannot be converted"):
+        payloads.loader(Opaque)

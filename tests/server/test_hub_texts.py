@@ -196,12 +196,12 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
         (
             call("Add", "x"),
             logging.WARNING,
-            f"connection c1: call of 'Add' refused: {BINDING.format('Add')}; {UNFIT}; argument 0",
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} {UNFIT} argument 0",
         ),
         (
             call("Add"),
             logging.WARNING,
-            f"connection c1: call of 'Add' refused: {BINDING.format('Add')}; Invocation provides 0 argument(s)",
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} Invocation provides 0 argument(s)",
         ),
         (call("Count", 1), logging.WARNING, "connection c1: call of 'Count' refused"),
         (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
-from itertools import count
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -266,7 +265,9 @@ class Callee:
     async def _work(self) -> None:
         """Run calls from the head of the queue; end with a call that has given up its place to others."""
         assert self._nursery is not None
-        for run in count(1):
+        run = 0
+        while True:
+            run += 1
             if run % GIVE_WAY == 0:  # calls that wait for nothing let others run now and then
                 await trio.lowlevel.checkpoint()
             while not (self._queue and self._free):
@@ -392,7 +393,7 @@ class Callee:
             "connection %s: call of %r refused: %s",
             self._connection_id,
             target,
-            "; ".join(map(str, reasons)),
+            " ".join(map(str, reasons)),
         )
         if id:
             self._outbox.put_unasked(self._protocol.encode(Completion(id, error=str(refused))))

@@ -260,7 +260,9 @@ class IncomingStream(Generic[T]):
 
     def close(self) -> None:
         """The reader has left."""
-        self.end(trio.ClosedResourceError("this reader was closed"))
+        if self._items or not self._completion.done:  # whoever reads on must not take it for the end
+            self._completion.complete(trio.ClosedResourceError("this reader was closed"))
+            self._readers.unpark_all()
         self._items.clear()
         self._batches.clear()
         self._intake.count(-self._size)
