@@ -151,9 +151,7 @@ class Callee:
         id = message.invocation_id
         if not methods:
             logger.warning("connection %s: nothing answers to %r", self._connection_id, message.target)
-            if id:
-                fault = Completion(id, error=self._face.unknown_fault(message.target))
-                self._outbox.put_unasked(self._protocol.encode(fault))
+            self._answer_refused(id, self._face.unknown_fault(message.target))
         for method in methods:
             try:
                 self._file(method, id, message)
@@ -395,8 +393,11 @@ class Callee:
             target,
             " ".join(map(str, reasons)),
         )
+        self._answer_refused(id, str(refused))
+
+    def _answer_refused(self, id: str, text: str) -> None:
         if id:
-            self._outbox.put_unasked(self._protocol.encode(Completion(id, error=str(refused))))
+            self._outbox.put_unasked(self._protocol.encode(Completion(id, error=text)))
 
     def _answer(self, id: str, completion: Completion) -> None:
         if not id:

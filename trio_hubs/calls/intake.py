@@ -8,7 +8,6 @@ arrives for a stream that nobody wants any more is thrown away.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
 from .channels import ChannelReader, Completion
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

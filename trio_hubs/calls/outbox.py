@@ -31,6 +31,7 @@ class Outbox:
         size: Bytes that wait.
         sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
         last_sent: When something was last sent.
+        over: Whether the connection cannot be sent on any more.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -43,7 +44,7 @@ class Outbox:
         self._idle = False  # the writer waits for something to do
         self._corked = False
         self._finishing = False
-        self._over = False
+        self.over = False
         self._scope = trio.CancelScope(shield=True)
         self._writer = trio.lowlevel.ParkingLot()
         self._producers = trio.lowlevel.ParkingLot()
@@ -54,14 +55,9 @@ class Outbox:
         """Whether producers should wait."""
         return self.size >= HIGH_WATER
 
-    @property
-    def over(self) -> bool:
-        """Whether the connection cannot be sent on any more."""
-        return self._over
-
     def put(self, data: bytes) -> None:
         """Queue whole messages; never waits. Nothing is queued once the connection cannot be sent on."""
-        if self._over:
+        if self.over:
             return
         self._pieces.append(data)
         self.size += len(data)
@@ -103,7 +99,7 @@ class Outbox:
             ConnectionClosed: The connection cannot be sent on any more.
         """
         await self.wait_below(HIGH_WATER)
-        if self._over:
+        if self.over:
             raise ConnectionClosed("The connection is over.")
 
     def put_unasked(self, data: bytes) -> None:
@@ -113,12 +109,12 @@ class Outbox:
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= HIGH_WATER and not self._over:
+        while self._unasked >= HIGH_WATER and not self.over:
             await self._producers.park()
 
     async def wait_below(self, size: int) -> None:
         """Wait until fewer bytes are queued, or nothing can be sent any more. A checkpoint only when it has to wait."""
-        while self.size >= size and not self._over:
+        while self.size >= size and not self.over:
             await self._producers.park()
 
     async def run(self, on_failure: Callable[[Exception], None]) -> None:
@@ -149,7 +145,7 @@ class Outbox:
                 logger.debug("sending on connection %s failed: %s", self._connection.id, error)
                 on_failure(error)
             finally:
-                self._over = True
+                self.over = True
                 self._pieces.clear()
                 self.size = 0
                 self._producers.unpark_all()
