@@ -1,4 +1,4 @@
-"""The load generator's end of a hub connection: a blocking socket, past its WebSocket and hub handshakes.
+"""The load generator's end of a hub connection: a blocking socket, past its hub handshake.
 
 Many are opened together, each step for all of them before the next, so that the server never waits.
 """
@@ -8,28 +8,48 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.wire import CLOSE, Inbox, client_text, record
+from benchmarks.wire import CLOSE, FrameInbox, Inbox, client_text, record
 
 PATIENCE: Final = 10.0  # seconds without a byte after which a load has failed
-HANDSHAKE: Final = client_text(record(protocol="json", version=1))
+HANDSHAKE: Final = record(protocol="json", version=1)
+KEY: Final = base64.b64encode(bytes(16)).decode()
+END: Final = object()
 _buffer: Final = bytearray(1 << 18)
 
 
 class Connection:
-    """A socket and its inbox."""
+    """A socket and its inbox; a subclass knows the transport.
 
-    __slots__ = ("inbox", "socket")
+    Args:
+        url: Where the hub is.
+    """
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.inbox = Inbox()
+    __slots__ = ("address", "host", "inbox", "path", "socket")
+
+    def __init__(self, url: str, inbox: Inbox) -> None:
+        where = urlsplit(url)
+        self.host = where.netloc
+        self.path = where.path
+        self.address = (where.hostname or "127.0.0.1", where.port or 80)
+        self.socket = self.open_socket()
+        self.inbox = inbox
+
+    def open_socket(self) -> socket.socket:
+        """Open a socket to the server."""
+        opened = socket.create_connection(self.address, PATIENCE)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
+
+    def steps(self) -> Iterator[None]:
+        """Open the connection, and pause wherever it is the server's turn."""
+        raise NotImplementedError
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send a request."""
         self.socket.sendall(data)
 
     def receive(self) -> int:
@@ -39,8 +59,39 @@ class Connection:
             raise ConnectionError(f"the server closed the connection after {self.inbox.last!r}")
         return self.inbox.feed(_buffer, size)
 
-    def finish_upgrade(self) -> None:
-        """Read the answer to the WebSocket's upgrade."""
+    def receive_nowait(self) -> None:
+        """Receive what is there, if anything is and the socket does not block."""
+        with contextlib.suppress(BlockingIOError):
+            self.receive()
+
+    def finish_handshake(self) -> None:
+        """Read the answer to the hub's handshake, and make ready for the load."""
+        while not self.inbox.records:
+            self.receive()
+        if self.inbox.first_record():
+            raise ConnectionError(f"handshake refused: {self.inbox.first!r}")
+        self.inbox.forget()
+        self.socket.settimeout(None)
+
+    def close(self) -> None:
+        """Leave, without waiting for an answer."""
+        self.socket.close()
+
+
+class WebSocketConnection(Connection):
+    """A connection over a WebSocket, without negotiation; what it sends are frames."""
+
+    __slots__ = ()
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, FrameInbox())
+
+    def steps(self) -> Iterator[None]:
+        self.send(
+            f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n".encode()
+        )
+        yield
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             data = self.socket.recv(4096)
@@ -49,39 +100,20 @@ class Connection:
             answer += data
         if not answer.startswith(b"HTTP/1.1 101 "):
             raise ConnectionError(f"no WebSocket: {answer!r}")
-
-    def finish_handshake(self) -> None:
-        """Read the answer to the hub's handshake, and make ready for the load."""
-        while not self.receive():
-            pass
-        if self.inbox.first_record():
-            raise ConnectionError(f"handshake refused: {self.inbox.first!r}")
-        self.inbox = Inbox()
-        self.socket.settimeout(None)
+        self.send(client_text(HANDSHAKE))
+        yield
+        self.finish_handshake()
 
     def close(self) -> None:
-        """Say goodbye and leave, without waiting for an answer."""
         with contextlib.suppress(OSError):
             self.send(CLOSE)
-        self.socket.close()
+        super().close()
 
 
-def open_connections(url: str, count: int) -> list[Connection]:
+def open_connections(url: str, count: int, kind: Callable[[str], Connection]) -> list[Connection]:
     """Open `count` connections to the load hub of the server at `url`, past their handshakes."""
-    where = urlsplit(url)
-    address = (where.hostname or "127.0.0.1", where.port or 80)
-    key = base64.b64encode(bytes(16)).decode()
-    upgrade = (
-        f"GET /hub HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-    ).encode()
-    connections: list[Connection] = []
-    for _ in range(count):
-        connections.append(Connection(address))
-        connections[-1].send(upgrade)
-    for connection in connections:
-        connection.finish_upgrade()
-        connection.send(HANDSHAKE)
-    for connection in connections:
-        connection.finish_handshake()
+    connections = [kind(f"{url}/hub") for _ in range(count)]
+    under_way = [connection.steps() for connection in connections]
+    while under_way:
+        under_way = [steps for steps in under_way if next(steps, END) is not END]
     return connections

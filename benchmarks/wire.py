@@ -1,7 +1,7 @@
-"""WebSocket frames as the load generator makes and counts them: exactly, and with as little work as can be.
+"""Hub messages as the load generator makes and counts them: exactly, and with as little work as can be.
 
-Requests are made once and sent many times; their mask key is zero, so the payload stands in the frame as it
-is. Answers are never parsed as they come: an inbox walks the frames, counts the record separators in their
+Requests are made once and sent many times; a frame's mask key is zero, so the payload stands in it as it is.
+Answers are never parsed as they come: an inbox walks what carries them, counts the record separators in the
 payloads and keeps only the first and the last records, which are looked at when the load is over.
 """
 
@@ -42,16 +42,23 @@ CLOSE: Final = header(0x88, 2, 0x80) + bytes(4) + (1000).to_bytes(2, "big")
 
 
 class Inbox:
-    """What one connection has received: the number of records, the first of them and the last."""
+    """What one connection has received: the number of records, the first of them and the last.
+
+    A subclass knows what carries them; nothing but records may have a separator's byte in it.
+    """
 
     __slots__ = ("_begun", "_left", "first", "last", "records")
 
     def __init__(self) -> None:
+        self._left = 0  # bytes that the piece of payload under way still has
+        self._begun = b""
+        self.forget()
+
+    def forget(self) -> None:
+        """Count anew, in the middle of what carries the records."""
         self.records = 0
         self.first = b""
         self.last = b""
-        self._left = 0
-        self._begun = b""
 
     def feed(self, data: bytes | bytearray, size: int) -> int:
         """Take the first `size` bytes of `data`; return how many records they ended."""
@@ -59,6 +66,38 @@ class Inbox:
             data = self._begun + data[:size]
             size = len(data)
             self._begun = b""
+        spans = self._walk(data, size)
+        count = 0
+        for start, end in spans:
+            count += data.count(SEPARATOR, start, end)
+        if not self.first and spans:
+            start, end = spans[0]
+            self.first = bytes(data[start : min(end, start + KEPT)])
+        for start, end in spans[-8:]:
+            self.last = (self.last + data[max(start, end - KEPT) : end])[-KEPT:]
+        self.records += count
+        return count
+
+    def _walk(self, data: bytes | bytearray, size: int) -> list[tuple[int, int]]:
+        """Where payload stands; sets aside what has begun and is not yet payload."""
+        raise NotImplementedError
+
+    def first_record(self) -> dict[str, Any]:
+        """The first record, parsed."""
+        return _parse(self.first.split(SEPARATOR)[0])
+
+    def last_records(self, count: int) -> list[dict[str, Any]]:
+        """The last records, parsed."""
+        texts = self.last.split(SEPARATOR)[:-1]
+        return [_parse(text) for text in texts[len(texts) - count :]]
+
+
+class FrameInbox(Inbox):
+    """An inbox of WebSocket frames."""
+
+    __slots__ = ()
+
+    def _walk(self, data: bytes | bytearray, size: int) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = []
         at = min(self._left, size)
         self._left -= at
@@ -81,29 +120,11 @@ class Inbox:
             at = min(start + length, size)
             self._left = start + length - at
             spans.append((start, at))
-        count = 0
-        for start, end in spans:
-            count += data.count(SEPARATOR, start, end)
-        if not self.first and spans:
-            start, end = spans[0]
-            self.first = bytes(data[start : min(end, start + KEPT)])
-        for start, end in spans[-8:]:
-            self.last = (self.last + data[max(start, end - KEPT) : end])[-KEPT:]
-        self.records += count
-        return count
-
-    def first_record(self) -> dict[str, Any]:
-        """The first record, parsed."""
-        return _parse(self.first.split(SEPARATOR)[0])
-
-    def last_records(self, count: int) -> list[dict[str, Any]]:
-        """The last records, parsed."""
-        texts = self.last.split(SEPARATOR)[:-1]
-        return [_parse(text) for text in texts[len(texts) - count :]]
+        return spans
 
 
 def _parse(text: bytes) -> dict[str, Any]:
-    message = json.loads(text)
+    message = json.loads(text[text.find(b"{") :])  # an event's field name may stand before it
     if not isinstance(message, dict):
         raise ValueError(f"not a hub message: {text!r}")
     return message

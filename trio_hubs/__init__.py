@@ -1,9 +1,13 @@
 """SignalR for trio: a hub server and a hub client that speak ASP.NET Core SignalR's wire protocol."""
 
 from .calls.channels import ChannelReader, ChannelWriter, open_channel
+from .calls.methods import Deadline
 from .client.hub_connection import HubConnection, open_hub_connection
 from .client.options import HubConnectionOptions
+from .connections.connection import Connection
 from .connections.http import Request, Response
+from .connections.options import EndpointOptions
+from .connections.users import User, authorize
 from .errors import (
     BindingError,
     ChannelClosed,
@@ -16,35 +20,56 @@ from .errors import (
     StreamOverflow,
     UploadBroken,
 )
-from .server.app import HubApp
-from .server.clients import AllProxy, CallerProxy, HubCallerClients
-from .server.hub import Hub, HubCallerContext, hub_method
+from .protocol.negotiate import Transport
+from .server.app import HubApp, HubContext, Statistics
+from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
+from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
+from .server.hub import Hub, HubCallerContext
+from .server.names import hub_method
 from .server.options import HubOptions
+from .server.slow_clients import Conflate, Disconnect, DropOldest, Wait
 
 __all__ = [
-    "AllProxy",
     "BindingError",
     "CallerProxy",
     "ChannelClosed",
     "ChannelReader",
     "ChannelWriter",
+    "ClientProxy",
+    "Conflate",
+    "Connection",
     "ConnectionClosed",
+    "Deadline",
+    "Disconnect",
+    "DropOldest",
+    "EndpointOptions",
+    "Groups",
     "HandshakeError",
     "Hub",
     "HubApp",
     "HubCallerClients",
     "HubCallerContext",
+    "HubClients",
     "HubConnection",
     "HubConnectionOptions",
+    "HubContext",
     "HubException",
+    "HubFilter",
+    "HubInvocationContext",
+    "HubLifetimeContext",
     "HubOptions",
     "HubsError",
     "NegotiationError",
     "ProtocolError",
     "Request",
     "Response",
+    "Statistics",
     "StreamOverflow",
+    "Transport",
     "UploadBroken",
+    "User",
+    "Wait",
+    "authorize",
     "hub_method",
     "open_channel",
     "open_hub_connection",

@@ -7,13 +7,22 @@ import enum
 from collections.abc import AsyncIterable, AsyncIterator
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import attrs
 import trio
 
-from trio_hubs import ChannelReader, ChannelWriter, Hub, HubException, hub_method, open_channel
+from trio_hubs import (
+    ChannelReader,
+    ChannelWriter,
+    Hub,
+    HubException,
+    User,
+    authorize,
+    hub_method,
+    open_channel,
+)
 
 _log: dict[str, list[str]] = {}
 
@@ -155,6 +164,9 @@ class ConformanceHub(Hub):
 
     def connection_id(self) -> str:
         return self.context.connection_id
+
+    def user_id(self) -> str | None:
+        return self.context.user_id
 
     def query_value(self, name: str) -> str | None:
         return self.context.request.query.get(name)
@@ -310,6 +322,105 @@ class ConformanceHub(Hub):
     async def call_all(self, text: str) -> None:
         await self.clients.all.send("Message", text)
 
+    async def call_others(self, text: str) -> None:
+        await self.clients.others.send("Message", text)
+
+    async def call_connection(self, id: str, text: str) -> None:
+        await self.clients.client(id).send("Message", text)
+
+    async def call_connections(self, ids: list[str], text: str) -> None:
+        await self.clients.clients(*ids).send("Message", text)
+
+    async def call_all_except(self, id: str, text: str) -> None:
+        await self.clients.all_except(id).send("Message", text)
+
+    async def call_user(self, user: str, text: str) -> None:
+        await self.clients.user(user).send("Message", text)
+
+    async def call_group(self, group: str, text: str) -> None:
+        await self.clients.group(group).send("Message", text)
+
+    async def call_groups(self, groups: list[str], text: str) -> None:
+        await self.clients.groups(*groups).send("Message", text)
+
+    async def call_group_except(self, group: str, id: str, text: str) -> None:
+        await self.clients.group_except(group, id).send("Message", text)
+
+    async def call_others_in_group(self, group: str, text: str) -> None:
+        await self.clients.others_in_group(group).send("Message", text)
+
+    async def join_group(self, group: str) -> None:
+        await self.groups.add(self.context.connection_id, group)
+
+    async def leave_group(self, group: str) -> None:
+        await self.groups.remove(self.context.connection_id, group)
+
+    async def add_connection_to_group(self, id: str, group: str) -> None:
+        await self.groups.add(id, group)
+
     async def call_with_everything(self) -> None:
         six = Person(name="six", age=6)
         await self.clients.caller.send("Everything", 1, "two", 3.5, True, None, [1, 2], six, b"\x07\x08\x09")
+
+    # Asking clients
+
+    async def ask_caller(self, question: str) -> str:
+        return await answer_of(self.clients.caller, question)
+
+    async def ask_connection(self, id: str, question: str) -> str:
+        return await answer_of(self.clients.client(id), question)
+
+    async def ask_with_timeout(self, milliseconds: int) -> str:
+        with trio.move_on_after(milliseconds / 1000):
+            return await answer_of(self.clients.caller, "in time?")
+        return "timed out"
+
+    @authorize()
+    def for_users(self) -> str:
+        return "for users"
+
+
+async def answer_of(client: Any, question: str) -> str:
+    """What a client answers, or how it fails to."""
+    try:
+        answer: str = await client.invoke("Answer", question, result_type=str)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the test wants to hear of it
+        return f"error: {error}"
+    return answer
+
+
+# Each is a hub of its own: a message to all of one does not reach the others
+
+
+class DetailedHub(ConformanceHub):
+    """Tells what went wrong."""
+
+
+class ParallelHub(ConformanceHub):
+    """Runs several invocations of a client at a time."""
+
+
+class ImpatientHub(ConformanceHub):
+    """Waits for nobody."""
+
+
+class WebSocketsOnlyHub(ConformanceHub):
+    """Knows no other transport."""
+
+
+class PollingOnlyHub(ConformanceHub):
+    """Knows no other transport."""
+
+
+def is_admin(user: User) -> bool:
+    """The policy of what is for admins."""
+    return user.claims.get("role") == "admin"
+
+
+@authorize()
+class AuthHub(ConformanceHub):
+    """Is for users."""
+
+    @authorize(is_admin)
+    def for_admins(self) -> str:
+        return "for admins"

@@ -1,32 +1,73 @@
 """`python -m tests.interop.conformance_server --port N`: the conformance hubs, at the peer's addresses.
 
-Prints `listening http://127.0.0.1:N` once it answers; port 0 takes a free one.
+Prints `listening http://127.0.0.1:N` once it answers; port 0 takes a free one. Pages of other origins may connect
+when each is named by `--allow-origin`.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import attrs
 import trio
 
-from tests.interop.conformance_hubs import ConformanceHub, CounterHub, LoadHub, seen
-from trio_hubs import HubApp, HubOptions, Request, Response
+from tests.interop.conformance_hubs import (
+    AuthHub,
+    ConformanceHub,
+    CounterHub,
+    DetailedHub,
+    ImpatientHub,
+    LoadHub,
+    ParallelHub,
+    PollingOnlyHub,
+    WebSocketsOnlyHub,
+    seen,
+)
+from trio_hubs import Connection, HubApp, HubOptions, Request, Response, Transport, User
 
-DOTNET = HubOptions(payloads="dotnet")
 
-
-def build_app() -> HubApp:
-    """Every endpoint of the peer's contract that we keep, with the options it gives them."""
-    app = HubApp()
-    app.add_hub("/hub", LoadHub, options=DOTNET)
-    app.add_hub("/counter", CounterHub, options=DOTNET)
-    app.add_hub("/conformance", ConformanceHub, options=DOTNET)
-    app.add_hub("/detailed", ConformanceHub, options=attrs.evolve(DOTNET, detailed_errors=True))
-    app.add_hub("/parallel", ConformanceHub, options=attrs.evolve(DOTNET, maximum_parallel_invocations=4))
-    impatient = attrs.evolve(DOTNET, keep_alive_interval=0.5, client_timeout=1.0, handshake_timeout=1.0)
-    app.add_hub("/impatient", ConformanceHub, options=impatient)
-    app.add_hub("/websockets-only", ConformanceHub, options=DOTNET)
+def build_app(allowed_origins: Sequence[str] = ()) -> HubApp:
+    """Every endpoint of the peer's contract, with the options it gives them."""
+    options = HubOptions(payloads="dotnet", allowed_origins=allowed_origins)
+    app = HubApp(authenticate=authenticate, options=options)
+    app.add_hub("/hub", LoadHub)
+    app.add_hub("/counter", CounterHub)
+    app.add_hub("/conformance", ConformanceHub, options=attrs.evolve(options, stateful_reconnect=True))
+    app.add_hub("/detailed", DetailedHub, options=attrs.evolve(options, detailed_errors=True))
+    app.add_hub("/parallel", ParallelHub, options=attrs.evolve(options, maximum_parallel_invocations=4))
+    impatient = attrs.evolve(options, keep_alive_interval=0.5, client_timeout=1.0, handshake_timeout=1.0)
+    app.add_hub("/impatient", ImpatientHub, options=impatient)
+    app.add_hub("/auth", AuthHub)
+    websockets = attrs.evolve(options, transports=[Transport.WEBSOCKETS])
+    app.add_hub("/websockets-only", WebSocketsOnlyHub, options=websockets)
+    app.add_hub(
+        "/polling-only", PollingOnlyHub, options=attrs.evolve(options, transports=[Transport.LONG_POLLING])
+    )
+    app.add_connection_handler("/echo", echo)
     app.add_route("/seen", answer_seen)
+
+    async def announce(request: Request) -> Response:
+        if request.method != "POST":
+            return Response(status=405)
+        await app.hub(ConformanceHub).clients.all.send("Message", request.query["text"])
+        return Response()
+
+    app.add_route("/announce", announce)
     return app
+
+
+def authenticate(request: Request) -> User | None:
+    """The user of a token: `NAME` or `NAME:ROLE`; that of `bad` is nobody."""
+    token = request.bearer_token
+    if token is None or token == "bad":
+        return None
+    name, _, role = token.partition(":")
+    return User(name, claims={"role": role} if role else {})
+
+
+async def echo(connection: Connection) -> None:
+    """Send back each piece as it came."""
+    while data := await connection.receive():
+        await connection.send(data)
 
 
 def answer_seen(request: Request) -> Response:
@@ -34,14 +75,16 @@ def answer_seen(request: Request) -> Response:
     return Response(body=seen(request.query["key"]))
 
 
-async def main(port: int) -> None:
+async def main(port: int, allowed_origins: Sequence[str]) -> None:
     """Serve until the process is ended."""
     async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(build_app().serve, "127.0.0.1", port)
+        address: str = await nursery.start(build_app(allowed_origins).serve, "127.0.0.1", port)
         print(f"listening {address}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Serve the conformance hubs.")
     parser.add_argument("--port", type=int, default=0)
-    trio.run(main, parser.parse_args().port)
+    parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
+    chosen = parser.parse_args()
+    trio.run(main, chosen.port, chosen.allow_origin)

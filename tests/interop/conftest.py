@@ -67,6 +67,20 @@ def conformance_server() -> Iterator[str]:
         yield address
 
 
+@contextmanager
+def cutter(server: str) -> Iterator[str]:
+    """A cutting proxy before a server: the address of its control; see cutting_proxy.py."""
+    with running_server(sys.executable, "-m", "tests.interop.cutting_proxy", server) as (control, _):
+        yield control
+
+
+@pytest.fixture(scope="session")
+def conformance_cutter(conformance_server: str) -> Iterator[str]:
+    """The control of a cutting proxy before our server."""
+    with cutter(conformance_server) as control:
+        yield control
+
+
 @pytest.fixture(scope="session")
 def dotnet_peer() -> str:
     """The executable that is the official .NET server and clients."""
@@ -82,11 +96,16 @@ def dotnet_server(dotnet_peer: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def run_node() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs one of the scripts in js/ with Node: `run_node(script, *arguments)`."""
-    node = shutil.which("node") or absent("Node is not installed")
+def node() -> str:
+    """Node's executable, where the packages of js/ are."""
     if not (JS / "node_modules").is_dir():
         absent("the npm packages are not installed: run npm ci in tests/interop/js")
+    return shutil.which("node") or absent("Node is not installed")
+
+
+@pytest.fixture(scope="session")
+def run_node(node: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs one of the scripts in js/ with Node: `run_node(script, *arguments)`."""
 
     def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

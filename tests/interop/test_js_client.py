@@ -1,36 +1,29 @@
-"""The official JavaScript client gets from our server what it gets from the official one."""
+"""The official JavaScript client in Node gets from our server what it gets from the official one."""
 
-import re
 import subprocess
 from collections.abc import Callable
 
 import pytest
 
-from tests.interop.conftest import JS
+from tests.interop.js_scenarios import CHAPTERS, PAIRS, run_in_node, scenarios, told
 
 pytestmark = pytest.mark.interop
 
-SOURCE = (JS / "scenarios.mjs").read_text(encoding="utf-8")
-SCENARIOS: list[str] = re.findall(r'^scenario\("(.+?)",', SOURCE, re.MULTILINE)
+EACH = [(pair, name) for pair in PAIRS for name in scenarios(pair, *CHAPTERS)]
 
 
-@pytest.fixture(scope="module", params=["json", "messagepack"])
+@pytest.fixture(scope="module")
 def lines(
-    request: pytest.FixtureRequest,
-    conformance_server: str,
-    run_node: Callable[..., subprocess.CompletedProcess[str]],
-) -> list[str]:
-    """What one run of all scenarios printed: a line for each."""
-    run = run_node("scenarios.mjs", conformance_server, request.param)
-    assert run.stdout, run.stderr
-    return run.stdout.splitlines()
+    conformance_server: str, run_node: Callable[..., subprocess.CompletedProcess[str]]
+) -> Callable[[str], list[str]]:
+    return run_in_node(run_node, conformance_server)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario: str, lines: list[str]) -> None:
-    good, bad = f"ok {scenario}", f"FAIL {scenario}: "
-    assert [line for line in lines if line == good or line.startswith(bad)] == [good]
+@pytest.mark.parametrize(("pair", "scenario"), EACH)
+def test_scenario(pair: str, scenario: str, lines: Callable[[str], list[str]]) -> None:
+    assert told(scenario, lines(pair)) == [f"ok {scenario}"]
 
 
-def test_no_scenario_is_overlooked(lines: list[str]) -> None:
-    assert len(lines) == len(SCENARIOS)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_no_scenario_is_overlooked(pair: str, lines: Callable[[str], list[str]]) -> None:
+    assert len(lines(pair)) == len(scenarios(pair, *CHAPTERS)), lines(pair)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from math import inf
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from .channels import GIVE_WAY
 from .children import Children, bare
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
-from .outbox import HIGH_WATER, Outbox
+from .outbox import Outbox
 from .streaming import send_items
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,10 @@ class Callee:
         maximum_streams: How many calls that stream, either way, there may be at a time.
         upload_capacity: How many unread items of an upload are never too many.
         connection_id: For the log.
+        on_idle: Called when the last call that waited or ran has ended.
+
+    Attributes:
+        refused: How many calls have been refused for a limit's sake.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class Callee:
         maximum_streams: int,
         upload_capacity: int,
         connection_id: str | None,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._face = face
         self._protocol = protocol
@@ -130,6 +136,9 @@ class Callee:
         self._streams = 0
         self._upload_capacity = upload_capacity
         self._connection_id = connection_id
+        self._on_idle = on_idle
+        self.refused = 0
+        self._unfinished = 0  # calls that wait or run
         self._halted = False
         self._over = False
         self._calls: dict[str, Call] = {}
@@ -159,6 +168,11 @@ class Callee:
                 self._refuse(id, message.target, refused)
             id = ""  # the first one answers
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or runs."""
+        return not self._unfinished
+
     def halt(self) -> None:
         """The connection is about to end: start no more calls."""
         self._halted = True
@@ -184,6 +198,10 @@ class Callee:
             arguments = method.load(message.arguments)
         except BindingError as error:
             raise _Refused(self._face.binding_fault(name, error)) from error
+        deadline = inf
+        if method.signature.deadline is not None and method.signature.deadline < len(arguments):
+            deadline = trio.current_time() + arguments[method.signature.deadline]
+            arguments[method.signature.deadline] = deadline
         if method.signature.streaming != isinstance(message, StreamInvocation):
             if method.signature.streaming:
                 raise _Refused(
@@ -203,13 +221,17 @@ class Callee:
             self._run_inline(method, id, arguments)
             return
         if method.streams and self._streams >= self._maximum_streams:
+            self.refused += 1
             raise _Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
         if self._intake.overfull:
+            self.refused += 1
             raise _Refused(f"Too many calls wait: '{name}' was not queued.")
         size = payload_size(message.arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
+        call.scope.deadline = deadline
         if id:
             self._calls.setdefault(id, call)
+        self._unfinished += 1
         self._streams += method.streams
         self._queue.append(call)
         self._intake.count(size)
@@ -247,6 +269,7 @@ class Callee:
         if id:
             self._calls.setdefault(id, call)
         self._free -= 1
+        self._unfinished += 1
         self._nursery.start_soon(self._finish_inline, call, children, result)
 
     # ---- the workers' side
@@ -273,7 +296,7 @@ class Callee:
             if self._halted:
                 return
             if self._outbox.full:  # of answers that the peer does not take
-                await self._outbox.wait_below(HIGH_WATER)
+                await self._outbox.wait_not_full()
                 continue
             call = self._queue.popleft()
             self._intake.count(-call.size)
@@ -316,6 +339,9 @@ class Callee:
                 del self._calls[call.id]
         if not self._over:
             self._answer_call(call, result, failure)
+        self._unfinished -= 1
+        if not self._unfinished:
+            self._on_idle()
 
     async def _execute(self, call: Call, children: Children) -> Any:
         """Call the method; give its result, or send its stream."""
@@ -368,6 +394,8 @@ class Callee:
 
     def _answer_cancelled(self, call: Call) -> None:
         error = "" if call.method.signature.streaming else "The invocation was canceled by the client."
+        if not call.cancelled:
+            error = f"The deadline of '{call.method.name}' has passed."
         self._answer(call.id, Completion(call.id, error=error))
 
     def _answer_result(self, id: str, method: Method, result: Any) -> None:

@@ -41,13 +41,24 @@ class Caller:
         protocol: Encodes them.
         outbox: Takes them.
         intake: Takes the streams that they ask for.
+        prefix: What ids begin with, to tell them from those of the peer's uploads.
+        cancels: Whether the peer can be told that a call was given up, which the official clients cannot.
     """
 
-    def __init__(self, protocol: HubProtocol, outbox: Outbox, intake: Intake) -> None:
+    def __init__(
+        self,
+        protocol: HubProtocol,
+        outbox: Outbox,
+        intake: Intake,
+        *,
+        prefix: str = "",
+        cancels: bool = True,
+    ) -> None:
         self._protocol = protocol
         self._outbox = outbox
         self._intake = intake
-        self._ids = count(1)
+        self._ids = (f"{prefix}{number}" for number in count(1))
+        self._cancels = cancels
         self._answers: dict[str, _Answer] = {}
         self._streams: set[str] = set()
         self._over: ConnectionClosed | None = None
@@ -121,7 +132,7 @@ class Caller:
         """
         load = self._protocol.payloads.loader(result_type)
         plain, uploads = self._split(arguments)
-        id = str(next(self._ids))
+        id = next(self._ids)
         message = Invocation(
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
@@ -132,7 +143,7 @@ class Caller:
                 async with self._uploading(uploads):
                     await answer.arrived.wait()
         finally:
-            if self._answers.pop(id, None) is not None:
+            if self._answers.pop(id, None) is not None and self._cancels:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
         if answer.error is not None:
             raise answer.error
@@ -155,7 +166,7 @@ class Caller:
         """
         payloads = self._protocol.payloads
         plain, uploads = self._split(arguments)
-        id = str(next(self._ids))
+        id = next(self._ids)
         message = StreamInvocation(
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
@@ -179,7 +190,7 @@ class Caller:
         uploads: dict[str, AsyncIterable[Any]] = {}
         for argument in arguments:
             if isinstance(argument, AsyncIterable):
-                uploads[str(next(self._ids))] = argument
+                uploads[next(self._ids)] = argument
             else:
                 plain.append(argument)
         return plain, uploads

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from math import isfinite
 from types import GenericAlias, NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NewType, Union, get_args, get_origin
 
 import attrs
 from msgspec import Raw
@@ -16,6 +17,13 @@ from msgspec import Raw
 from ..errors import BindingError, HubException
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
+
+Deadline = NewType("Deadline", float)
+"""The type of a parameter by which a caller limits its call: it sends so many seconds, from 0 on.
+
+When they have passed the call is cancelled, and answered with an error that says so. The method gets the moment of
+that, in trio's clock.
+"""
 
 _STREAMS = (ChannelReader, AsyncIterator, AsyncIterable, AsyncGenerator)
 
@@ -42,6 +50,7 @@ class Signature:
         parameters: The types of the parameters that arguments are for.
         required: How many of them have no default.
         variadic: The type of all arguments, in a tuple, where the function takes any number of them.
+        deadline: Which of the arguments is the caller's :data:`Deadline`, if one is.
         uploads: The positions, among all parameters, and item types of those that are streams.
         result: The type of the result, or of the items of a stream.
         streaming: Whether it gives a stream.
@@ -55,6 +64,7 @@ class Signature:
     result: Any
     streaming: bool
     is_async: bool
+    deadline: int | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, skip: int = 0) -> Signature:
@@ -77,6 +87,7 @@ class Signature:
         parameters: list[Any] = []
         uploads: list[tuple[int, Any]] = []
         required = 0
+        deadline = None
         variadic: tuple[Any] | None = None
         for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
@@ -91,6 +102,8 @@ class Signature:
                 uploads.append((position, item[0]))
                 required = len(parameters)  # a stream's place is fixed, so all before it must be there
             else:
+                if annotation is Deadline:
+                    deadline = len(parameters)
                 parameters.append(annotation)
                 if parameter.default is parameter.empty:
                     required = len(parameters)
@@ -110,6 +123,7 @@ class Signature:
             result=item[0] if item else returned,
             streaming=is_generator or item is not None,
             is_async=inspect.iscoroutinefunction(function),
+            deadline=deadline,
         )
 
 
@@ -156,7 +170,7 @@ class Method:
         self.signature = signature
         self.uploads = [Upload.of(position, item, payloads) for position, item in signature.uploads]
         self.streams = signature.streaming or bool(signature.uploads)
-        self.inline = not (signature.is_async or self.streams)
+        self.inline = not (signature.is_async or self.streams or signature.deadline is not None)
         self.dump = payloads.dumper(signature.result)
         self._loaders: list[Callable[[Raw], list[Any]]]
         if signature.variadic:
@@ -173,6 +187,15 @@ class Method:
         Raises:
             BindingError: Their number or their types do not fit.
         """
+        loaded = self._load(arguments)
+        deadline = self.signature.deadline
+        if deadline is not None and deadline < len(loaded):
+            seconds = loaded[deadline]
+            if not (seconds >= 0 and isfinite(seconds)):
+                raise BindingError(f"A deadline is a number of seconds from 0 on, which {seconds} is not.")
+        return loaded
+
+    def _load(self, arguments: Raw) -> list[Any]:
         try:
             return self._loaders[0](arguments)
         except BindingError:

@@ -8,17 +8,22 @@ and a producer waits, when it can, while more than the high-water mark is queued
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable
+from math import inf
 
 import trio
 
 from ..connections.connection import Connection
 from ..errors import ConnectionClosed
+from .replay import Replay
 
 logger = logging.getLogger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
+
+_BLANKS = 256
 
 
 class Outbox:
@@ -26,25 +31,41 @@ class Outbox:
 
     Args:
         connection: Where to send them.
+        high_water: Bytes beyond which producers wait.
+        replay: Keeps what has been sent, on a connection that can be resumed.
 
     Attributes:
+        high_water: Bytes beyond which producers wait.
         size: Bytes that wait.
+        deadline: When the oldest of the messages that must not wait for long is overdue, in trio's clock.
+        dropped: How many messages have been dropped since they were no longer worth sending.
         sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
         last_sent: When something was last sent.
         over: Whether the connection cannot be sent on any more.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, *, high_water: int = HIGH_WATER, replay: Replay | None = None
+    ) -> None:
         self.size = 0
+        self.deadline = inf
+        self.dropped = 0
         self.sending_since: float | None = None
         self.last_sent = trio.current_time()
+        self.over = False
+        self.high_water = high_water
+        self._replay = replay
+        self._repeat = b""  # what goes out before all else, on a resumed connection
         self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._connection = connection
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
+        self._count = 0  # messages among them that count for the replay
+        self._expendable: deque[bytearray] = deque()  # those that may be emptied, oldest first
+        self._latest: dict[Hashable, bytearray] = {}  # those that the next with their key replaces
+        self._blanks = 0  # those that have been emptied
         self._idle = False  # the writer waits for something to do
         self._corked = False
         self._finishing = False
-        self.over = False
         self._scope = trio.CancelScope(shield=True)
         self._writer = trio.lowlevel.ParkingLot()
         self._producers = trio.lowlevel.ParkingLot()
@@ -53,13 +74,21 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether producers should wait."""
-        return self.size >= HIGH_WATER
+        return self.size >= self.high_water
 
-    def put(self, data: bytes) -> None:
-        """Queue whole messages; never waits. Nothing is queued once the connection cannot be sent on."""
+    # ---- putting in
+
+    def put(self, data: bytes | bytearray, count: int = 1) -> None:
+        """Queue whole messages; never waits. Nothing is queued once the connection cannot be sent on.
+
+        Args:
+            data: The messages.
+            count: How many of them count for the replay: all but pings, closes and the like.
+        """
         if self.over:
             return
         self._pieces.append(data)
+        self._count += count
         self.size += len(data)
         if self._idle and not self._corked:
             self._wake_writer()
@@ -68,7 +97,7 @@ class Outbox:
         self._idle = False
         self._writer.unpark()
 
-    def put_now(self, data: bytes) -> None:
+    def put_now(self, data: bytes | bytearray) -> None:
         """Like :meth:`put`, but sends at once where nothing else is queued and an idle connection takes it."""
         if self._corked:
             self.put(data)
@@ -77,6 +106,44 @@ class Outbox:
             self.put(data)
             self.uncork()
 
+    def put_expendable(self, data: bytes) -> None:
+        """Queue a message, and while too much waits drop the oldest of those that were queued so."""
+        while self.size >= self.high_water and self._expendable:
+            self._drop(self._expendable.popleft())
+        piece = bytearray(data)
+        self.put_now(piece)
+        if self._pieces:
+            self._expendable.append(piece)
+
+    def put_latest(self, key: Hashable, data: bytes) -> None:
+        """Queue a message instead of the one with the same key that still waits, if there is one."""
+        if (old := self._latest.pop(key, None)) is not None:
+            self._drop(old)
+        piece = bytearray(data)
+        self.put_now(piece)
+        if self._pieces:
+            self._latest[key] = piece
+
+    def _drop(self, piece: bytearray) -> None:
+        self.size -= len(piece)
+        self._count -= 1
+        self.dropped += 1
+        piece.clear()
+        self._blanks += 1
+        if self._blanks > _BLANKS and self._blanks * 2 > len(self._pieces):
+            self._pieces = [piece for piece in self._pieces if piece]
+            self._blanks = 0
+
+    def expect_taken(self, seconds: float) -> None:
+        """What is queued by now must not lie there for longer."""
+        if self._pieces:
+            self.deadline = min(self.deadline, trio.current_time() + seconds)
+
+    def put_unasked(self, data: bytes) -> None:
+        """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
+        self._unasked += len(data)
+        self.put(data)
+
     def cork(self) -> None:
         """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""
         self._corked = True
@@ -84,13 +151,16 @@ class Outbox:
     def uncork(self) -> None:
         """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
         self._corked = False
-        if self._pieces and self._idle:
-            if self._connection.send_nowait(b"".join(self._pieces)):
-                self._pieces.clear()
-                self.size = self._unasked = 0
-                self.last_sent = trio.current_time()
-            if self._pieces or self._connection.unsent:
+        if self._idle and self._sendable:
+            if self._pieces and not self._repeat:
+                data = b"".join(self._pieces)
+                if self._connection.send_nowait(data):
+                    self._took(data)
+                    self.last_sent = trio.current_time()
+            if self._sendable:
                 self._wake_writer()
+
+    # ---- waiting
 
     async def wait_room(self) -> None:
         """Wait until producers may go on. A checkpoint only when it has to wait.
@@ -98,24 +168,49 @@ class Outbox:
         Raises:
             ConnectionClosed: The connection cannot be sent on any more.
         """
-        await self.wait_below(HIGH_WATER)
+        await self.wait_not_full()
         if self.over:
             raise ConnectionClosed("The connection is over.")
 
-    def put_unasked(self, data: bytes) -> None:
-        """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
-        self._unasked += len(data)
-        self.put(data)
+    async def wait_not_full(self) -> None:
+        """Wait until producers may go on, or nothing can be sent any more. A checkpoint only when it has to wait."""
+        while self.full and not self.over:
+            await self._producers.park()
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= HIGH_WATER and not self.over:
+        while self._unasked >= self.high_water and not self.over:
             await self._producers.park()
 
-    async def wait_below(self, size: int) -> None:
-        """Wait until fewer bytes are queued, or nothing can be sent any more. A checkpoint only when it has to wait."""
-        while self.size >= size and not self.over:
-            await self._producers.park()
+    # ---- sending
+
+    @property
+    def _sendable(self) -> bool:
+        """Whether there is something that can be sent now."""
+        if self._connection.away:
+            return False
+        if self._replay is not None and self._replay.full and not self._finishing:
+            return bool(self._repeat) or self._connection.unsent
+        return bool(self._pieces or self._repeat) or self._connection.unsent
+
+    def _took(self, data: bytes) -> None:
+        """All that was queued is on its way."""
+        if self._replay is not None:
+            self._replay.record(data, self._count)
+        self._pieces.clear()
+        self._expendable.clear()
+        self._latest.clear()
+        self.size = self._unasked = self._count = self._blanks = 0
+        self.deadline = inf
+        self._producers.unpark_all()
+
+    def resume(self) -> None:
+        """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
+        assert self._replay is not None
+        self._repeat = self._replay.repeat()
+        self.deadline = inf
+        if self._idle:
+            self._wake_writer()
 
     async def run(self, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued, until :meth:`finish` is called and all is sent, or sending fails.
@@ -129,15 +224,16 @@ class Outbox:
         with self._scope:
             try:
                 while True:
-                    while not self._pieces and not self._connection.unsent:
+                    while not self._sendable:
                         if self._finishing:
                             return
                         self._idle = True
                         await self._writer.park()
-                    data = b"".join(self._pieces)
-                    self._pieces.clear()
-                    self.size = self._unasked = 0
-                    self._producers.unpark_all()
+                    if self._repeat:
+                        data, self._repeat = self._repeat, b""
+                    else:
+                        data = b"".join(self._pieces)
+                        self._took(data)
                     self.last_sent = self.sending_since = trio.current_time()
                     await self._connection.send(data)
                     self.sending_since = None

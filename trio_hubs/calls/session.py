@@ -15,7 +15,7 @@ import trio
 from msgspec import Raw
 
 from ..connections.background import open_background
-from ..connections.connection import Connection
+from ..connections.connection import Connection, Resumed
 from ..errors import ConnectionClosed, HubException, ProtocolError
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import (
@@ -34,7 +34,8 @@ from .callee import Callee, Face
 from .caller import Caller
 from .children import bare
 from .intake import Intake, IntakeLimits
-from .outbox import Outbox
+from .outbox import HIGH_WATER, Outbox
+from .replay import Replay
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class SessionOptions:
         maximum_streams: How many of the peer's calls that stream, either way, there may be at a time.
         upload_capacity: How many unread items of an upload are never too many.
         intake: How much may lie unread.
+        high_water: Bytes that may wait to be sent before whoever sends waits, too.
+        replay_bytes: Bytes that may be unacknowledged, on a connection that can be resumed.
+        call_prefix: What the ids of our calls begin with.
+        tell_cancelled: Whether the peer is told that we have given a call up.
     """
 
     keep_alive_interval: float
@@ -69,6 +74,10 @@ class SessionOptions:
     maximum_streams: int
     upload_capacity: int
     intake: IntakeLimits
+    high_water: int = HIGH_WATER
+    replay_bytes: int = 100_000
+    call_prefix: str = ""
+    tell_cancelled: bool = True
 
 
 class Life(Protocol):
@@ -108,6 +117,7 @@ class Session:
         outbox: What waits to be sent.
         caller: Our calls.
         callee: The peer's calls.
+        too_slow: Whether the connection was ended because the peer took too little.
     """
 
     def __init__(
@@ -115,9 +125,16 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        self.outbox = Outbox(connection)
+        self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
+        self.outbox = Outbox(connection, high_water=options.high_water, replay=self._replay)
         self._intake = Intake(options.intake)
-        self.caller = Caller(protocol, self.outbox, self._intake)
+        self.caller = Caller(
+            protocol,
+            self.outbox,
+            self._intake,
+            prefix=options.call_prefix,
+            cancels=options.tell_cancelled,
+        )
         self.callee = Callee(
             face,
             protocol,
@@ -127,10 +144,13 @@ class Session:
             maximum_streams=options.maximum_streams,
             upload_capacity=options.upload_capacity,
             connection_id=connection.id,
+            on_idle=self._end_drained,
         )
+        self.too_slow = False
         self._life = life
         self._options = options
         self._opened = False
+        self._draining = False
         self._reading = trio.CancelScope()
         self._ended = False
         self._error: Exception | None = None
@@ -182,7 +202,7 @@ class Session:
                     if self._opened:
                         await self._life.closed(self._error)
                 finally:
-                    self.outbox.put(self.protocol.encode(self._farewell))
+                    self.outbox.put(self.protocol.encode(self._farewell), 0)
                     await self.outbox.finish(LAST_BYTES_TIMEOUT)
 
     def end(self, error: Exception | None = None, *, allow_reconnect: bool = False) -> None:
@@ -199,6 +219,24 @@ class Session:
             self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
             self.callee.halt()
             self._reading.cancel()
+
+    def end_slow(self) -> None:
+        """End the connection of a peer that does not take what is sent to it, without waiting for it any longer."""
+        if not self._ended:
+            logger.warning("connection %s is too slow for its messages: disconnected", self.connection.id)
+            self.too_slow = True
+            self.outbox.give_up()
+            self.end(TimeoutError("The peer does not take its messages fast enough."))
+
+    def drain(self) -> None:
+        """End the connection, for its peer to reconnect, as soon as no call of the peer's waits or runs."""
+        self._draining = True
+        if self.callee.idle:
+            self._end_drained()
+
+    def _end_drained(self) -> None:
+        if self._draining:
+            self.end(allow_reconnect=True)
 
     def _closed(self) -> ConnectionClosed:
         """What whoever waits for the peer shall fail with."""
@@ -238,10 +276,13 @@ class Session:
         if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
             self._last_ping = now
             if sending_since is None:
-                self.outbox.put(self._ping)
+                self.outbox.put(self._ping, 0)
+        if self._replay is not None and (ack := self._replay.take_ack()):
+            self.outbox.put(ack, 0)
         if sending_since is not None and now - sending_since >= options.send_timeout:
-            self.outbox.give_up()
-            self.end(TimeoutError(f"The peer took nothing for {options.send_timeout:g} s."))
+            self.end_slow()
+        if now >= self.outbox.deadline and not self.connection.away:
+            self.end_slow()
         if (
             judge_silence
             and not self._peer_may_be_silent
@@ -259,7 +300,7 @@ class Session:
                 self.outbox.cork()
                 try:
                     for messages in parser.feed(data):
-                        self._dispatch(messages)
+                        self._dispatch(messages if self._replay is None else self._replay.take(messages))
                 finally:
                     self.outbox.uncork()
                 if self._ended:
@@ -269,6 +310,14 @@ class Session:
                 self._silent_since = trio.current_time()
                 try:
                     data = await self.connection.receive()
+                except Resumed:
+                    self.connection.resume()
+                    self.outbox.resume()
+                    parser = self.protocol.parser(
+                        self._options.maximum_message_size
+                    )  # half a message is lost
+                    data = b""
+                    continue
                 finally:
                     self._silent_since = None
                 if not data:

@@ -16,7 +16,7 @@ import trio
 from ..errors import BindingError
 from ..protocol.hub_protocol import ItemEncoder
 from .channels import GIVE_WAY, ChannelReader
-from .outbox import HIGH_WATER, Outbox
+from .outbox import Outbox
 
 
 async def send_items(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
@@ -58,19 +58,19 @@ async def _send_read(reader: ChannelReader[Any], encoder: ItemEncoder, outbox: O
 
 def _queue(items: Sequence[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
     try:
-        outbox.put(encoder.many(items))
+        outbox.put(encoder.many(items), len(items))
     except BindingError:
         for item in items:  # those before the one that cannot be encoded shall go out
             outbox.put(encoder.one(item))
 
 
 async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
-    encode, put = encoder.one, outbox.put
+    encode, put, high_water = encoder.one, outbox.put, outbox.high_water
     count = 0
     async for item in items:
         put(encode(item))
         count += 1
-        if outbox.size >= HIGH_WATER:
+        if outbox.size >= high_water:
             await outbox.wait_room()
         elif count >= GIVE_WAY:
             count = 0

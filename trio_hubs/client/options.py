@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import attrs
 
 from ..calls.intake import IntakeLimits
 from ..calls.session import SessionOptions
-
-_positive_or_none: Callable[[Any, Any, Any], None] = attrs.validators.optional(attrs.validators.gt(0))
-_positive: Callable[[Any, Any, Any], None] = attrs.validators.gt(0)
+from ..connections.options import positive, positive_or_none
 
 
 @attrs.frozen(kw_only=True)
@@ -22,24 +17,24 @@ class HubConnectionOptions:
     brackets; the rest is this project's own.
     """
 
-    connect_timeout: float = attrs.field(default=30.0, validator=_positive)
+    connect_timeout: float = attrs.field(default=30.0, validator=positive)
     """So long negotiation and the WebSocket's opening may take, each."""
-    handshake_timeout: float = attrs.field(default=15.0, validator=_positive)
+    handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long the server may take for the hub handshake [15]."""
-    keep_alive_interval: float = attrs.field(default=15.0, validator=_positive)
+    keep_alive_interval: float = attrs.field(default=15.0, validator=positive)
     """When nothing has been sent for so long, a ping is [15]."""
-    server_timeout: float = attrs.field(default=30.0, validator=_positive)
+    server_timeout: float = attrs.field(default=30.0, validator=positive)
     """When the server has been silent for so long, the connection ends [30]."""
-    send_timeout: float = attrs.field(default=10.0, validator=_positive)
+    send_timeout: float = attrs.field(default=10.0, validator=positive)
     """When the server takes nothing of what is sent for so long, the connection ends."""
-    maximum_message_size: int | None = attrs.field(default=None, validator=_positive_or_none)
+    maximum_message_size: int | None = attrs.field(default=None, validator=positive_or_none)
     """A framed message of the server above this ends the connection; ``None`` allows any [any]."""
-    stream_buffer_size: int = attrs.field(default=64 * 1024, validator=_positive)
+    stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """While a stream has more unread bytes than this, and more items than its capacity, the connection is not read,
     unless a task waits for the server."""
-    connection_buffer_size: int = attrs.field(default=1024 * 1024, validator=_positive)
+    connection_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
     """The same for all unread streams and waiting calls of the connection."""
-    connection_buffer_limit: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
+    connection_buffer_limit: int = attrs.field(default=16 * 1024 * 1024, validator=positive)
     """Where a waiting task keeps the reading on past this, further items make their stream fail."""
 
     def session_options(self) -> SessionOptions:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from math import inf
 
 from ..protocol.hub_protocol import TransferFormat
 from .http import Request
+from .users import User
+
+
+class Resumed(Exception):
+    """A torn connection goes on: what was under way is lost, and the peer awaits to be told from where on to repeat."""
 
 
 class Connection(abc.ABC):
@@ -18,18 +24,25 @@ class Connection(abc.ABC):
     Attributes:
         id: The public connection id; ``None`` on a client that skipped negotiation.
         request: The HTTP request that made the connection.
+        user: Who the client is; ``None`` for nobody known.
         transfer_format: How :meth:`send` marks its bytes where the transport tells text from binary.
         transfer_formats: The formats that the transport can carry.
         inherent_keep_alive: The transport keeps itself alive, so that nobody need ping on it.
+        resumable: Whether it may be torn and go on; then :meth:`receive` may raise :exc:`Resumed`.
+        away: Whether it is torn at this moment: nothing should be sent.
+        on_end_asked: Called when the connection should end for the server's sake, so that its client reconnects.
     """
 
     transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat)
     inherent_keep_alive = False
+    resumable = False
 
     def __init__(self, id: str | None, request: Request) -> None:
         self.id = id
         self.request = request
+        self.user: User | None = None
         self.transfer_format = TransferFormat.TEXT
+        self.on_end_asked: Callable[[], None] = lambda: None
 
     @abc.abstractmethod
     async def receive(self) -> bytes:
@@ -72,3 +85,11 @@ class Connection(abc.ABC):
     def unsent(self) -> bool:
         """Whether something that :meth:`send_nowait` took waits for :meth:`send`."""
         return False
+
+    @property
+    def away(self) -> bool:
+        return False
+
+    def resume(self) -> None:
+        """Take up a torn connection again, after :exc:`Resumed`."""
+        raise NotImplementedError

@@ -1,28 +1,51 @@
 """A path at which connections are made: negotiate, then a transport, whatever the bytes mean.
 
-Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. A negotiated connection waits for
-its transport for a bounded time, and only so many may wait.
+Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Whoever asks is known, allowed, and from
+no foreign page, before anything else is looked at; every request of a connection comes from the same user.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
 
+import attrs
+import msgspec
 import trio
 
-from ..protocol.negotiate import NegotiateResponse, encode_error, encode_response, negotiated_version
+from ..errors import ConnectionClosed
+from ..protocol.hub_protocol import TransferFormat
+from ..protocol.negotiate import (
+    AvailableTransport,
+    NegotiateResponse,
+    Transport,
+    encode_error,
+    encode_response,
+    negotiated_version,
+)
+from .admission import Admission
 from .connection import Connection
+from .event_stream import EventStreamConnection
 from .http import Request, Response
-from .http_server import Upgrade, is_websocket_request
+from .http_server import Exchange, Held, Route, Upgrade, is_websocket_request
+from .lease import Lease, Leases, new_id
+from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
+from .options import EndpointOptions
+from .origins import REFUSAL, Origins
+from .pipe import Pipe
+from .resumable import ResumableConnection
+from .users import Authenticate, Policy, User, meets, settle
 from .websocket import WebSocketConnection
 
 logger = logging.getLogger(__name__)
 
+SWEEP_PERIOD = 1.0
+"""Seconds between looks at which connections have lost their transport for too long, or their user."""
 
-def _new_id() -> str:
-    return secrets.token_urlsafe(16)
+_METHODS = "GET, POST, DELETE"
 
 
 class Endpoint:
@@ -30,84 +53,419 @@ class Endpoint:
 
     Args:
         handle: Called with each new connection; the connection is closed when it returns.
-        maximum_unused: How many negotiated connections may wait for their transport; above it negotiate answers 503.
-        unused_timeout: Seconds that they wait (ASP.NET Core's ``ConnectionOptions.DisconnectTimeout``).
+        options: The path's options.
+        admission: The app's count of connections.
+        authenticate: Finds out who makes a request.
+        policies: What users must meet to come in.
+        transfer_formats: What the handler's bytes may be.
     """
 
     def __init__(
         self,
         handle: Callable[[Connection], Awaitable[None]],
+        options: EndpointOptions,
         *,
-        maximum_unused: int = 100_000,
-        unused_timeout: float = 15.0,
+        admission: Admission,
+        authenticate: Authenticate | None = None,
+        policies: Sequence[Policy] = (),
+        transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat),
     ) -> None:
         self._handle = handle
-        self._maximum_unused = maximum_unused
-        self._unused_timeout = unused_timeout
-        # By token: the ids of negotiated connections and when they expire, oldest first; and the tokens in use.
-        self._waiting: dict[str, tuple[str, float]] = {}
-        self._active: set[str] = set()
+        self._options = options
+        self._admission = admission
+        self._authenticate = authenticate
+        self._policies = policies
+        self._origins = Origins(options.allowed_origins)
+        offered = [
+            AvailableTransport(
+                name, tuple(f for f in TransferFormat if f in name.transfer_formats & transfer_formats)
+            )
+            for name in options.transports
+        ]
+        self._offered = tuple(transport for transport in offered if transport.transfer_formats)
+        self._leases = Leases(options.disconnect_timeout)
+        self._nursery: trio.Nursery | None = None
 
-    async def negotiate(self, request: Request) -> Response:
+    def routes(self, path: str) -> Mapping[str, Route]:
+        """What answers for a path and those below it."""
+        base = path.rstrip("/")
+        routes: dict[str, Route] = {path: self.connect, f"{base}/negotiate": self.negotiate}
+        if self._options.authentication_refresh:
+            routes[f"{base}/refresh"] = self.refresh
+        return routes
+
+    # ---- its life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold what outlives single requests, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                await trio.sleep(SWEEP_PERIOD)
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """End what has lost its transport, or its user, for too long."""
+        now = trio.current_time()
+        for lease in self._leases:
+            connection = lease.connection
+            if lease.expires <= now:
+                if connection is None or lease.over:
+                    self._remove(lease)
+                else:
+                    logger.info("connection %s did not come back: it is over", lease.id)
+                    lease.expires = inf
+                    self._dispose(lease)
+            if (
+                connection is not None
+                and self._options.close_on_authentication_expiration
+                and lease.take_expiry(now)
+            ):
+                logger.info("connection %s: its user has expired", lease.id)
+                connection.on_end_asked()
+
+    def end_all(self) -> None:
+        """Cancel the handlers of all connections."""
+        for lease in self._leases:
+            lease.scope.cancel()
+
+    def ask_all_to_end(self) -> None:
+        """Ask all connections to end, so that their clients reconnect elsewhere."""
+        for lease in self._leases:
+            if lease.connection is not None:
+                lease.connection.on_end_asked()
+
+    # ---- who may come in
+
+    async def negotiate(self, request: Request) -> Response | Upgrade | Held:
         """Answer ``POST {path}/negotiate``."""
+        return await self._guard(request, "POST", self._negotiate)
+
+    async def connect(self, request: Request) -> Response | Upgrade | Held:
+        """Answer a request for the path itself."""
+        return await self._guard(request, _METHODS, self._connect)
+
+    async def refresh(self, request: Request) -> Response | Upgrade | Held:
+        """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
+        return await self._guard(request, "POST", self._refresh)
+
+    async def _guard(
+        self,
+        request: Request,
+        methods: str,
+        answer: Callable[[Request, User | None], Response | Upgrade | Held],
+    ) -> Response | Upgrade | Held:
+        headers = self._origins.headers(request)
+        if headers is None:
+            logger.warning(
+                "%s refused: the origin %r is not allowed", request.path, request.headers["origin"]
+            )
+            return REFUSAL
+        given = (self._origins.preflight(request, methods) if headers else None) or await self._admit(
+            request, answer
+        )
+        if isinstance(given, Upgrade):  # which is no matter of the Fetch standard's
+            return given
+        return attrs.evolve(given, headers={**given.headers, **headers})
+
+    async def _admit(
+        self, request: Request, answer: Callable[[Request, User | None], Response | Upgrade | Held]
+    ) -> Response | Upgrade | Held:
+        user = await settle(self._authenticate(request)) if self._authenticate is not None else None
+        if user is not None and user.lifetime is not None and user.lifetime <= 0:
+            user = None
+        if self._policies:
+            if user is None:
+                return UNAUTHORIZED
+            if not await meets(user, self._policies):
+                return Response(status=403)
+        self._leases.drop_unused()
+        return answer(request, user)
+
+    # ---- negotiate and refresh
+
+    def _negotiate(self, request: Request, user: User | None) -> Response:
         if request.method != "POST":
             return _text("", 405)
-        version = negotiated_version(request.query.get("negotiateVersion"))
+        version = negotiated_version(
+            request.query.get("negotiateVersion"), self._options.minimum_negotiate_version
+        )
         if isinstance(version, str):
-            return Response(encode_error(version), content_type="application/json")
-        self._drop_unused()
-        if len(self._waiting) >= self._maximum_unused:
-            logger.warning(
-                "%s negotiated connections wait at %s: refusing more", self._maximum_unused, request.path
-            )
-            return Response("Too many connections wait for their transport.", status=503)
-        id = _new_id()
-        token = _new_id() if version else id
-        self._waiting[token] = (id, trio.current_time() + self._unused_timeout)
-        document = NegotiateResponse(version=version, connection_id=id, connection_token=token)
-        return Response(encode_response(document), content_type="application/json")
+            return _json(encode_error(version))
+        if refusal := self._admission.refusal():
+            return refusal
+        if self._leases.unused >= self._options.maximum_negotiated:
+            logger.warning("%d negotiated connections wait at %s", self._leases.unused, request.path)
+            return self._admission.refuse("Too many connections wait for their transport.")
+        wanted = request.query.get("useStatefulReconnect", "").strip().lower() == "true"
+        id = new_id()
+        lease = self._new_lease(
+            id, new_id() if version else id, user, stateful=wanted and self._options.stateful_reconnect
+        )
+        self._leases.add(lease)
+        document = NegotiateResponse(
+            version=version,
+            connection_id=id,
+            connection_token=lease.token,
+            available_transports=self._offered,
+            stateful_reconnect=lease.stateful,
+            token_lifetime=self._token_lifetime(user) if version else None,
+        )
+        return _json(encode_response(document))
 
-    async def connect(self, request: Request) -> Response | Upgrade:
-        """Answer a request for the path itself."""
-        if request.method not in ("GET", "POST", "DELETE"):
+    def _new_lease(self, id: str, token: str, user: User | None, *, stateful: bool = False) -> Lease:
+        return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)
+
+    def _token_lifetime(self, user: User | None) -> int | None:
+        if user is None or user.lifetime is None or not self._options.authentication_refresh:
+            return None
+        return int(user.lifetime)
+
+    def _refresh(self, request: Request, user: User | None) -> Response:
+        if request.method != "POST":
             return _text("", 405)
-        self._drop_unused()
         token = request.query.get("id", "")
-        known = token in self._waiting or token in self._active
-        if token and not known:
+        lease = self._leases.get(token)
+        if not token:
+            return _json(encode_error("missing_connection_token"), 400)
+        if lease is None or lease.disposed:
+            return _json(encode_error("connection_not_found"), 404)
+        if user is None:
+            return _json(encode_error("invalid_token"), 401)
+        if not lease.admits(user):
+            return _json(encode_error("identity_mismatch"), 403)
+        lease.renew(user)
+        lifetime = self._token_lifetime(user)
+        return _json(msgspec.json.encode({} if lifetime is None else {"tokenLifetimeSeconds": lifetime}))
+
+    # ---- transports
+
+    def _connect(self, request: Request, user: User | None) -> Response | Upgrade | Held:
+        if request.method == "GET":
+            transport = _transport_of(request)
+            answer = self._connect_by(transport, request, user)
+            if transport is Transport.LONG_POLLING and isinstance(answer, Response):
+                return attrs.evolve(answer, headers={**answer.headers, **NO_CACHE})
+            return answer
+        if request.method not in ("POST", "DELETE"):
+            return _text("", 405)
+        lease = self._find(request, user)
+        if isinstance(lease, Response):
+            return lease
+        return self._post(lease) if request.method == "POST" else self._delete(lease)
+
+    def _find(self, request: Request, user: User | None) -> Lease | Response:
+        """The lease that a request names, if its user may use that."""
+        token = request.query.get("id", "")
+        if not token:
+            return _text("Connection ID required", 400)
+        lease = self._leases.get(token)
+        if lease is None:
             return _text("No Connection with that ID", 404)
-        if not is_websocket_request(request):
-            if not token:
-                return _text("Connection ID required", 400)
-            if request.method == "POST":
-                return _text("POST requests are not allowed for WebSocket connections.", 405)
-            if request.method == "DELETE":
-                return _text("Cannot terminate this connection using the DELETE endpoint.", 400)
-            sse = "text/event-stream" in request.headers.get("accept", "").lower()
-            transport = "ServerSentEvents" if sse else "LongPolling"
+        if lease.disposed:
+            return _text("", 404)
+        if not lease.admits(user):
+            logger.warning("connection %s: a request of another user was refused", lease.id)
+            return UNAUTHORIZED if user is None else _text("The connection belongs to another user.", 403)
+        return lease
+
+    def _connect_by(
+        self, transport: Transport, request: Request, user: User | None
+    ) -> Response | Upgrade | Held:
+        lease: Lease | Response
+        if transport is Transport.WEBSOCKETS and not request.query.get("id"):
+            id = new_id()
+            lease = self._new_lease(id, id, user)
+        else:
+            lease = self._find(request, user)
+        if isinstance(lease, Response):
+            return lease
+        if not any(transport == offered.transport for offered in self._offered):
             return _text(f"{transport} transport not supported by this end point type", 404)
-        if token in self._active:
+        if lease.transport not in (None, transport) or (
+            transport is Transport.WEBSOCKETS and lease.connection is None and lease.incoming
+        ):
+            return _text("Cannot change transports mid-connection", 400)
+        if lease.connection is None and (refusal := self._admission.refusal()):
+            return refusal
+        lease.renew(user)
+        if transport is Transport.LONG_POLLING:
+            return self._poll(lease, request)
+        if lease.connection is not None and not lease.connection.resumable:
             return _text("", 409)
-        token = token or _new_id()
-        id = self._waiting[token][0] if known else token
+        if transport is Transport.WEBSOCKETS:
+            return self._upgrade(lease, request)
+        return Held(
+            serve=partial(self._serve_events, lease, request),
+            left=partial(lease.incoming.close, ConnectionClosed("The client left.")),
+        )
 
-        async def serve(connection: WebSocketConnection) -> None:
-            if token in self._active:
-                return  # two requests with one token raced, and the other was faster
-            self._waiting.pop(token, None)
-            self._active.add(token)
-            try:
+    def _upgrade(self, lease: Lease, request: Request) -> Upgrade:
+        select = self._options.websocket_subprotocol
+        offered = request.headers.get("sec-websocket-protocol", "")
+        return Upgrade(
+            id=lease.id,
+            serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease),
+            subprotocol=select([name.strip() for name in offered.split(",")]) if select and offered else None,
+            close_timeout=self._options.close_timeout,
+        )
+
+    async def _serve_websocket(self, lease: Lease, websocket: WebSocketConnection) -> None:
+        if lease.connection is None:  # else two requests with one token raced, and the other was faster
+            self._open(lease, Transport.WEBSOCKETS, websocket)
+            with self._in_use(lease):
+                await self._handle(websocket)
+
+    async def _serve_resumable(self, lease: Lease, websocket: WebSocketConnection) -> None:
+        connection = lease.connection
+        if connection is None:
+            connection = ResumableConnection(lease.id, websocket.request)
+            self._open(lease, Transport.WEBSOCKETS, connection)
+            self._running.start_soon(self._run_detached, lease, connection)
+        assert isinstance(connection, ResumableConnection)
+        lease.expires = inf
+        try:
+            await connection.carry(websocket)
+        finally:
+            if connection.lost:
+                self._leases.expire(lease)
+
+    async def _serve_events(self, lease: Lease, request: Request, exchange: Exchange) -> None:
+        if lease.connection is not None:
+            await exchange.respond(_text("", 409))
+            return
+        connection = EventStreamConnection(lease.id, request, lease.incoming, exchange)
+        self._open(lease, Transport.SERVER_SENT_EVENTS, connection)
+        try:
+            with self._in_use(lease):
+                await connection.open()
                 await self._handle(connection)
-            finally:
-                self._active.remove(token)
+        finally:
+            with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
+                await connection.close()
 
-        return Upgrade(id, serve)
+    def _poll(self, lease: Lease, request: Request) -> Response | Held:
+        connection = lease.connection
+        if connection is None:
+            outgoing = Pipe(self._options.transport_buffer_size)
+            connection = LongPollingConnection(lease.id, request, lease.incoming, outgoing)
+            self._open(lease, Transport.LONG_POLLING, connection)
+            self._leases.expire(lease)
+            self._running.start_soon(self._run_detached, lease, connection)
+            return FIRST_POLL
+        assert isinstance(connection, LongPollingConnection)
+        poll = connection.poll()
+        if poll is None:
+            return _text("", 409)
+        lease.expires = inf
+        return Held(serve=partial(self._serve_poll, lease, connection, poll), left=poll.leave)
 
-    def _drop_unused(self) -> None:
-        now = trio.current_time()
-        while self._waiting and (oldest := next(iter(self._waiting.items())))[1][1] <= now:
-            del self._waiting[oldest[0]]
+    async def _serve_poll(
+        self, lease: Lease, connection: LongPollingConnection, poll: Poll, exchange: Exchange
+    ) -> None:
+        options = self._options
+        try:
+            lease.disposed = await connection.answer(
+                poll, exchange, poll_timeout=options.poll_timeout, send_timeout=options.send_timeout
+            )
+        finally:
+            if not connection.polled:
+                self._leases.expire(lease)
+        if lease.disposed and lease.over:
+            self._remove(lease)
+
+    def _post(self, lease: Lease) -> Response | Held:
+        if lease.transport is Transport.WEBSOCKETS:
+            return _text("POST requests are not allowed for WebSocket connections.", 405)
+        return Held(serve=partial(self._serve_post, lease), left=lambda: None)
+
+    async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:
+        status = 200
+        async with lease.posting:  # so that the bodies of two posts do not mingle
+            while data := await exchange.read():
+                try:
+                    await lease.incoming.put(data)
+                except ConnectionClosed:
+                    status = 404
+                    break
+        await exchange.respond(_text("", status))
+
+    def _delete(self, lease: Lease) -> Response:
+        if lease.transport is not Transport.LONG_POLLING:
+            return _text("Cannot terminate this connection using the DELETE endpoint.", 400)
+        self._dispose(lease)
+        return _text("", 202)
+
+    # ---- handlers
+
+    @property
+    def _running(self) -> trio.Nursery:
+        """Where to handle connections that outlive the requests that make them."""
+        if self._nursery is None:
+            raise RuntimeError("the endpoint does not run")
+        return self._nursery
+
+    def _open(self, lease: Lease, transport: Transport, connection: Connection) -> None:
+        lease.transport = transport
+        connection.user = lease.user
+        connection.on_end_asked = lease.scope.cancel
+        self._leases.use(lease, connection)
+        self._admission.enter()
+
+    @contextmanager
+    def _in_use(self, lease: Lease) -> Iterator[None]:
+        try:
+            with lease.scope:
+                yield
+        finally:
+            lease.over = True
+            self._remove(lease)
+
+    async def _run_detached(
+        self, lease: Lease, connection: ResumableConnection | LongPollingConnection
+    ) -> None:
+        try:
+            with lease.scope:
+                await self._handle(connection)
+        except Exception:
+            logger.exception("connection %s failed", lease.id)
+        finally:
+            lease.over = True
+            connection.close()
+            if isinstance(connection, LongPollingConnection) and not lease.disposed:
+                if not connection.polled:  # its client has yet to fetch the end
+                    self._leases.expire(lease)
+            else:
+                self._remove(lease)
+
+    def _dispose(self, lease: Lease) -> None:
+        """A lease's client has ended its connection, or is not coming back."""
+        lease.disposed = True
+        if isinstance(lease.connection, (ResumableConnection, LongPollingConnection)):
+            lease.connection.close()
+
+    def _remove(self, lease: Lease) -> None:
+        self._leases.remove(lease)
+        if lease.connection is not None:
+            self._admission.leave()
+
+
+UNAUTHORIZED = Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+"""What nobody gets where a user is needed."""
+
+
+def _transport_of(request: Request) -> Transport:
+    """What a GET asks for."""
+    accepted = request.headers.get("accept", "").lower().split(",")
+    if any(entry.strip() == "text/event-stream" for entry in accepted):
+        return Transport.SERVER_SENT_EVENTS
+    return Transport.WEBSOCKETS if is_websocket_request(request) else Transport.LONG_POLLING
 
 
 def _text(text: str, status: int) -> Response:
     return Response(text, status=status, content_type="text/plain")
+
+
+def _json(document: bytes, status: int = 200) -> Response:
+    return Response(document, status=status, content_type="application/json")

@@ -51,6 +51,14 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     body: bytes = b""
 
+    @property
+    def bearer_token(self) -> str | None:
+        """The token of ``Authorization: Bearer``, else of ``?access_token=``, which browsers need; or ``None``."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip() or None
+        return self.query.get("access_token") or None
+
     @classmethod
     def parse(
         cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b""

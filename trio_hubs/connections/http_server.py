@@ -7,7 +7,8 @@ connection; a handler that fails gets a 500 and a log line; nobody else notices.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from http.client import responses
 from typing import Protocol
@@ -17,36 +18,59 @@ import h11
 import trio
 
 from ..errors import ConnectionClosed
+from .background import open_background
 from .http import Request, Response
-from .websocket import NoWebSocketError, WebSocketConnection, accept_websocket
+from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
 
 logger = logging.getLogger(__name__)
 
 MAXIMUM_HEAD_SIZE = 16 * 1024
 """Bytes of a request's line and headers; above it the answer is 431 or 400."""
 MAXIMUM_BODY_SIZE = 64 * 1024
-"""Bytes of a request's body; above it the answer is 413."""
+"""Bytes of a request's body that is read whole; above it the answer is 413."""
 REQUEST_TIMEOUT = 30.0
-"""Seconds that a client has to send a whole request; an idle connection is closed after as long."""
+"""Seconds that a client has to send a whole request, or the next part of a body that is read in parts, and to take an
+answer; an idle connection is closed after as long.
+"""
+_PART_SIZE = 64 * 1024
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Upgrade:
     """An answer that turns the request into a WebSocket.
 
     Attributes:
         id: The connection's public id.
         serve: What to do with the open WebSocket, which is closed when it returns.
+        subprotocol: What to name as the chosen subprotocol, if anything.
+        close_timeout: Seconds that the client has to answer our close frame.
     """
 
     id: str
     serve: Callable[[WebSocketConnection], Awaitable[None]]
+    subprotocol: str | None = None
+    close_timeout: float = CLOSE_TIMEOUT
+
+
+@attrs.frozen(kw_only=True)
+class Held:
+    """An answer that takes its time, or whose request's body does.
+
+    Attributes:
+        serve: Answers by the exchange.
+        left: Called when the client leaves meanwhile.
+        headers: Further headers of whatever the answer is.
+    """
+
+    serve: Callable[[Exchange], Awaitable[None]]
+    left: Callable[[], None]
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Route(Protocol):
     """What answers the requests for a path."""
 
-    async def __call__(self, request: Request, /) -> Response | Upgrade: ...
+    async def __call__(self, request: Request, /) -> Response | Upgrade | Held: ...
 
 
 def is_websocket_request(request: Request) -> bool:
@@ -72,12 +96,16 @@ class HttpServer:
 
     Args:
         routes: What answers for each path; looked up at each request.
+        posted: The paths whose routes read the body of a POST themselves, by a :class:`Held`.
         express: Whether WebSockets use the express lane.
     """
 
-    def __init__(self, routes: Mapping[str, Route], *, express: bool = True) -> None:
-        self._routes = routes
-        self._express = express
+    def __init__(
+        self, routes: Mapping[str, Route], *, posted: Collection[str] = (), express: bool = True
+    ) -> None:
+        self.routes = routes
+        self.posted = posted
+        self.express = express
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
@@ -85,7 +113,7 @@ class HttpServer:
         Never raises for anything that the client does. Cancellation ends it in order.
         """
         try:
-            await _HttpConnection(stream, self._routes, self._express).serve()
+            await _HttpConnection(stream, self).serve()
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed) as error:
             logger.debug("a client left: %s", error)
         except Exception:
@@ -94,67 +122,179 @@ class HttpServer:
             await trio.aclose_forcefully(stream)
 
 
+class Exchange:
+    """One request's body and its answer, for as long as they take."""
+
+    def __init__(self, wire: _Wire, headers: Mapping[str, str], with_body: bool) -> None:
+        self._wire = wire
+        self._headers = headers
+        self._with_body = with_body
+
+    async def read(self) -> bytes:
+        """The next part of the request's body; ``b""`` at its end.
+
+        Raises:
+            ConnectionClosed: The client left, broke the protocol, or sent nothing for too long.
+        """
+        try:
+            with trio.fail_after(REQUEST_TIMEOUT):
+                event = await self._wire.next_event()
+        except trio.TooSlowError:
+            raise ConnectionClosed(
+                f"The client sent nothing of its body for {REQUEST_TIMEOUT:g} s."
+            ) from None
+        except h11.RemoteProtocolError as error:
+            raise ConnectionClosed(f"The client broke off its body: {error}") from error
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    async def respond(self, response: Response, *, timeout: float = REQUEST_TIMEOUT) -> None:
+        """Send a whole answer.
+
+        Raises:
+            ConnectionClosed: The client did not take it in time, or left.
+        """
+        head, body = _render(response, self._headers)
+        try:
+            with trio.fail_after(timeout):
+                await self._wire.send(head)
+                if self._with_body:
+                    await self._wire.send(h11.Data(data=body))
+                await self._wire.send(h11.EndOfMessage())
+        except trio.TooSlowError:
+            raise ConnectionClosed(f"The client did not take its answer within {timeout:g} s.") from None
+
+    async def start(self, headers: Mapping[str, str]) -> None:
+        """Begin an answer with status 200 whose body follows by :meth:`write`, and ends with the exchange."""
+        date = ("Date", formatdate(usegmt=True))
+        await self._wire.send(
+            h11.Response(
+                status_code=200, headers=[date, *headers.items(), *self._headers.items()], reason=b"OK"
+            )
+        )
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body.
+
+        Raises:
+            ConnectionClosed: The client left.
+        """
+        await self._wire.send(h11.Data(data=data))
+
+    async def finish(self) -> None:
+        """End a body that :meth:`start` began."""
+        await self._wire.send(h11.EndOfMessage())
+
+
+class _Wire:
+    """HTTP events on a stream."""
+
+    def __init__(self, http: h11.Connection, stream: trio.abc.Stream) -> None:
+        self._http = http
+        self._stream = stream
+
+    async def next_event(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event  # type: ignore[return-value]  # the stub does not narrow sentinels
+            if self._http.they_are_waiting_for_100_continue:
+                await self.send(h11.InformationalResponse(status_code=100, headers=[]))
+            try:
+                data = await self._stream.receive_some(_PART_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            self._http.receive_data(bytes(data))
+
+    async def send(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise ConnectionClosed("The client left.") from None
+
+    async def watch(self, left: Callable[[], None]) -> None:
+        """Notice that the client leaves, while nothing is expected of it; what it sends meanwhile is kept."""
+        size = 0
+        while size < _PART_SIZE:
+            try:
+                data = await self._stream.receive_some(_PART_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                left()
+                return
+            size += len(data)
+            self._http.receive_data(bytes(data))
+
+
 class _HttpConnection:
     """One client's stream of requests."""
 
-    def __init__(self, stream: trio.abc.Stream, routes: Mapping[str, Route], express: bool) -> None:
+    def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
         self._stream = stream
-        self._routes = routes
-        self._express = express
+        self._server = server
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
-
+        self._wire = _Wire(self._http, stream)
         self._head = b""  # of the last request, as trio-websocket shall read it
         self._with_body = True
 
     async def serve(self) -> None:
-        while True:
-            try:
-                with trio.fail_after(REQUEST_TIMEOUT):
-                    request = await self._read_request()
-            except trio.TooSlowError:
-                logger.debug("no whole request came within %g s: the connection is closed", REQUEST_TIMEOUT)
-                return
-            if request is None:
-                return
-            answer = await self._answer(request) if isinstance(request, Request) else _render(request)
-            if isinstance(answer, Upgrade):
-                assert isinstance(request, Request)
-                rest, _ = self._http.trailing_data
-                try:
-                    async with accept_websocket(
-                        self._stream, answer.id, request, head=self._head, rest=rest, express=self._express
-                    ) as connection:
-                        await answer.serve(connection)
-                    return
-                except NoWebSocketError as error:
-                    answer = _render(Response(str(error), status=400))
-            try:
-                with trio.fail_after(REQUEST_TIMEOUT):
-                    await self._send(*answer)
-            except trio.TooSlowError:
-                logger.info("a client did not take its answer within %g s", REQUEST_TIMEOUT)
-                return
-            if {self._http.our_state, self._http.their_state} != {h11.DONE}:
-                return
+        while await self._serve_request():
             self._http.start_next_cycle()
 
+    async def _serve_request(self) -> bool:
+        """Answer one request; whether another may follow."""
+        try:
+            with trio.fail_after(REQUEST_TIMEOUT):
+                request = await self._read_request()
+        except trio.TooSlowError:
+            logger.debug("no whole request came within %g s: the connection is closed", REQUEST_TIMEOUT)
+            return False
+        if request is None:
+            return False
+        answer = await self._answer(request) if isinstance(request, Request) else request
+        if isinstance(answer, Upgrade):
+            assert isinstance(request, Request)
+            rest, _ = self._http.trailing_data
+            try:
+                async with accept_websocket(
+                    self._stream,
+                    answer.id,
+                    request,
+                    head=self._head,
+                    rest=rest,
+                    subprotocol=answer.subprotocol,
+                    close_timeout=answer.close_timeout,
+                    express=self._server.express,
+                ) as connection:
+                    await answer.serve(connection)
+                return False
+            except NoWebSocketError as error:
+                answer = Response(str(error), status=400)
+        if isinstance(answer, Held):
+            await self._hold(answer)
+        else:
+            await self._skip_body()
+            await Exchange(self._wire, {}, self._with_body).respond(answer)
+        return {self._http.our_state, self._http.their_state} == {h11.DONE}
+
     async def _read_request(self) -> Request | Response | None:
-        """Read a whole request; an error's answer instead of a bad one, ``None`` when no more come."""
-        body = b""
+        """Read a request, with its body; an error's answer instead of a bad one, ``None`` when no more come."""
         self._with_body = True
         try:
-            head = await self._next_event()
+            head = await self._wire.next_event()
             if not isinstance(head, h11.Request):
                 return None
             self._with_body = head.method != b"HEAD"
             lines = [b"%b %b HTTP/%b" % (head.method, head.target, head.http_version)]
             lines += [b"%b: %b" % (name, value) for name, value in head.headers]
             self._head = b"\r\n".join((*lines, b"", b""))
-            while isinstance(part := await self._next_event(), h11.Data):
-                body += part.data
-                if len(body) > MAXIMUM_BODY_SIZE:
-                    return Response(f"The body is above {MAXIMUM_BODY_SIZE} bytes.", status=413)
-            return Request.parse(head.method, head.target, head.headers, body)
+            request = Request.parse(head.method, head.target, head.headers)
+            if request.method == "POST" and request.path in self._server.posted:
+                return request
+            body = await self._read_body()
+            return body if isinstance(body, Response) else attrs.evolve(request, body=body)
         except h11.RemoteProtocolError as error:
             logger.info("bad HTTP request: %s", error)
             return Response(str(error), status=error.error_status_hint)
@@ -162,50 +302,60 @@ class _HttpConnection:
             logger.info("bad HTTP request: %s", error)
             return Response("The request's target is no URL.", status=400, headers={"Connection": "close"})
 
-    async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
-        while True:
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                return event  # type: ignore[return-value]  # the stub does not narrow sentinels
-            if self._http.they_are_waiting_for_100_continue:
-                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
-            self._http.receive_data(bytes(await self._stream.receive_some(4096)))
+    async def _read_body(self) -> bytes | Response:
+        body = b""
+        while isinstance(part := await self._wire.next_event(), h11.Data):
+            body += part.data
+            if len(body) > MAXIMUM_BODY_SIZE:
+                return Response(f"The body is above {MAXIMUM_BODY_SIZE} bytes.", status=413)
+        return body
 
-    async def _answer(self, request: Request) -> tuple[h11.Response, bytes] | Upgrade:
-        route = self._routes.get(request.path)
+    async def _skip_body(self) -> None:
+        """Read what is left of a body that nobody wants, unless it is too much; so the connection can go on."""
+        with trio.move_on_after(REQUEST_TIMEOUT), suppress(h11.RemoteProtocolError):
+            if self._http.their_state is h11.SEND_BODY:
+                await self._read_body()
+
+    async def _answer(self, request: Request) -> Response | Upgrade | Held:
+        route = self._server.routes.get(request.path)
         if request.method == "CONNECT":
-            return _render(Response("This is no proxy.", status=405))
+            return Response("This is no proxy.", status=405)
         if route is None:
-            return _render(Response(f"Nothing is served at {request.path}", status=404))
+            return Response(f"Nothing is served at {request.path}", status=404)
         try:
             answer = await route(request)
             if isinstance(answer, Upgrade):
                 fault = _websocket_fault(request, self._http.their_http_version)
-                return _render(Response(fault, status=400)) if fault else answer
-            return _render(answer)
+                return Response(fault, status=400) if fault else answer
+            if isinstance(answer, Response):
+                _render(answer, {})
+            return answer
         except Exception:
             logger.exception("the handler of %s %s failed", request.method, request.path)
-            return _render(Response("The handler failed.", status=500))
+            return Response("The handler failed.", status=500)
 
-    async def _send(self, head: h11.Response, body: bytes) -> None:
-        await self._write(head)
-        if self._with_body:
-            await self._write(h11.Data(data=body))
-        await self._write(h11.EndOfMessage())
+    async def _hold(self, held: Held) -> None:
+        exchange = Exchange(self._wire, held.headers, self._with_body)
+        try:
+            async with open_background() as nursery:
+                if self._http.their_state is h11.DONE:
+                    nursery.start_soon(self._wire.watch, held.left)
+                await held.serve(exchange)
+        except ConnectionClosed:
+            raise
+        except Exception:
+            logger.exception("an answer failed")
+            if self._http.our_state is h11.SEND_RESPONSE:
+                await exchange.respond(Response("The handler failed.", status=500))
 
-    async def _write(self, event: h11.Event) -> None:
-        data = self._http.send(event)
-        if data:
-            await self._stream.send_all(data)
 
-
-def _render(response: Response) -> tuple[h11.Response, bytes]:
+def _render(response: Response, more: Mapping[str, str]) -> tuple[h11.Response, bytes]:
     """The head and the body of an answer; raises when it could not be sent so."""
     headers = [("Date", formatdate(usegmt=True)), ("Content-Type", response.content_type)]
     if response.status not in (204, 304):
         headers.append(("Content-Length", str(len(response.body))))
     elif response.body:
         raise ValueError(f"an answer with status {response.status} has no body")
-    headers += response.headers.items()
+    headers += [*response.headers.items(), *more.items()]
     reason = responses.get(response.status, "")
     return h11.Response(status_code=response.status, headers=headers, reason=reason.encode()), response.body

@@ -53,8 +53,10 @@ class WebSocketConnection(Connection):
         request: Request,
         stream: ExpressStream,
         websocket: trio_websocket.WebSocketConnection,
+        close_timeout: float = CLOSE_TIMEOUT,
     ) -> None:
         super().__init__(id, request)
+        self._close_timeout = close_timeout
         self._stream = stream
         self._websocket = websocket
         self._masked = websocket.is_client
@@ -96,7 +98,7 @@ class WebSocketConnection(Connection):
 
     async def close(self, code: int) -> None:
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        with trio.move_on_after(self._close_timeout, shield=True):
             try:
                 if not self._stream.cut:  # else the peer takes nothing, or could make nothing of it
                     frame = encode_frame(CLOSE, code.to_bytes(2, "big"), masked=self._masked)
@@ -116,12 +118,13 @@ async def accept_websocket(
     *,
     head: bytes,
     rest: bytes,
+    subprotocol: str | None = None,
+    close_timeout: float = CLOSE_TIMEOUT,
     express: bool = True,
 ) -> AsyncGenerator[WebSocketConnection]:
     """Accept a client's WebSocket and hold it open for the body; then close it.
 
-    It is closed with code 1000, or 1011 when the body raised; in order also when cancelled, within
-    :data:`CLOSE_TIMEOUT` seconds.
+    It is closed with code 1000, or 1011 when the body raised; in order also when cancelled.
 
     Args:
         stream: The socket.
@@ -129,6 +132,8 @@ async def accept_websocket(
         request: The upgrade request.
         head: The raw bytes of that request.
         rest: What was read behind it.
+        subprotocol: What to name as the chosen subprotocol.
+        close_timeout: Seconds that closing may take.
         express: Whether to use the express lane.
 
     Raises:
@@ -144,12 +149,12 @@ async def accept_websocket(
                 proposal = await trio_websocket.wrap_server_stream(
                     nursery, lane, max_message_size=MAXIMUM_WHOLE_MESSAGE
                 )
-                websocket = await proposal.accept()
+                websocket = await proposal.accept(subprotocol=subprotocol)
             if lane.opening.cancelled_caught and lane.opened:
                 raise ConnectionClosed(f"The client did not take our acceptance within {ACCEPT_TIMEOUT:g} s.")
             if websocket is None:
                 raise NoWebSocketError("The request for a WebSocket is not in order.")
-            connection = WebSocketConnection(id, request, lane, websocket)
+            connection = WebSocketConnection(id, request, lane, websocket, close_timeout)
             async with _closing(connection):
                 yield connection
     except ExceptionGroup as group:

@@ -4,6 +4,7 @@ Law: a parsed answer is complete: it names another place to ask, or it has all t
 """
 
 import re
+from enum import StrEnum
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,14 +15,26 @@ from .hub_protocol import TransferFormat
 _LATEST_VERSION = 1
 
 
+class Transport(StrEnum):
+    """What can carry a connection, in a server's order of preference (TransportProtocols.md)."""
+
+    WEBSOCKETS = "WebSockets"
+    SERVER_SENT_EVENTS = "ServerSentEvents"
+    LONG_POLLING = "LongPolling"
+
+    @property
+    def transfer_formats(self) -> frozenset[TransferFormat]:
+        """The formats that it can carry."""
+        if self is Transport.SERVER_SENT_EVENTS:
+            return frozenset((TransferFormat.TEXT,))
+        return frozenset(TransferFormat)
+
+
 class AvailableTransport(msgspec.Struct, frozen=True, rename="camel"):
     """A transport the server offers; a client may meet names it does not know."""
 
     transport: str
     transfer_formats: tuple[str, ...]
-
-
-WEBSOCKETS = AvailableTransport("WebSockets", (TransferFormat.TEXT, TransferFormat.BINARY))
 
 
 class NegotiateResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +47,8 @@ class NegotiateResponse(msgspec.Struct, frozen=True, kw_only=True):
         connection_id: The connection's public id.
         connection_token: What connects to it; in version 0 that is the id.
         available_transports: What the server offers, in its order of preference.
+        stateful_reconnect: Whether a torn connection may be taken up again.
+        token_lifetime: Seconds until the client's credentials expire, where they can be refreshed.
     """
 
     version: int
@@ -41,18 +56,22 @@ class NegotiateResponse(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str = ""
     connection_id: str = ""
     connection_token: str = ""
-    available_transports: tuple[AvailableTransport, ...] = (WEBSOCKETS,)
+    available_transports: tuple[AvailableTransport, ...] = ()
+    stateful_reconnect: bool = False
+    token_lifetime: float | None = None
 
 
 class _Answer(msgspec.Struct, rename="camel", kw_only=True):
     """The document; its keys in their order on the wire."""
 
+    use_stateful_reconnect: bool | UnsetType | None = UNSET
     negotiate_version: int = 0
     url: str | UnsetType | None = UNSET
     access_token: str | UnsetType | None = UNSET
     connection_id: str | UnsetType | None = UNSET
     connection_token: str | UnsetType | None = UNSET
     available_transports: tuple[AvailableTransport, ...] | UnsetType | None = UNSET
+    token_lifetime_seconds: int | float | UnsetType | None = UNSET
     error: str | UnsetType | None = UNSET
     asp_net_version: object = msgspec.field(default=UNSET, name="ProtocolVersion")
 
@@ -76,12 +95,14 @@ def negotiated_version(requested: str | None, minimum: int = 0) -> int | str:
 def encode_response(response: NegotiateResponse) -> bytes:
     """The body of a successful answer."""
     answer = _Answer(
+        use_stateful_reconnect=response.stateful_reconnect or UNSET,
         negotiate_version=response.version,
         url=response.url or UNSET,
         access_token=response.access_token or UNSET,
         connection_id=response.connection_id or UNSET,
         connection_token=response.connection_token if response.version > 0 else UNSET,
         available_transports=response.available_transports,
+        token_lifetime_seconds=UNSET if response.token_lifetime is None else response.token_lifetime,
     )
     return msgspec.json.encode(answer)
 
@@ -121,6 +142,8 @@ def parse_response(body: bytes) -> NegotiateResponse:
         connection_id=connection_id,
         connection_token=token,
         available_transports=transports or (),
+        stateful_reconnect=answer.use_stateful_reconnect is True,
+        token_lifetime=answer.token_lifetime_seconds or None,
     )
 
 

@@ -1,28 +1,79 @@
-"""The app: hubs and plain routes at their paths, and the server that offers them on one port."""
+"""The app: hubs, raw connections and plain routes at their paths, and the server that offers them on one port."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic
 
+import attrs
 import trio
 
 from ..calls.heartbeat import beat, period_for
+from ..connections.admission import Admission
+from ..connections.connection import Connection
 from ..connections.direct_socket import DirectSocketStream
 from ..connections.endpoint import Endpoint
 from ..connections.http import Request, Response
 from ..connections.http_server import HttpServer, Route
+from ..connections.options import EndpointOptions
+from ..connections.users import Authenticate, policies_of, settle
+from .clients import C, Groups, HubClients
+from .filters import HubFilter
 from .hub import Hub
 from .hub_endpoint import HubEndpoint
 from .options import HubOptions
 
 logger = logging.getLogger(__name__)
 
+LAST_CLIENTS_TIMEOUT = 10.0
+"""Seconds that connections have to end, once a drain's time is up."""
+
+
+@attrs.frozen
+class HubContext(Generic[C]):
+    """A hub as seen from outside of it.
+
+    Attributes:
+        clients: Its clients, to be called.
+        groups: Their groups.
+    """
+
+    clients: HubClients[C]
+    groups: Groups
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """What an app has to do with its limits.
+
+    Attributes:
+        connections: How many connections there are.
+        refused_connections: How many were turned away, for a limit's sake or while draining.
+        refused_calls: How many calls were answered with an error for a limit's sake.
+        slow_clients: How many clients were disconnected for being too slow.
+        dropped_messages: How many messages were dropped or replaced, as their senders had asked.
+    """
+
+    connections: int
+    refused_connections: int
+    refused_calls: int
+    slow_clients: int
+    dropped_messages: int
+
 
 class HubApp:
-    """Hubs and routes, to be served on one port.
+    """Hubs, raw connections and routes, to be served on one port.
+
+    Args:
+        authenticate: Finds out who makes a request, of every hub and raw connection; may be async. By default
+            nobody is known.
+        options: The options of hubs that are given none of their own.
+        filters: What stands around every hub, from the outermost to the innermost.
+        maximum_connections: How many connections there may be at a time; further ones get 503.
 
     Example:
         ::
@@ -32,17 +83,33 @@ class HubApp:
             trio.run(app.serve, "127.0.0.1", 8000)
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        authenticate: Authenticate | None = None,
+        options: HubOptions | None = None,
+        filters: Sequence[HubFilter] = (),
+        maximum_connections: int = 100_000,
+    ) -> None:
+        self._authenticate = authenticate
+        self._options = options or HubOptions()
+        self._filters = tuple(filters)
+        self._admission = Admission(maximum_connections)
         self._routes: dict[str, Route] = {}
-        self._hubs: list[HubEndpoint] = []
+        self._posted: set[str] = set()
+        self._hubs: list[tuple[type[Hub[Any]], HubEndpoint]] = []
+        self._endpoints: list[Endpoint] = []
+
+    # ---- what it offers
 
     def add_hub(
         self,
         path: str,
-        hub: type[Hub],
+        hub: type[Hub[Any]],
         *,
-        factory: Callable[[], Hub] | None = None,
+        factory: Callable[[], Hub[Any]] | None = None,
         options: HubOptions | None = None,
+        filters: Sequence[HubFilter] = (),
     ) -> None:
         """Offer a hub at a path, and its negotiation at ``{path}/negotiate``.
 
@@ -50,7 +117,8 @@ class HubApp:
             path: Where clients connect, such as ``/chat``.
             hub: The hub's class.
             factory: Makes the instance for each invocation, where the class needs arguments.
-            options: The hub's options; the defaults by default.
+            options: The hub's options; the app's by default.
+            filters: What stands around this hub, within the app's filters.
 
         Raises:
             ValueError: Something is at the path already, or it does not start with a slash.
@@ -61,14 +129,48 @@ class HubApp:
                 inspect.signature(hub).bind()
             except TypeError as error:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
-        endpoint = HubEndpoint(hub, factory or hub, options or HubOptions())
-        transports = Endpoint(
-            endpoint.handle,
-            maximum_unused=endpoint.options.maximum_negotiated,
-            unused_timeout=endpoint.options.negotiation_timeout,
+        endpoint = HubEndpoint(hub, factory or hub, options or self._options, (*self._filters, *filters))
+        self._add_endpoint(
+            path,
+            Endpoint(
+                endpoint.handle,
+                endpoint.options,
+                admission=self._admission,
+                authenticate=self._authenticate,
+                policies=policies_of(hub),
+                transfer_formats=endpoint.transfer_formats,
+            ),
         )
-        self._add({path: transports.connect, path.rstrip("/") + "/negotiate": transports.negotiate})
-        self._hubs.append(endpoint)
+        self._hubs.append((hub, endpoint))
+
+    def add_connection_handler(
+        self,
+        path: str,
+        handler: Callable[[Connection], Awaitable[None]],
+        *,
+        options: EndpointOptions | None = None,
+    ) -> None:
+        """Offer raw connections at a path, over every transport: bytes both ways, and no hub.
+
+        Args:
+            path: Where clients connect.
+            handler: Called with each connection, which ends when it returns; cancelled at shutdown.
+            options: The path's options; those of the app by default.
+
+        Raises:
+            ValueError: Something is at the path already, or it does not start with a slash.
+
+        Source:
+            ASP.NET Core's ``MapConnectionHandler``.
+        """
+        endpoint = Endpoint(
+            handler,
+            options or self._options,
+            admission=self._admission,
+            authenticate=self._authenticate,
+            policies=policies_of(handler),
+        )
+        self._add_endpoint(path, endpoint)
 
     def add_route(self, path: str, handler: Callable[[Request], Response | Awaitable[Response]]) -> None:
         """Answer plain HTTP requests at a path, of any method.
@@ -82,10 +184,14 @@ class HubApp:
         """
 
         async def answer(request: Request) -> Response:
-            response = handler(request)
-            return await response if inspect.isawaitable(response) else response
+            return await settle(handler(request))
 
         self._add({path: answer})
+
+    def _add_endpoint(self, path: str, endpoint: Endpoint) -> None:
+        self._add(endpoint.routes(path))
+        self._posted.add(path)
+        self._endpoints.append(endpoint)
 
     def _add(self, routes: Mapping[str, Route]) -> None:
         for path in routes:
@@ -94,6 +200,57 @@ class HubApp:
             if path in self._routes:
                 raise ValueError(f"there is something at '{path}' already")
         self._routes.update(routes)
+
+    # ---- from outside of hubs
+
+    def hub(self, hub: type[Hub[C]]) -> HubContext[C]:
+        """The clients and groups of a hub, to be called from anywhere in this process.
+
+        Args:
+            hub: The class that was given to :meth:`add_hub`; its first path counts.
+
+        Raises:
+            LookupError: The app has no such hub.
+        """
+        for known, endpoint in self._hubs:
+            if known is hub:
+                return HubContext(endpoint.clients, endpoint.groups)
+        raise LookupError(f"{hub.__qualname__} was not added to this app")
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the app has to do with its limits, at this moment and so far."""
+        rosters = [endpoint.roster.statistics() for _, endpoint in self._hubs]
+        return Statistics(
+            connections=self._admission.active,
+            refused_connections=self._admission.refused,
+            refused_calls=sum(refused for refused, _, _ in rosters),
+            slow_clients=sum(slow for _, slow, _ in rosters),
+            dropped_messages=sum(dropped for _, _, dropped in rosters),
+        )
+
+    # ---- its life
+
+    async def drain(self, seconds: float) -> None:
+        """Let the app run empty: the way to stop it without tearing anybody's work.
+
+        New connections get 503 from now on. Each connection ends, with leave to reconnect, as soon as none of its
+        invocations and streams waits or runs; what still runs in the end is cancelled. :meth:`serve` goes on.
+
+        Args:
+            seconds: How long invocations and streams may still run.
+        """
+        self._admission.draining = True
+        for _, hub in self._hubs:
+            hub.drain()
+        with trio.move_on_after(seconds):
+            await self._admission.wait_empty()
+            return
+        logger.warning("%d connections are ended before they are done", self._admission.active)
+        for endpoint in self._endpoints:
+            endpoint.ask_all_to_end()
+        with trio.move_on_after(LAST_CLIENTS_TIMEOUT):
+            await self._admission.wait_empty()
 
     async def serve(
         self,
@@ -106,7 +263,7 @@ class HubApp:
         """Serve until cancelled.
 
         Cancelling shuts down in order: connections are told, their invocations are cancelled and awaited, hubs hear
-        of each disconnection, and every task ends.
+        of each disconnection, and every task ends. See :meth:`drain` for a gentler end.
 
         Args:
             host: The address to listen on.
@@ -117,7 +274,7 @@ class HubApp:
         Raises:
             OSError: The address cannot be bound.
         """
-        server = HttpServer(self._routes)
+        server = HttpServer(self._routes, posted=self._posted)
         listeners = await trio.open_tcp_listeners(port, host=host)
         bound = listeners[0].socket.getsockname()
         name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
@@ -131,11 +288,34 @@ class HubApp:
                     trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
                 )
 
-        async with trio.open_nursery() as nursery:
-            for hub in self._hubs:
-                options = hub.options
-                period = period_for(options.keep_alive_interval, options.client_timeout, options.send_timeout)
-                nursery.start_soon(beat, hub.roster.sessions.values, period)
-            await nursery.start(trio.serve_listeners, handle, listeners)
-            logger.info("listening on %s", address)
-            task_status.started(address)
+        over = trio.Event()
+        async with trio.open_nursery() as outer:
+            doors = await outer.start(_hold_doors, over)
+            try:
+                async with trio.open_nursery() as nursery:
+                    for endpoint in self._endpoints:
+                        await nursery.start(endpoint.run)
+                    for _, hub in self._hubs:
+                        options = hub.options
+                        period = period_for(
+                            options.keep_alive_interval, options.client_timeout, options.send_timeout
+                        )
+                        nursery.start_soon(beat, hub.roster.sessions.values, period)
+                    await nursery.start(
+                        partial(trio.serve_listeners, handle, listeners, handler_nursery=doors)
+                    )
+                    logger.info("listening on %s", address)
+                    task_status.started(address)
+            finally:
+                over.set()
+
+
+async def _hold_doors(
+    over: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Hold the nursery of clients' requests, which go on until the connections that they carry have ended."""
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as doors:
+            task_status.started(doors)
+            await over.wait()
+            doors.cancel_scope.cancel()

@@ -1,66 +1,120 @@
-"""Whom a hub can call: the clients of the moment, and the proxies that send to them.
-
-A message to many is encoded once for each protocol and appended to each client's outbox; no client is waited
-for, and one that lets too much wait is disconnected instead of delaying the others.
-"""
+"""Whom a hub can call: proxies that send to one client or to many, and the groups they are in."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterable
-from typing import Any
+from collections.abc import AsyncIterable, Callable, Iterable
+from itertools import chain
+from typing import Any, Generic
 
 import trio
-from msgspec import Raw
+from typing_extensions import TypeVar
 
 from ..calls.session import Session
-from ..errors import BindingError
-from ..protocol.messages import Invocation
+from ..errors import BindingError, ConnectionClosed
+from .roster import Roster
+from .slow_clients import SlowClientPolicy, Wait
 
-logger = logging.getLogger(__name__)
 
-
-class Roster:
-    """The open connections of one hub.
+class ClientProxy:
+    """One client, or many.
 
     Args:
-        maximum_waiting: Bytes that may wait for a client when it is sent a broadcast.
+        roster: The hub's connections.
+        clients: Tells, at the time of a call, whom to call.
+        policy: What becomes of calls of slow clients.
+        id: The connection's id, where it is one client.
+        result_timeout: Seconds that a client may take to answer; ``None`` for any time.
     """
 
-    def __init__(self, maximum_waiting: int) -> None:
-        self._maximum_waiting = maximum_waiting
-        self.sessions: dict[str, Session] = {}
+    def __init__(
+        self,
+        roster: Roster,
+        clients: Callable[[], Iterable[Session]],
+        policy: SlowClientPolicy,
+        *,
+        id: str | None = None,
+        result_timeout: float | None = None,
+    ) -> None:
+        self._roster = roster
+        self._clients = clients
+        self._policy = policy
+        self._id = id
+        self._result_timeout = result_timeout
 
-    def broadcast(self, target: str, arguments: tuple[Any, ...]) -> None:
-        """Queue a call for each client; never waits.
+    async def send(self, method: str, *args: Any) -> None:
+        """Call a method of each client, without waiting for it. A checkpoint.
+
+        What it does about slow clients is the hub's policy, or that of :meth:`HubClients.when_slow`.
+
+        Args:
+            method: The clients' name for it.
+            *args: What to call it with.
 
         Raises:
             BindingError: An argument cannot be encoded.
         """
-        encoded: dict[str, bytes] = {}
-        for session in self.sessions.values():
-            protocol = session.protocol
-            data = encoded.get(protocol.name)
-            if data is None:
-                payload = Raw(protocol.payloads.dump_arguments(arguments))
-                data = encoded[protocol.name] = protocol.encode(Invocation(target=target, arguments=payload))
-            if session.outbox.size > self._maximum_waiting:
-                logger.warning(
-                    "connection %s is too slow for its messages: disconnected", session.connection.id
-                )
-                session.end(TimeoutError("The client does not take its messages fast enough."))
-            else:
-                session.outbox.put_now(data)
+        self._check(method, args)
+        await self._roster.send(self._clients, method, args, self._policy)
+
+    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
+        """Call a method of one client and wait for its result. A checkpoint; cancelling tells the client nothing.
+
+        It works everywhere in a hub, also with one invocation at a time, and in ``on_connected``.
+
+        Args:
+            method: The client's name for it.
+            *args: What to call it with.
+            result_type: What the result is to be.
+
+        Raises:
+            TypeError: This is not one client.
+            BindingError: An argument cannot be encoded, or the result is of another type.
+            HubException: The client answered with an error, or has no such method.
+            ConnectionClosed: There is no such client, or it left.
+            trio.TooSlowError: It did not answer within ``HubOptions.client_result_timeout``.
+
+        Source:
+            ASP.NET Core's client results.
+        """
+        if self._id is None:
+            raise TypeError(
+                f"'{method}' can only be invoked on a single client: use clients.client(id) or caller"
+            )
+        self._check(method, args)
+        session = self._roster.sessions.get(self._id)
+        if session is None:
+            raise ConnectionClosed(f"Connection '{self._id}' does not exist.")
+        limit = self._result_timeout
+        try:
+            with trio.CancelScope() as patience:
+                if limit is not None:
+                    patience.deadline = trio.current_time() + limit
+                return await session.caller.invoke(method, args, result_type)
+        except ConnectionClosed:
+            raise ConnectionClosed(f"Connection '{self._id}' disconnected.") from None
+        raise trio.TooSlowError(f"Connection '{self._id}' did not answer '{method}' within {limit:g} s.")
+
+    def _check(self, method: str, args: tuple[Any, ...]) -> None:
+        if any(isinstance(argument, AsyncIterable) for argument in args):
+            raise BindingError(f"A stream cannot be sent to a client, as the call of its '{method}' would.")
 
 
-class CallerProxy:
-    """The client that made an invocation."""
+class CallerProxy(ClientProxy):
+    """The client that made an invocation: whoever calls it waits while it is slow, and learns that it has left.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        roster: The hub's connections.
+        session: The client's connection.
+        id: Its id.
+        result_timeout: Seconds that the client may take to answer; ``None`` for any time.
+    """
+
+    def __init__(self, roster: Roster, session: Session, id: str, result_timeout: float | None) -> None:
+        super().__init__(roster, lambda: (session,), Wait(), id=id, result_timeout=result_timeout)
         self._session = session
 
     async def send(self, method: str, *args: Any) -> None:
-        """Call a method of the client, without waiting for it. A checkpoint; waits while the client is too slow.
+        """Call a method of the client, without waiting for its end. A checkpoint; waits while the client is slow.
 
         Args:
             method: The client's name for it.
@@ -70,40 +124,146 @@ class CallerProxy:
             BindingError: An argument cannot be encoded.
             ConnectionClosed: The client has left.
         """
-        if any(isinstance(argument, AsyncIterable) for argument in args):
-            raise BindingError(f"A stream cannot be sent to a client, as the call of its '{method}' would.")
+        self._check(method, args)
         await self._session.caller.send(method, args)
 
 
-class AllProxy:
-    """All clients of a hub."""
+C = TypeVar("C", default=ClientProxy)
+
+
+class HubClients(Generic[C]):
+    """The clients of a hub, to be called from anywhere. Those that are not there are skipped.
+
+    With a typed hub, the proxies are of its client interface.
+
+    Args:
+        roster: The hub's connections.
+        wrap: Makes of a proxy what users see.
+        policy: What becomes of calls of slow clients.
+        result_timeout: Seconds that a client may take to answer; ``None`` for any time.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        wrap: Callable[[ClientProxy], C],
+        policy: SlowClientPolicy,
+        result_timeout: float | None,
+    ) -> None:
+        self._roster = roster
+        self._wrap = wrap
+        self._policy = policy
+        self._result_timeout = result_timeout
+
+    def when_slow(self, policy: SlowClientPolicy) -> HubClients[C]:
+        """The same clients, with another policy for those that do not take messages as fast as they come."""
+        return HubClients(self._roster, self._wrap, policy, self._result_timeout)
+
+    def _many(self, clients: Callable[[], Iterable[Session]]) -> C:
+        return self._wrap(ClientProxy(self._roster, clients, self._policy))
+
+    @property
+    def all(self) -> C:
+        """Every client."""
+        return self._many(lambda: tuple(self._roster.sessions.values()))
+
+    def all_except(self, *ids: str) -> C:
+        """Every client but those with these connection ids."""
+        return self._many(lambda: _without(self._roster.sessions.values(), ids))
+
+    def client(self, id: str) -> C:
+        """The client with this connection id, which can also be invoked for a result."""
+        return self._wrap(
+            ClientProxy(
+                self._roster,
+                lambda: self._roster.with_ids((id,)),
+                self._policy,
+                id=id,
+                result_timeout=self._result_timeout,
+            )
+        )
+
+    def clients(self, *ids: str) -> C:
+        """The clients with these connection ids, each once."""
+        return self._many(lambda: self._roster.with_ids(ids))
+
+    def group(self, name: str) -> C:
+        """The members of a group."""
+        return self._many(lambda: tuple(self._roster.in_group(name)))
+
+    def groups(self, *names: str) -> C:
+        """The members of several groups; whoever is in two is called twice, as in ASP.NET Core."""
+        return self._many(lambda: tuple(chain.from_iterable(map(self._roster.in_group, names))))
+
+    def group_except(self, name: str, *ids: str) -> C:
+        """The members of a group but those with these connection ids."""
+        return self._many(lambda: _without(self._roster.in_group(name), ids))
+
+    def user(self, id: str) -> C:
+        """Every client of a user."""
+        return self._many(lambda: tuple(self._roster.of_user(id)))
+
+    def users(self, *ids: str) -> C:
+        """Every client of these users."""
+        return self._many(lambda: tuple(chain.from_iterable(map(self._roster.of_user, dict.fromkeys(ids)))))
+
+
+def _without(sessions: Iterable[Session], ids: tuple[str, ...]) -> list[Session]:
+    return [session for session in sessions if session.connection.id not in ids]
+
+
+class HubCallerClients(HubClients[C]):
+    """The clients that a hub method can call.
+
+    Args:
+        session: The connection of the client that made the invocation.
+        connection_id: Its id.
+        roster: The hub's connections.
+        wrap: Makes of a proxy what users see.
+        policy: What becomes of calls of slow clients.
+        result_timeout: Seconds that a client may take to answer; ``None`` for any time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        connection_id: str,
+        roster: Roster,
+        wrap: Callable[[ClientProxy], C],
+        policy: SlowClientPolicy,
+        result_timeout: float | None,
+    ) -> None:
+        super().__init__(roster, wrap, policy, result_timeout)
+        self._session = session
+        self._connection_id = connection_id
+
+    @property
+    def caller(self) -> C:
+        """The client that made this invocation, which can also be invoked for a result."""
+        return self._wrap(CallerProxy(self._roster, self._session, self._connection_id, self._result_timeout))
+
+    @property
+    def others(self) -> C:
+        """Every client but the one that made this invocation."""
+        return self.all_except(self._connection_id)
+
+    def others_in_group(self, name: str) -> C:
+        """The members of a group but the client that made this invocation."""
+        return self.group_except(name, self._connection_id)
+
+
+class Groups:
+    """The groups of a hub. A client leaves all of its groups when its connection ends."""
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
 
-    async def send(self, method: str, *args: Any) -> None:
-        """Call a method of each client, without waiting for any. A checkpoint.
+    async def add(self, connection_id: str, name: str) -> None:
+        """Put a client into a group; nothing happens when it is in it already, or has left. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        self._roster.join(connection_id, name)
 
-        Args:
-            method: The clients' name for it.
-            *args: What to call it with.
-
-        Raises:
-            BindingError: An argument cannot be encoded.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._roster.broadcast(method, args)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-
-class HubCallerClients:
-    """The clients that a hub method can call.
-
-    Attributes:
-        caller: The client that made this invocation.
-        all: All clients of this hub.
-    """
-
-    def __init__(self, session: Session, roster: Roster) -> None:
-        self.caller = CallerProxy(session)
-        self.all = AllProxy(roster)
+    async def remove(self, connection_id: str, name: str) -> None:
+        """Take a client out of a group, if it is in it. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        self._roster.leave(connection_id, name)

@@ -1,37 +1,19 @@
-"""Hubs: the classes whose methods clients call, and the names that they answer to."""
+"""Hubs: the classes whose methods clients call."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVarTuple
 
 from ..calls.children import Children
 from ..calls.session import Session
 from ..connections.http import Request
-from .clients import HubCallerClients
+from ..connections.users import User
+from .clients import C, Groups, HubCallerClients
+from .names import given_name, wire_name
 
 Ts = TypeVarTuple("Ts")
-F = TypeVar("F", bound=Callable[..., Any])
-
-_NAME = "_trio_hubs_method_name"
-
-
-def hub_method(name: str) -> Callable[[F], F]:
-    """Give a hub method another wire name than its own; it then answers to that one only.
-
-    Args:
-        name: The wire name; it matches in any letter case.
-
-    Source:
-        ASP.NET Core's ``HubMethodName``.
-    """
-
-    def mark(function: F) -> F:
-        setattr(function, _NAME, name)
-        return function
-
-    return mark
 
 
 class HubCallerContext:
@@ -52,13 +34,25 @@ class HubCallerContext:
         """The HTTP request that made the connection: its path, query and headers."""
         return self._session.connection.request
 
+    @property
+    def user(self) -> User | None:
+        """Who the client is; ``None`` for nobody known."""
+        return self._session.connection.user
+
+    @property
+    def user_id(self) -> str | None:
+        """The user's id, by which ``clients.user`` calls all of their connections."""
+        return None if self.user is None else self.user.id
+
     def abort(self) -> None:
         """End the connection; its invocations, this one included, are cancelled. The client is not to reconnect."""
         self._session.end()
 
 
-class Hub:
+class Hub(Generic[C]):
     """Base class of hubs. Clients call the public methods that subclasses define.
+
+    ``Hub[ChatClient]`` types what can be called of clients: ``ChatClient`` is a ``Protocol`` with a method for each.
 
     There is a new instance for each invocation, so what should live longer is kept in ``self.context.items`` or
     outside. A method may be plain or async; it streams to its client when it is an async generator or is annotated to
@@ -71,10 +65,12 @@ class Hub:
     Attributes:
         context: The connection that the invocation came by.
         clients: The clients that can be called.
+        groups: The groups of clients.
     """
 
     context: HubCallerContext
-    clients: HubCallerClients
+    clients: HubCallerClients[C]
+    groups: Groups
     _children: Children
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -101,18 +97,14 @@ class Hub:
     async def on_disconnected(self, error: Exception | None) -> None:
         """Called when a client has left and all of its invocations have ended.
 
-        Runs shielded from cancellation, for at most ``HubOptions.disconnect_timeout`` seconds.
+        Runs shielded from cancellation, for at most ``HubOptions.on_disconnected_timeout`` seconds.
 
         Args:
             error: What ended the connection, or ``None`` when it ended in order or was lost.
         """
 
 
-def _pascal(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def hub_methods(hub: type[Hub]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
+def hub_methods(hub: type[Hub[Any]]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
     """Find the methods of a hub that clients can call.
 
     Returns:
@@ -126,12 +118,11 @@ def hub_methods(hub: type[Hub]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
         function = inspect.getattr_static(hub, attribute)
         if attribute.startswith("_") or not inspect.isfunction(function) or hasattr(Hub, attribute):
             continue
-        marked = (getattr(vars(base).get(attribute), _NAME, None) for base in hub.__mro__)
-        name = next(
-            (mark for mark in marked if mark), None
-        )  # an override keeps the name of what it overrides
-        registered = name or _pascal(attribute)
-        for wire in {registered.lower()} if name else {registered.lower(), attribute.lower()}:
+        registered = wire_name(hub, attribute)
+        names = (
+            {registered.lower()} if given_name(hub, attribute) else {registered.lower(), attribute.lower()}
+        )
+        for wire in names:
             if wire in methods:
                 raise TypeError(
                     f"{hub.__qualname__}.{attribute} and .{methods[wire][1].__name__} both answer to the wire "

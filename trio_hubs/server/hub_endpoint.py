@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, get_args, get_origin
 
 import trio
 
@@ -14,7 +15,8 @@ from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
 from ..connections.background import open_background
-from ..connections.connection import Connection
+from ..connections.connection import Connection, Resumed
+from ..connections.users import meets, policies_of
 from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
 from ..protocol.handshake import (
     MAXIMUM_SIZE,
@@ -27,42 +29,81 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close
-from .clients import HubCallerClients, Roster
+from .clients import ClientProxy, Groups, HubCallerClients, HubClients
+from .filters import FilterChain, HubFilter, HubInvocationContext, HubLifetimeContext
 from .hub import Hub, HubCallerContext, hub_methods
 from .options import HubOptions
+from .roster import Roster
+from .typed_clients import typed_proxy
 
 logger = logging.getLogger(__name__)
+
+
+STATEFUL_VERSION = 2
+"""The first version of the hub protocols that knows stateful reconnect."""
 
 
 class HubEndpoint:
     """A hub at a path: serves its connections.
 
     Args:
-        hub: The hub's class, which makes an instance for each invocation.
-        make: Makes the instances, when the class itself does not.
+        hub: The hub's class.
+        make: Makes the instance for each invocation.
         options: The hub's options.
+        filters: What stands around it, from the outermost to the innermost.
+
+    Attributes:
+        clients: Its clients, for callers outside of it.
+        groups: Their groups.
+        roster: Its connections.
+        transfer_formats: What its protocols need.
 
     Raises:
-        TypeError: A method's names clash or its annotations cannot be resolved.
+        TypeError: A method's names clash or its annotations cannot be resolved, or the client's interface has
+            something that cannot be called.
     """
 
-    def __init__(self, hub: type[Hub], make: Callable[[], Hub], options: HubOptions) -> None:
+    def __init__(
+        self,
+        hub: type[Hub[Any]],
+        make: Callable[[], Hub[Any]],
+        options: HubOptions,
+        filters: Sequence[HubFilter] = (),
+    ) -> None:
         self.options = options
-        self.roster = Roster(options.broadcast_buffer_limit)
+        self.roster = Roster(
+            send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
+        )
+        self.wrap = _proxy_maker(hub)
+        self.clients = HubClients(self.roster, self.wrap, options.slow_clients, options.client_result_timeout)
+        self.groups = Groups(self.roster)
         self._make = make
+        self._filtered = bool(filters)
+        self.chain = FilterChain(filters)
+        self._draining = False
         functions = {
             wire: (name, function, Signature.of(function, skip=1))
             for wire, (name, function) in hub_methods(hub).items()
         }
         self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
         for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
-            methods = {wire: _method(hub, *parts, protocol) for wire, parts in functions.items()}
-            self._protocols[protocol.name] = protocol, methods
+            if protocol.name in options.supported_protocols:
+                methods = {wire: _method(hub, *parts, protocol) for wire, parts in functions.items()}
+                self._protocols[protocol.name] = protocol, methods
+        self.transfer_formats = frozenset(
+            protocol.transfer_format for protocol, _ in self._protocols.values()
+        )
+
+    def drain(self) -> None:
+        """End each connection, for its client to reconnect, as soon as none of its calls waits or runs."""
+        self._draining = True
+        for session in tuple(self.roster.sessions.values()):
+            session.drain()
 
     async def handle(self, connection: Connection) -> None:
         """Serve one connection until it ends; returns when all of its tasks have."""
         try:
-            name, rest = await self._shake_hands(connection)
+            request, rest = await self._shake_hands(connection)
         except ConnectionClosed as error:
             logger.debug("connection %s ended before its handshake: %s", connection.id, error)
             return
@@ -71,20 +112,27 @@ class HubEndpoint:
             with trio.move_on_after(self.options.send_timeout), suppress(ConnectionClosed):
                 await connection.send(encode_response(HandshakeResponse(error=str(error))))
             return
-        protocol, methods = self._protocols[name]
+        protocol, methods = self._protocols[request.protocol.lower()]
         connection.transfer_format = protocol.transfer_format
+        connection.resumable = connection.resumable and request.version >= STATEFUL_VERSION
         assert connection.id is not None
         side = _HubSide(self, methods, connection.id)
-        session = Session(connection, protocol, side, side, self.options.session_options())
-        side.session = session
-        session.outbox.put(encode_response(HandshakeResponse()))
+        session = side.session = Session(connection, protocol, side, side, self.options.session_options())
+        connection.on_end_asked = partial(session.end, allow_reconnect=True)
+        session.outbox.put(encode_response(HandshakeResponse()), 0)
         try:
             await session.run(rest)
         finally:
-            self.roster.sessions.pop(connection.id, None)  # a refused connection is still there
+            side.gone()
 
-    async def _shake_hands(self, connection: Connection) -> tuple[str, bytes]:
-        """Agree on a protocol: its name, and the bytes behind the client's request."""
+    def opened(self, connection_id: str, session: Session, user_id: str | None) -> None:
+        """A connection has opened."""
+        self.roster.add(connection_id, session, user_id)
+        if self._draining:
+            session.drain()
+
+    async def _shake_hands(self, connection: Connection) -> tuple[HandshakeRequest, bytes]:
+        """Agree on a protocol: the client's request, and the bytes behind it."""
         received = b""
         maximum = self.options.maximum_message_size or MAXIMUM_SIZE
         try:
@@ -94,17 +142,18 @@ class HubEndpoint:
                     if not data:
                         raise ConnectionClosed("The client closed the connection.")
                     received += data
+        except Resumed:
+            raise ConnectionClosed("The client lost its connection in mid-handshake.") from None
         except trio.TooSlowError:
             raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:
             base = "An unexpected error occurred during connection handshake."
             detail = f" {type(error).__name__}: {error}" if self.options.detailed_errors else ""
             raise HandshakeError(base + detail) from error
-        request, rest = taken
-        return self._choose(request, connection), rest
+        self._check(taken[0], connection)
+        return taken
 
-    def _choose(self, request: HandshakeRequest, connection: Connection) -> str:
-        """The registered name of the protocol that a client asks for."""
+    def _check(self, request: HandshakeRequest, connection: Connection) -> None:
         name = request.protocol.lower()
         if name not in self._protocols:
             raise HandshakeError(f"The protocol '{request.protocol}' is not supported.")
@@ -118,19 +167,47 @@ class HubEndpoint:
                 f"Cannot use the '{request.protocol}' protocol on the current transport. "
                 f"The transport does not support '{protocol.transfer_format}' transfer format."
             )
-        return name
 
-    def make(self, context: HubCallerContext, clients: HubCallerClients, children: Children) -> Hub:
+    def make(self, side: _HubSide, children: Children) -> Hub[Any]:
         """Make the hub instance of one invocation."""
         hub = self._make()
-        hub.context = context
-        hub.clients = clients
+        hub.context = side.context
+        hub.clients = side.clients
+        hub.groups = self.groups
         hub._children = children
         return hub
 
+    def callable(self, method: Method, hub: Hub[Any]) -> Callable[..., Any]:
+        """What to call for an invocation of a method: itself, or what stands around it."""
+        if self._filtered or policies_of(method.function):
+            return partial(self._call_guarded, method, hub)
+        return method.function.__get__(hub)  # type: ignore[no-any-return]
+
+    async def _call_guarded(self, method: Method, hub: Hub[Any], *arguments: Any) -> Any:
+        policies = policies_of(method.function)
+        user = hub.context.user
+        if policies and (user is None or not await meets(user, policies)):
+            raise _Unauthorized("the user may not call it")
+        bound = method.function.__get__(hub)
+        return await self.chain.invoke(HubInvocationContext(hub.context, hub, bound, list(arguments)))
+
+
+class _Unauthorized(HubException):
+    """The user may not call the method."""
+
+
+def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
+    """What makes of a proxy what users of a hub see: itself, or one of the client's interface."""
+    for base in hub.__mro__:
+        for generic in getattr(base, "__orig_bases__", ()):
+            origin, arguments = get_origin(generic), get_args(generic)
+            if isinstance(origin, type) and issubclass(origin, Hub) and isinstance(arguments[0], type):
+                return typed_proxy(arguments[0])
+    return lambda proxy: proxy
+
 
 def _method(
-    hub: type[Hub], name: str, function: Callable[..., Any], signature: Signature, protocol: HubProtocol
+    hub: type[Hub[Any]], name: str, function: Callable[..., Any], signature: Signature, protocol: HubProtocol
 ) -> Method:
     try:
         return Method(name, function, signature, protocol.payloads)
@@ -142,11 +219,14 @@ class _HubSide(Face, Life):
     """The hub's side of one connection."""
 
     session: Session
+    context: HubCallerContext
+    clients: HubCallerClients[Any]
 
     def __init__(self, endpoint: HubEndpoint, methods: dict[str, Method], connection_id: str) -> None:
         self._endpoint = endpoint
         self._methods = methods
         self._connection_id = connection_id
+        self._user_id: str | None = None
 
     def _detailed(self, base: str, error: Exception) -> str:
         if isinstance(error, HubException) or self._endpoint.options.detailed_errors:
@@ -160,8 +240,7 @@ class _HubSide(Face, Life):
         return (method,) if method is not None else ()
 
     def enter(self, method: Method, children: Children) -> Callable[..., Any]:
-        hub = self._endpoint.make(self._context, self._clients, children)
-        return method.function.__get__(hub)  # type: ignore[no-any-return]
+        return self._endpoint.callable(method, self._endpoint.make(self, children))
 
     def unknown_fault(self, target: str) -> str:
         return self.binding_fault(target, HubException("Method does not exist."))
@@ -170,6 +249,8 @@ class _HubSide(Face, Life):
         return self._detailed(f"Failed to invoke '{target}' due to an error on the server.", error)
 
     def invocation_fault(self, target: str, error: Exception) -> str:
+        if isinstance(error, _Unauthorized):
+            return f"Failed to invoke '{target}' because user is unauthorized"
         return self._detailed(f"An unexpected error occurred invoking '{target}' on the server.", error)
 
     def stream_fault(self, error: Exception) -> str:
@@ -178,32 +259,46 @@ class _HubSide(Face, Life):
     # ---- life
 
     async def opened(self) -> None:
-        self._context = HubCallerContext(self.session, self._connection_id)
-        self._clients = HubCallerClients(self.session, self._endpoint.roster)
-        self._endpoint.roster.sessions[self._connection_id] = self.session
-        await self._run_hook(Hub.on_connected)
+        endpoint, options = self._endpoint, self._endpoint.options
+        self.context = HubCallerContext(self.session, self._connection_id)
+        self.clients = HubCallerClients(
+            self.session,
+            self._connection_id,
+            endpoint.roster,
+            endpoint.wrap,
+            options.slow_clients,
+            options.client_result_timeout,
+        )
+        self._user_id = self.context.user_id
+        endpoint.opened(self._connection_id, self.session, self._user_id)
+        await self._run_hook(endpoint.chain.on_connected)
 
     async def closed(self, error: Exception | None) -> None:
         options = self._endpoint.options
         reason = None if isinstance(error, ConnectionClosed) else error
-        with trio.move_on_after(options.disconnect_timeout, shield=True) as grace:
+        with trio.move_on_after(options.on_disconnected_timeout, shield=True) as grace:
             try:
-                await self._run_hook(Hub.on_disconnected, reason)
+                await self._run_hook(self._endpoint.chain.on_disconnected, reason)
             except Exception:
                 logger.exception("connection %s: on_disconnected failed", self._connection_id)
         if grace.cancelled_caught:
             logger.error(
                 "connection %s: on_disconnected was cancelled after %g s",
                 self._connection_id,
-                options.disconnect_timeout,
+                options.on_disconnected_timeout,
             )
-        del self._endpoint.roster.sessions[self._connection_id]
+        self.gone()
+
+    def gone(self) -> None:
+        """The connection leaves the roster, if it is there."""
+        if self._connection_id in self._endpoint.roster.sessions:
+            self._endpoint.roster.remove(self._connection_id, self._user_id)
 
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""
         async with open_background() as nursery, Children(nursery, nursery.cancel_scope) as children:
-            hub = self._endpoint.make(self._context, self._clients, children)
-            await getattr(hub, hook.__name__)(*args)
+            hub = self._endpoint.make(self, children)
+            await hook(HubLifetimeContext(self.context, hub), *args)
         if children.failure is not None:
             raise children.failure
 

@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import attrs
 
 from ..calls.intake import IntakeLimits
 from ..calls.session import SessionOptions
+from ..connections.options import EndpointOptions, positive, positive_or_none
+from .slow_clients import Disconnect, SlowClientPolicy
 
-_positive_or_none: Callable[[Any, Any, Any], None] = attrs.validators.optional(attrs.validators.gt(0))
-_positive: Callable[[Any, Any, Any], None] = attrs.validators.gt(0)
+PROTOCOLS = ("json", "messagepack")
+
+
+def _protocols(names: Iterable[str]) -> tuple[str, ...]:
+    chosen = set(names)
+    if unknown := chosen - set(PROTOCOLS):
+        raise ValueError(f"no such protocol: {', '.join(sorted(unknown))}; there are {', '.join(PROTOCOLS)}")
+    if not chosen:
+        raise ValueError("a hub supports at least one protocol")
+    return tuple(name for name in PROTOCOLS if name in chosen)
 
 
 @attrs.frozen(kw_only=True)
-class HubOptions:
-    """Options of a hub; times in seconds, sizes in bytes.
+class HubOptions(EndpointOptions):
+    """Options of a hub, besides those of its path; times in seconds, sizes in bytes.
 
-    Sources: ASP.NET Core's ``HubOptions`` and ``HttpConnectionDispatcherOptions``, where a default stands in
-    brackets; the rest is this project's own.
+    Sources: ASP.NET Core's ``HubOptions``, where a default stands in brackets; the rest is this project's own.
     """
 
-    handshake_timeout: float = attrs.field(default=15.0, validator=_positive)
+    supported_protocols: tuple[str, ...] = attrs.field(default=PROTOCOLS, converter=_protocols)
+    """The hub protocols that clients may choose from [all]."""
+    handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long a client may take for the hub handshake; then it gets an error and is disconnected [15]."""
-    negotiation_timeout: float = attrs.field(default=15.0, validator=_positive)
-    """So long a negotiated connection waits for its WebSocket; then it is forgotten [15]."""
-    maximum_negotiated: int = attrs.field(default=100_000, validator=_positive)
-    """So many negotiated connections wait at a time; above it negotiation answers 503."""
-    keep_alive_interval: float = attrs.field(default=15.0, validator=_positive)
+    keep_alive_interval: float = attrs.field(default=15.0, validator=positive)
     """After so long the server sends a ping [15]."""
-    client_timeout: float = attrs.field(default=30.0, validator=_positive)
+    client_timeout: float = attrs.field(default=30.0, validator=positive)
     """A client that has ever sent a ping and is then silent for so long is disconnected [30]."""
-    send_timeout: float = attrs.field(default=10.0, validator=_positive)
-    """A client that takes nothing of what is sent to it for so long is disconnected [10]."""
-    disconnect_timeout: float = attrs.field(default=5.0, validator=_positive)
+    on_disconnected_timeout: float = attrs.field(default=5.0, validator=positive)
     """So long :meth:`Hub.on_disconnected` may run after a connection's end; then it is cancelled."""
-    maximum_message_size: int | None = attrs.field(default=32 * 1024, validator=_positive_or_none)
+    client_result_timeout: float | None = attrs.field(default=60.0, validator=positive_or_none)
+    """So long a client may take to answer a call for a result; ``None`` for any time."""
+    maximum_message_size: int | None = attrs.field(default=32 * 1024, validator=positive_or_none)
     """A client's framed message above this closes its connection with an error; ``None`` allows any [32 KiB]."""
-    maximum_parallel_invocations: int = attrs.field(default=1, validator=_positive)
+    maximum_parallel_invocations: int = attrs.field(default=1, validator=positive)
     """So many invocations of one client run at a time; the rest wait. A stream counts until it has begun [1]."""
-    maximum_streams: int = attrs.field(default=1000, validator=_positive)
+    maximum_streams: int = attrs.field(default=1000, validator=positive)
     """So many streams, and invocations with uploads, of one client run or wait at a time; further ones get an error."""
-    stream_buffer_capacity: int = attrs.field(default=10, validator=_positive)
+    stream_buffer_capacity: int = attrs.field(default=10, validator=positive)
     """So many unread items of an upload are never too many [10]."""
-    stream_buffer_size: int = attrs.field(default=64 * 1024, validator=_positive)
+    stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """While an upload has more unread bytes, the connection is not read, unless a method waits for its client."""
-    connection_buffer_size: int = attrs.field(default=256 * 1024, validator=_positive)
+    connection_buffer_size: int = attrs.field(default=256 * 1024, validator=positive)
     """The same for all unread uploads and waiting invocations of a connection."""
-    connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=_positive)
+    connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=positive)
     """Where a waiting method keeps the reading on past this, further invocations and items fail with an error."""
-    broadcast_buffer_limit: int = attrs.field(default=1024 * 1024, validator=_positive)
-    """A client that lets more than this wait when it is sent a broadcast is disconnected."""
+    slow_clients: SlowClientPolicy = attrs.field(factory=Disconnect)
+    """What becomes of messages for clients, the caller excepted, that do not take them as fast as they come."""
+    broadcast_buffer_limit: int = attrs.field(default=1024 * 1024, validator=positive)
+    """A client that lets more than this wait when something is sent to it without waiting is disconnected."""
+    stateful_reconnect_buffer_size: int = attrs.field(default=100_000, validator=positive)
+    """From so many bytes on that a client has not acknowledged, nothing more is sent to it [100,000]."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
     payloads: Literal["python", "dotnet"] = attrs.field(
@@ -76,4 +87,8 @@ class HubOptions:
                 connection_bytes=self.connection_buffer_size,
                 hard_bytes=self.connection_buffer_limit,
             ),
+            high_water=self.transport_buffer_size,
+            replay_bytes=self.stateful_reconnect_buffer_size,
+            call_prefix="s",
+            tell_cancelled=False,
         )

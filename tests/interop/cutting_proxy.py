@@ -1,0 +1,171 @@
+"""`python -m tests.interop.cutting_proxy URL`: gates before a server, whose passers are cut off when a test says so.
+
+A gate is a port that forwards each connection to the server, byte for byte. It never ends a connection by itself:
+only the two sides do, or a request to the control, whose address is printed as `listening http://127.0.0.1:N`:
+
+    POST /open              a new gate; the answer is its address
+    POST /cut?port=N        the gate's connections are reset on both sides
+    POST /silence?port=N    whatever its connections send from now on is swallowed, their ends too; later ones work
+    POST /refuse?port=N     a cut, and later connections are reset as well, until
+    POST /heal?port=N       they are let through again
+
+A request is answered once it is done. Each test opens its own gate, so none cuts off another.
+"""
+
+import argparse
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+import trio
+
+ABORTIVE = struct.pack("ii", 1, 0)
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """End a connection with a reset, as a network does that forgets it."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
+    stream.socket.close()
+
+
+@attrs.define(eq=False)
+class Passage:
+    """One connection through a gate."""
+
+    near: trio.SocketStream
+    far: trio.SocketStream
+    silent: bool = False
+
+    async def run(self) -> None:
+        """Forward both ways until either side ends the connection."""
+        async with self.near, self.far, trio.open_nursery() as nursery:
+            nursery.start_soon(self._forward, self.near, self.far, nursery.cancel_scope)
+            nursery.start_soon(self._forward, self.far, self.near, nursery.cancel_scope)
+
+    async def _forward(
+        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope
+    ) -> None:
+        try:
+            async for data in source:
+                if not self.silent:
+                    await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        if not self.silent:
+            both.cancel()
+
+    def cut(self) -> None:
+        """Reset both sides."""
+        for stream in (self.near, self.far):
+            if stream.socket.fileno() >= 0:
+                reset(stream)
+
+
+@attrs.define
+class Gate:
+    """A port of its own before the server."""
+
+    host: str
+    port: int
+    passages: set[Passage] = attrs.field(factory=set)
+    refusing: bool = False
+
+    async def let_in(self, near: trio.SocketStream) -> None:
+        """Forward one connection, from its beginning to its end."""
+        if self.refusing:
+            return reset(near)
+        far = await trio.open_tcp_stream(self.host, self.port)
+        passage = Passage(near, far)
+        self.passages.add(passage)
+        try:
+            await passage.run()
+        finally:
+            self.passages.discard(passage)
+
+    def cut(self) -> None:
+        """Reset the connections there are."""
+        for passage in self.passages:
+            passage.cut()
+
+    def silence(self) -> None:
+        """Let nothing more of them through."""
+        for passage in self.passages:
+            passage.silent = True
+
+    def refuse(self) -> None:
+        """Reset the connections there are, and those to come."""
+        self.refusing = True
+        self.cut()
+
+    def heal(self) -> None:
+        """Let new connections through again."""
+        self.refusing = False
+
+
+@attrs.define
+class Control:
+    """The gates, and what requests have done to them."""
+
+    host: str
+    port: int
+    nursery: trio.Nursery
+    gates: dict[int, Gate] = attrs.field(factory=dict)
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        """One request, one answer, and the connection is over."""
+        request = b""
+        while b"\r\n\r\n" not in request:
+            data = await stream.receive_some()
+            if not data:
+                return
+            request += data
+        target = urlsplit(request.split(b" ", 2)[1].decode())
+        if target.path == "/open":
+            text = await self.open()
+        else:
+            gate = self.gates[int(parse_qs(target.query)["port"][0])]
+            commands: dict[str, Callable[[], None]] = {
+                "/cut": gate.cut,
+                "/silence": gate.silence,
+                "/refuse": gate.refuse,
+                "/heal": gate.heal,
+            }
+            commands[target.path]()
+            text = ""
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        await stream.send_all((head + text).encode())
+
+    async def open(self) -> str:
+        """A new gate's address."""
+        gate = Gate(self.host, self.port)
+        port = await listen(self.nursery, gate.let_in)
+        self.gates[port] = gate
+        return f"http://127.0.0.1:{port}"
+
+
+async def listen(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[object]]) -> int:
+    """Serve a free port; answers which."""
+    serve = partial(trio.serve_tcp, handler, 0, host="127.0.0.1")
+    listeners: list[trio.SocketListener] = await nursery.start(serve)
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
+
+
+async def main(server: str) -> None:
+    """Serve until the process is ended."""
+    address = urlsplit(server)
+    assert address.hostname
+    assert address.port
+    async with trio.open_nursery() as nursery:
+        control = Control(address.hostname, address.port, nursery)
+        print(f"listening http://127.0.0.1:{await listen(nursery, control.answer)}", flush=True)
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Cut off connections to a server when told to.")
+    parser.add_argument("server", metavar="URL")
+    trio.run(main, parser.parse_args().server)

@@ -1,0 +1,24 @@
+"""All cases, in order."""
+
+from . import (
+    cases_auth,
+    cases_calls,
+    cases_errors,
+    cases_handshake,
+    cases_messagepack,
+    cases_reconnect,
+    cases_requests,
+    cases_streams,
+)
+
+CASES = (
+    *cases_requests.CASES,
+    *cases_auth.CASES,
+    *cases_handshake.CASES,
+    *cases_handshake.FRAMES,
+    *cases_calls.CASES,
+    *cases_streams.CASES,
+    *cases_errors.CASES,
+    *cases_messagepack.CASES,
+    *cases_reconnect.CASES,
+)

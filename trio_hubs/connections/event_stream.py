@@ -1,0 +1,81 @@
+"""Server-Sent Events as a connection: one answer without end to the client, and posts from it.
+
+Bytes of one send make one event; only text can be sent so (TransportProtocols.md, Server-Sent Events).
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import trio
+
+from ..errors import ConnectionClosed
+from ..protocol.negotiate import Transport
+from .connection import Connection
+from .http import Request
+from .http_server import Exchange
+from .pipe import Pipe
+
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache,no-store",
+    "Pragma": "no-cache",
+    "Content-Encoding": "identity",
+    "X-Accel-Buffering": "no",
+}
+_SLICE = 64 * 1024
+
+
+def encode_event(data: bytes) -> bytes:
+    """The event that carries some bytes: a line of it for each of their lines."""
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return b"".join(b"data: %b\r\n" % line for line in lines) + b"\r\n"
+
+
+class EventStreamConnection(Connection):
+    """A connection over Server-Sent Events."""
+
+    transfer_formats = Transport.SERVER_SENT_EVENTS.transfer_formats
+
+    def __init__(self, id: str, request: Request, incoming: Pipe, exchange: Exchange) -> None:
+        super().__init__(id, request)
+        self._incoming = incoming
+        self._exchange = exchange
+        self._last_progress = -inf
+        self._cut = False
+
+    @property
+    def last_progress(self) -> float:
+        return self._last_progress
+
+    async def open(self) -> None:
+        """Send the head of the answer, and a comment, so that the client knows that it is connected."""
+        self._cut = True
+        await self._exchange.start(HEADERS)
+        await self._exchange.write(b":\r\n")
+        self._cut = False
+
+    async def receive(self) -> bytes:
+        return await self._incoming.take()
+
+    async def send(self, data: bytes) -> None:
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
+        event = memoryview(encode_event(data))
+        self._cut = True
+        while event:
+            await self._exchange.write(bytes(event[:_SLICE]))
+            event = event[_SLICE:]
+            self._last_progress = trio.current_time()
+        self._cut = False
+
+    async def close(self) -> None:
+        """End the answer.
+
+        Raises:
+            ConnectionClosed: That cannot be done in order.
+        """
+        if self._cut:
+            raise ConnectionClosed("The client did not take an event.")
+        await self._exchange.finish()

@@ -1,0 +1,133 @@
+"""Who may use a connection token, for what, and for how long.
+
+A lease begins with negotiation and ends with its connection. Without a transport it expires, so nothing is kept
+for clients that never come, or never come back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from math import inf
+
+import trio
+
+from ..protocol.negotiate import Transport
+from .connection import Connection
+from .pipe import Pipe
+from .users import User
+
+
+def new_id() -> str:
+    """An id that nobody can guess."""
+    return secrets.token_urlsafe(16)
+
+
+class Lease:
+    """What one connection token stands for.
+
+    Attributes:
+        id: The connection's public id.
+        token: What its requests name.
+        user: Who negotiated it, and who must make all of its requests.
+        stateful: Whether it may be resumed when torn.
+        incoming: What its client has posted.
+        posting: Held by the post whose body is being read.
+        transport: What carries it, once that is known.
+        connection: The connection, once there is one.
+        expires: When it is over unless a transport comes, in trio's clock.
+        scope: What its handler runs in.
+        over: Whether its handler has returned.
+        disposed: Whether its client has ended it, was told of its end, or has been away for too long.
+    """
+
+    def __init__(self, id: str, token: str, user: User | None, *, stateful: bool, buffer_size: int) -> None:
+        self.id = id
+        self.token = token
+        self.user = user
+        self.stateful = stateful
+        self.incoming = Pipe(buffer_size)
+        self.posting = trio.Lock()
+        self.transport: Transport | None = None
+        self.connection: Connection | None = None
+        self.expires = inf
+        self.scope = trio.CancelScope()
+        self.over = False
+        self.disposed = False
+        self._user_expires = inf
+
+    def admits(self, user: User | None) -> bool:
+        """Whether a request of this user may use it; who negotiated as nobody may connect as somebody."""
+        if self.user is None:
+            return user is None or self.transport is None
+        return user is not None and user.id == self.user.id
+
+    def renew(self, user: User | None) -> None:
+        """Take over what a request has shown of its user anew."""
+        self.user = user
+        lifetime = None if user is None else user.lifetime
+        self._user_expires = inf if lifetime is None else trio.current_time() + lifetime
+        if self.connection is not None:
+            self.connection.user = user
+
+    def take_expiry(self, now: float) -> bool:
+        """Whether its user has expired since this was last asked."""
+        if now < self._user_expires:
+            return False
+        self._user_expires = inf
+        return True
+
+
+class Leases:
+    """The leases of a path.
+
+    Args:
+        timeout: Seconds that one lasts without a transport.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._all: dict[str, Lease] = {}
+        self._unused: dict[str, Lease] = {}  # those without a connection, oldest first
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(tuple(self._all.values()))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def unused(self) -> int:
+        """How many wait for their first transport."""
+        return len(self._unused)
+
+    def add(self, lease: Lease) -> None:
+        """Keep a new lease until it is used, or expires."""
+        self._all[lease.token] = self._unused[lease.token] = lease
+        self.expire(lease)
+
+    def get(self, token: str) -> Lease | None:
+        """The lease of a token, if there is one."""
+        return self._all.get(token)
+
+    def use(self, lease: Lease, connection: Connection) -> None:
+        """A lease has its connection."""
+        self._all[lease.token] = lease
+        self._unused.pop(lease.token, None)
+        lease.connection = connection
+        lease.expires = inf
+
+    def expire(self, lease: Lease) -> None:
+        """A lease has no transport; it expires if it gets none."""
+        lease.expires = trio.current_time() + self._timeout
+
+    def remove(self, lease: Lease) -> None:
+        """A lease is over."""
+        self._all.pop(lease.token, None)
+        self._unused.pop(lease.token, None)
+
+    def drop_unused(self) -> None:
+        """Drop those that have expired without ever being used."""
+        now = trio.current_time()
+        while self._unused and (oldest := next(iter(self._unused.values()))).expires <= now:
+            self.remove(oldest)

@@ -1,0 +1,69 @@
+"""Bytes from one task to another, in order and bounded; a reader takes all that is there."""
+
+from __future__ import annotations
+
+import trio
+
+from ..errors import ConnectionClosed
+
+
+class Pipe:
+    """One direction of a connection whose bytes come or go by requests of their own.
+
+    Args:
+        limit: Bytes from which on whoever puts something in waits.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._data = bytearray()
+        self._closed = False
+        self._error: ConnectionClosed | None = None
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    async def put(self, data: bytes) -> None:
+        """Put bytes in, then wait until there is room for more. A checkpoint only when it has to wait.
+
+        A cancelled call has put all of them in.
+
+        Raises:
+            ConnectionClosed: Nobody takes them any more.
+        """
+        if self._closed:
+            raise ConnectionClosed("The connection is over.")
+        self._data += data
+        self._readers.unpark_all()
+        while len(self._data) >= self._limit and not self._closed:
+            await self._writers.park()
+
+    async def take(self) -> bytes:
+        """Wait for bytes, and take all of them. A checkpoint; a cancelled call takes none.
+
+        Returns:
+            At least one byte, or ``b""`` when the pipe is closed and empty.
+
+        Raises:
+            ConnectionClosed: The pipe is empty, and was closed with this error.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._data and not self._closed:
+            await self._readers.park()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if not self._data and self._error is not None:
+            raise ConnectionClosed(*self._error.args)
+        data = bytes(self._data)
+        self._data.clear()
+        self._writers.unpark_all()
+        return data
+
+    def close(self, error: ConnectionClosed | None = None) -> None:
+        """Let nothing more in; what is in it can still be taken. The first call decides how."""
+        if not self._closed:
+            self._closed = True
+            self._error = error
+            self._readers.unpark_all()
+            self._writers.unpark_all()

@@ -1,0 +1,88 @@
+"""Who is behind a request, and who may come in."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+
+from .http import Request
+
+T = TypeVar("T")
+
+_POLICIES = "_trio_hubs_policies"
+
+
+@attrs.frozen
+class User:
+    """Who makes a connection, as ``authenticate`` found out.
+
+    Attributes:
+        id: What ``clients.user(id)`` calls them by; all connections of one user have the same.
+        claims: Whatever else is known of them.
+        expires_at: When this ceases to hold, in Unix seconds; ``None`` for never.
+    """
+
+    id: str | None = None
+    claims: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    expires_at: float | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def lifetime(self) -> float | None:
+        """Seconds from now until it expires; ``None`` for ever."""
+        return None if self.expires_at is None else self.expires_at - time.time()
+
+
+Authenticate: TypeAlias = Callable[[Request], "User | Awaitable[User | None] | None"]
+"""Finds out who makes a request; ``None`` is nobody that it knows."""
+
+Policy: TypeAlias = Callable[[User], "bool | Awaitable[bool]"]
+"""Whether a user may do what the policy stands at."""
+
+
+def authorize(policy: Policy | None = None) -> Callable[[T], T]:
+    """Let only users in: on a hub's class, a hub method, or the handler of raw connections.
+
+    On a hub or a handler, requests of nobody get 401 and those of others 403, before any connection is made. On
+    a method, the call fails with an error, and the connection goes on. Several marks must all be met.
+
+    Args:
+        policy: Tells which users; all by default. May be async.
+
+    Source:
+        ASP.NET Core's ``Authorize`` attribute.
+    """
+
+    def mark(marked: T) -> T:
+        setattr(marked, _POLICIES, (*policies_of(marked), policy or _any_user))
+        return marked
+
+    return mark
+
+
+def policies_of(marked: object) -> tuple[Policy, ...]:
+    """The policies that :func:`authorize` has put on something, and on what it inherits from."""
+    return getattr(marked, _POLICIES, ())
+
+
+def _any_user(_: User) -> bool:
+    return True
+
+
+async def settle(value: T | Awaitable[T]) -> T:
+    """A value, or what an awaitable comes to."""
+    if inspect.isawaitable(value):
+        settled: T = await value
+        return settled
+    return value
+
+
+async def meets(user: User, policies: Iterable[Policy]) -> bool:
+    """Whether a user meets all of the policies."""
+    for policy in policies:
+        if not await settle(policy(user)):
+            return False
+    return True

@@ -1,0 +1,155 @@
+"""The connections of one hub, their groups and users, and the sending of one message to many of them.
+
+A message to many is encoded once for each protocol and appended to each client's outbox. Whoever is known here is
+known until its connection has ended; of a client that has left nothing is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from msgspec import Raw
+
+from ..calls.session import Session
+from ..protocol.messages import Invocation
+from .slow_clients import Disconnect, DropOldest, SlowClientPolicy, Wait
+
+logger = logging.getLogger(__name__)
+
+
+class Roster:
+    """The open connections of one hub.
+
+    Args:
+        send_timeout: Seconds that a message may wait for its client where the policy names no other time.
+        maximum_waiting: Bytes that may wait for a client before nothing more is queued for it.
+
+    Attributes:
+        sessions: By connection id.
+    """
+
+    def __init__(self, *, send_timeout: float, maximum_waiting: int) -> None:
+        self.sessions: dict[str, Session] = {}
+        self._refused = self._slow = self._dropped = 0  # of clients that have left
+        self._send_timeout = send_timeout
+        self._maximum_waiting = maximum_waiting
+        self._groups: dict[str, dict[str, Session]] = {}
+        self._users: dict[str, dict[str, Session]] = {}
+        self._memberships: dict[str, set[str]] = {}  # the groups of each connection
+
+    def statistics(self) -> tuple[int, int, int]:
+        """Calls refused, slow clients disconnected, and messages dropped, so far."""
+        live = tuple(self.sessions.values())
+        return (
+            self._refused + sum(session.callee.refused for session in live),
+            self._slow + sum(session.too_slow for session in live),
+            self._dropped + sum(session.outbox.dropped for session in live),
+        )
+
+    # ---- who is there
+
+    def add(self, id: str, session: Session, user_id: str | None) -> None:
+        """A connection has opened."""
+        self.sessions[id] = session
+        self._memberships[id] = set()
+        if user_id is not None:
+            self._users.setdefault(user_id, {})[id] = session
+
+    def remove(self, id: str, user_id: str | None) -> None:
+        """A connection has ended: it leaves its groups, too."""
+        session = self.sessions.pop(id)
+        for group in self._memberships.pop(id):
+            _discard(self._groups, group, id)
+        if user_id is not None:
+            _discard(self._users, user_id, id)
+        self._slow += session.too_slow
+        self._dropped += session.outbox.dropped
+        self._refused += session.callee.refused
+
+    def join(self, id: str, group: str) -> None:
+        """Put a connection into a group; nothing happens when it has left or is in it already."""
+        if id in self.sessions:
+            self._memberships[id].add(group)
+            self._groups.setdefault(group, {})[id] = self.sessions[id]
+
+    def leave(self, id: str, group: str) -> None:
+        """Take a connection out of a group, if it is in it."""
+        if group in self._memberships.get(id, ()):
+            self._memberships[id].remove(group)
+            _discard(self._groups, group, id)
+
+    # ---- whom to call
+
+    def in_group(self, group: str) -> Iterable[Session]:
+        """The connections in a group."""
+        return self._groups.get(group, {}).values()
+
+    def of_user(self, user_id: str) -> Iterable[Session]:
+        """The connections of a user."""
+        return self._users.get(user_id, {}).values()
+
+    def with_ids(self, ids: Iterable[str]) -> Iterable[Session]:
+        """The connections with some ids, each once."""
+        return [self.sessions[id] for id in dict.fromkeys(ids) if id in self.sessions]
+
+    # ---- calling them
+
+    async def send(
+        self,
+        clients: Callable[[], Iterable[Session]],
+        target: str,
+        arguments: tuple[Any, ...],
+        policy: SlowClientPolicy,
+    ) -> None:
+        """Queue a call for each client. A checkpoint; waits for nobody, unless the policy says so.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        full = self._put(clients(), target, arguments, policy)
+        for session, data in full:
+            await session.outbox.wait_not_full()
+            session.outbox.put_now(data)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _put(
+        self, clients: Iterable[Session], target: str, arguments: tuple[Any, ...], policy: SlowClientPolicy
+    ) -> list[tuple[Session, bytes]]:
+        """Queue a call for all but those that it has to wait for."""
+        encoded: dict[str, bytes] = {}
+        full: list[tuple[Session, bytes]] = []
+        for session in clients:
+            protocol = session.protocol
+            data = encoded.get(protocol.name)
+            if data is None:
+                payload = Raw(protocol.payloads.dump_arguments(arguments))
+                data = encoded[protocol.name] = protocol.encode(Invocation(target=target, arguments=payload))
+            outbox = session.outbox
+            if isinstance(policy, Wait):
+                if outbox.full:
+                    full.append((session, data))
+                else:
+                    outbox.put_now(data)
+            elif outbox.size > self._maximum_waiting:
+                session.end_slow()
+            elif isinstance(policy, Disconnect):
+                outbox.put_now(data)
+                outbox.expect_taken(policy.after or self._send_timeout)
+            elif isinstance(policy, DropOldest):
+                outbox.put_expendable(data)
+            else:
+                outbox.put_latest((target, policy.key), data)
+        return full
+
+
+def _discard(index: dict[str, dict[str, Session]], name: str, id: str) -> None:
+    """Take a connection out of an index, and the index's entry with the last one."""
+    with suppress(KeyError):
+        del index[name][id]
+        if not index[name]:
+            del index[name]

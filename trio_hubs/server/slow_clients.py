@@ -1,0 +1,45 @@
+"""What becomes of messages for a client that does not take them as fast as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TypeAlias
+
+import attrs
+
+
+@attrs.frozen
+class Wait:
+    """Whoever sends waits until there is room. So streams, results, and ``clients.caller`` always do."""
+
+
+@attrs.frozen
+class Disconnect:
+    """The message is queued; the client is disconnected when it lies there for too long, or too much does.
+
+    Attributes:
+        after: Seconds that a message may lie; ``HubOptions.send_timeout`` by default.
+    """
+
+    after: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.gt(0))
+    )
+
+
+@attrs.frozen
+class DropOldest:
+    """While too much is queued, the oldest messages that were sent so are dropped, and counted."""
+
+
+@attrs.frozen
+class Conflate:
+    """A message replaces the one of the same method and key that still waits: the client gets the latest only.
+
+    Attributes:
+        key: What the message is about, such as a share's name.
+    """
+
+    key: Hashable = None
+
+
+SlowClientPolicy: TypeAlias = Wait | Disconnect | DropOldest | Conflate
