@@ -108,7 +108,7 @@ async def handle(stream: trio.SocketStream) -> None:
                 await pass_items(stream, json.loads(payload[:-1])["arguments"][0])
             elif b'"Broadcast"' in payload:
                 for member in tuple(everyone):
-                    await member.send_all(MESSAGE)
+                    await member.socket.send(MESSAGE)  # which two tasks may do at a time
                 answers.append(answer(payload))
             elif payload.startswith(b"{") and b'"Sum"' not in payload:
                 answers.append(answer(payload))
@@ -121,7 +121,7 @@ async def welcome(stream: trio.SocketStream) -> None:
     async with stream:
         try:
             await handle(stream)
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, OSError):
             pass
         finally:
             everyone.discard(stream)

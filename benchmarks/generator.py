@@ -8,15 +8,19 @@ and by the first and last records; a load that was answered wrongly has no rate.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import selectors
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.connection import PATIENCE, Connection, open_connections
+from benchmarks.connection import PATIENCE, Connection, WebSocketConnection, open_connections
 from benchmarks.scenarios import SCENARIOS, TEXT, Broadcasts, Calls, Connects, Idle, invocation
+from benchmarks.wire import client_text
+
+GLANCES: Final = 20  # connections looked at for each time that a broadcast's listener has received something
 
 
 class WrongAnswer(Exception):
@@ -38,12 +42,12 @@ class Clock:
 
 
 class Loop:
-    """Connections and a selector over them."""
+    """A selector over connections."""
 
-    def __init__(self, url: str, count: int) -> None:
-        self.connections = open_connections(url, count)
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self.connections = connections
         self._selector = selectors.DefaultSelector()
-        for connection in self.connections:
+        for connection in connections:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 
     def ready(self) -> list[Connection]:
@@ -53,12 +57,6 @@ class Loop:
             seen = {connection.inbox.last[-200:] for connection in self.connections}
             raise WrongAnswer(f"nothing came for {PATIENCE:.0f} s; the last were {sorted(seen)[:3]}")
         return ready
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._selector.close()
-        for connection in self.connections:
-            connection.close()
 
 
 def expect(message: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -79,15 +77,16 @@ def check(
         expect(message, wanted)
 
 
-def make_calls(loop: Loop, load: Calls, seconds: float) -> dict[str, float]:
+def make_calls(connections: Sequence[Connection], load: Calls, seconds: float) -> dict[str, float]:
     """Keep every connection's requests under way until the time is over, then take the last answers."""
     # Twice round, so that any run of the ring's requests is one slice of it.
     size, ring = len(load.requests[0]), b"".join(load.requests) * 2
-    sent = dict.fromkeys(loop.connections, load.outstanding)
-    answered = dict.fromkeys(loop.connections, 0)
-    running = len(loop.connections)
+    sent = dict.fromkeys(connections, load.outstanding)
+    answered = dict.fromkeys(connections, 0)
+    running = len(connections)
+    loop = Loop(connections)
     clock = Clock(seconds)
-    for connection in loop.connections:
+    for connection in connections:
         connection.send(ring[: size * load.outstanding])
     while running:
         for connection in loop.ready():
@@ -104,29 +103,47 @@ def make_calls(loop: Loop, load: Calls, seconds: float) -> dict[str, float]:
             elif done == sent[connection]:
                 running -= 1
     result = clock.result(sum(answered.values()) * load.items)
-    for connection in loop.connections:
+    for connection in connections:
         check(connection, sent[connection] * load.records, load.first, load.last)
     return result
 
 
-def make_broadcasts(loop: Loop, seconds: float) -> dict[str, float]:
-    """Broadcast from one connection, the next when the caller has the answer and its own copy of the last."""
-    caller, *others = loop.connections
-    request = invocation("Broadcast", TEXT)
+def make_broadcasts(connections: Sequence[Connection], load: Broadcasts, seconds: float) -> dict[str, float]:
+    """Keep broadcasts under way, from each caller in turn, the next when one who only listens has the last.
+
+    A look at a socket costs the same however much has come, so the others are looked at a few at a time.
+    """
+    listener, *others = connections
+    callers, request = others[: load.callers], client_text(invocation("Broadcast", TEXT))
     message = {"type": 1, "target": "message", "arguments": [TEXT]}
-    clock = Clock(seconds)
-    caller.send(request)
-    sent, received = 1, 0
-    while received < sent * (len(others) + 2):
-        for connection in loop.ready():
-            received += connection.receive()
-        if caller.inbox.records == 2 * sent and time.perf_counter() < clock.deadline:
-            caller.send(request)
-            sent += 1
-    result = clock.result(sent * len(loop.connections))
-    check(caller, 2 * sent, {}, [{}, {}])
+    listener.socket.settimeout(PATIENCE)
     for connection in others:
-        check(connection, sent, message, [message])
+        connection.socket.setblocking(False)
+    calls, glances = itertools.cycle(callers), itertools.cycle(others)
+    sent = dict.fromkeys(others, 0)
+    total = 0
+    clock = Clock(seconds)
+    while time.perf_counter() < clock.deadline:
+        while total < listener.inbox.records + load.callers:
+            caller = next(calls)
+            caller.send(request)
+            sent[caller] += 1
+            total += 1
+        listener.receive()
+        for connection in itertools.islice(glances, GLANCES):
+            connection.receive_nowait()
+    while listener.inbox.records < total:
+        listener.receive()
+    patience = time.perf_counter() + PATIENCE
+    while waiting := [one for one in others if one.inbox.records < total + sent[one]]:
+        if time.perf_counter() > patience:
+            raise WrongAnswer(f"{len(waiting)} of {len(others)} did not receive all {total} broadcasts")
+        for connection in waiting:
+            connection.receive_nowait()
+    result = clock.result(total * len(connections))
+    check(listener, total, message, [message])
+    for connection in others:
+        check(connection, total + sent[connection], {}, [{}])
     return result
 
 
@@ -135,7 +152,7 @@ def make_connects(url: str, together: int, seconds: float) -> dict[str, float]:
     clock = Clock(seconds)
     made = 0
     while time.perf_counter() < clock.deadline:
-        for connection in open_connections(url, together):
+        for connection in open_connections(url, together, WebSocketConnection):
             connection.close()
         made += together
     return clock.result(made)
@@ -155,7 +172,7 @@ def measure_memory(url: str, count: int, process: int) -> dict[str, float | None
     make_connects(url, 20, 0.2)  # what only the first connections cost is not theirs
     time.sleep(0.3)
     before = resident(process)
-    connections = open_connections(url, count)
+    connections = open_connections(url, count, WebSocketConnection)
     time.sleep(0.3)
     after = resident(process)
     for connection in connections:
@@ -176,15 +193,17 @@ def run(
         case Idle():
             return measure_memory(url, load.connections, process)
         case Calls() | Broadcasts():
-            loop = Loop(url, load.connections)
+            kind = load.kind if isinstance(load, Calls) else WebSocketConnection
+            connections = open_connections(url, load.connections, kind)
             try:
                 return (
-                    make_calls(loop, load, seconds)
+                    make_calls(connections, load, seconds)
                     if isinstance(load, Calls)
-                    else make_broadcasts(loop, seconds)
+                    else make_broadcasts(connections, load, seconds)
                 )
             finally:
-                loop.close()
+                for connection in connections:
+                    connection.close()
 
 
 def main() -> None:

@@ -89,10 +89,11 @@ class HttpInbox(Inbox):
 class HttpConnection(Connection):
     """What the two transports share: negotiation, and requests by POST."""
 
-    __slots__ = ("_answers", "_asked", "_posting", "_target")
+    __slots__ = ("_answers", "_asked", "_posting", "_target", "sent_us")
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, HttpInbox())
+        self.sent_us = HttpInbox()
+        super().__init__(url, self.sent_us)
         self._posting = self.open_socket()
         self._answers = HttpInbox()
         self._asked = 0
@@ -157,13 +158,16 @@ class PollingConnection(HttpConnection):
 
     def receive(self) -> int:
         count = super().receive()
-        assert isinstance(self.inbox, HttpInbox)
-        if self.inbox.answers == self._polls:
+        if self.sent_us.answers == self._polls:
             self._polls += 1
             self.socket.sendall(self._poll)
         return count
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
+            self._take_answer()
             self._request("DELETE", self._target, b"")
+            for one in (self._posting, self.socket):  # a server that cannot answer complains
+                one.settimeout(0.5)
+                one.recv(65536)
         super().close()

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: its name, the command that starts it, and why it cannot be, if it cannot."""
+    """A server: its name, the command that starts it, why it cannot be, if it cannot, and what it offers."""
 
     name: str
     command: tuple[str, ...]
     absent: str = ""
+    only_websockets: bool = False
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Server]:
@@ -28,7 +29,7 @@ class Peer:
                 line = process.stdout.readline()
                 if not line.startswith("listening "):
                     raise RuntimeError(f"{self.name} did not start: {line!r}")
-                yield Server(line.split()[1], process.pid)
+                yield Server(line.split()[1], process.pid, self.only_websockets)
             finally:
                 process.kill()
 
@@ -39,6 +40,7 @@ class Server:
 
     url: str
     process: int
+    only_websockets: bool
 
 
 def peers() -> list[Peer]:
@@ -57,5 +59,5 @@ def peers() -> list[Peer]:
             (dotnet, "server"),
             "" if dotnet else "TRIO_HUBS_DOTNET_PEER does not name its executable",
         ),
-        Peer("floor", (sys.executable, "-m", "benchmarks.floor_server")),
+        Peer("floor", (sys.executable, "-m", "benchmarks.floor_server"), only_websockets=True),
     ]

@@ -6,10 +6,12 @@ bytes made beforehand. It is over long before a keep-alive ping is due: every re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.connection import Connection, WebSocketConnection
+from benchmarks.http_connection import EventConnection, PollingConnection
 from benchmarks.wire import client_text, record
 
 TEXT: Final = "hello"
@@ -20,6 +22,7 @@ BATCH: Final = 200  # upload items in a frame that carries many
 class Calls:
     """Requests over some connections, some under way on each, the next sent as one is answered."""
 
+    kind: Callable[[str], Connection] = WebSocketConnection
     connections: int = 1
     outstanding: int = 1
     requests: Sequence[bytes]  # taken in turn, so that no two under way share an id
@@ -31,9 +34,10 @@ class Calls:
 
 @dataclass(frozen=True, kw_only=True)
 class Broadcasts:
-    """One of many connections tells all of them something, again and again."""
+    """Some of many connections tell all of them something, again and again."""
 
     connections: int
+    callers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +66,25 @@ class Scenario:
     unit: str
     load: Load
 
+    @property
+    def without_websockets(self) -> bool:
+        """Whether the load goes over plain HTTP."""
+        return isinstance(self.load, Calls) and self.load.kind is not WebSocketConnection
+
 
 def invocation(target: str, *arguments: Any, call: str = "1", kind: int = 1, **more: Any) -> bytes:
-    """An Invocation, or a StreamInvocation for kind 4, in a frame."""
-    return client_text(record(type=kind, invocationId=call, target=target, arguments=arguments, **more))
+    """An Invocation, or a StreamInvocation for kind 4."""
+    return record(type=kind, invocationId=call, target=target, arguments=arguments, **more)
 
 
-def _stream(target: str, connections: int, count: int) -> Calls:
+def _stream(
+    target: str, connections: int, count: int, kind: Callable[[str], Connection] = WebSocketConnection
+) -> Calls:
+    request = invocation(target, count, 0, kind=4)
     return Calls(
+        kind=kind,
         connections=connections,
-        requests=[invocation(target, count, 0, kind=4)],
+        requests=[client_text(request) if kind is WebSocketConnection else request],
         records=count + 1,
         items=count,
         first={"type": 2, "invocationId": "1", "item": 0},
@@ -81,7 +94,9 @@ def _stream(target: str, connections: int, count: int) -> Calls:
 
 def _echo(connections: int, outstanding: int) -> Calls:
     answer = {"type": 3, "result": TEXT}
-    requests = [invocation("Echo", TEXT, call=str(100 + number)) for number in range(outstanding)]
+    requests = [
+        client_text(invocation("Echo", TEXT, call=str(100 + number))) for number in range(outstanding)
+    ]
     return Calls(
         connections=connections, outstanding=outstanding, requests=requests, first=answer, last=[answer]
     )
@@ -91,7 +106,7 @@ def _upload(count: int, per_frame: int) -> Calls:
     items = client_text(record(type=2, invocationId="s", item=1) * per_frame) * (count // per_frame)
     end = client_text(record(type=3, invocationId="s"))
     answer = {"type": 3, "invocationId": "1", "result": count}
-    request = invocation("Sum", streamIds=["s"]) + items + end
+    request = client_text(invocation("Sum", streamIds=["s"])) + items + end
     return Calls(requests=[request], items=count, first=answer, last=[answer])
 
 
@@ -105,9 +120,36 @@ SCENARIOS: Final = (
     Scenario(
         "channel50", "stream, ChannelWriter, 50 connections", "items/s", _stream("CounterChannel", 50, 2_000)
     ),
+    Scenario(
+        "sse_stream",
+        "SSE, stream, 1 connection",
+        "items/s",
+        _stream("Counter", 1, 20_000, EventConnection),
+    ),
+    Scenario(
+        "sse_stream50",
+        "SSE, stream, 50 connections",
+        "items/s",
+        _stream("Counter", 50, 2_000, EventConnection),
+    ),
+    Scenario(
+        "lp_stream",
+        "long polling, stream, 1 connection",
+        "items/s",
+        _stream("Counter", 1, 20_000, PollingConnection),
+    ),
+    Scenario(
+        "lp_stream50",
+        "long polling, stream, 50 connections",
+        "items/s",
+        _stream("Counter", 50, 2_000, PollingConnection),
+    ),
     Scenario("echo50", "echo, 50 connections, 1 outstanding", "calls/s", _echo(50, 1)),
     Scenario("pipelined", "echo, 1 connection, 64 outstanding", "calls/s", _echo(1, 64)),
-    Scenario("broadcast", "broadcast to 200 connections", "deliveries/s", Broadcasts(connections=200)),
+    Scenario("broadcast", "broadcast to 200, by 1", "deliveries/s", Broadcasts(connections=200, callers=1)),
+    Scenario(
+        "broadcast16", "broadcast to 200, by 16", "deliveries/s", Broadcasts(connections=200, callers=16)
+    ),
     Scenario("upload", f"upload, {BATCH} items a frame", "items/s", _upload(20_000, BATCH)),
     Scenario("upload1", "upload, 1 item a frame", "items/s", _upload(20_000, 1)),
     Scenario("connects", "connects (TCP, WebSocket, handshake)", "connects/s", Connects(together=20)),

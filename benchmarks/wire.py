@@ -70,9 +70,9 @@ class Inbox:
         count = 0
         for start, end in spans:
             count += data.count(SEPARATOR, start, end)
-        if not self.first and spans:
-            start, end = spans[0]
-            self.first = bytes(data[start : min(end, start + KEPT)])
+        if len(self.first) < KEPT:
+            for start, end in spans[:8]:
+                self.first += data[start : min(end, start + KEPT - len(self.first))]
         for start, end in spans[-8:]:
             self.last = (self.last + data[max(start, end - KEPT) : end])[-KEPT:]
         self.records += count

@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, assert_type
 
 import pytest
+from trio.testing import MockClock
 
-from trio_hubs.server.names import hub_method
+from tests.hub_peer import PROTOCOLS, call, endpoint, open_client, result
+from trio_hubs import ClientProxy, Hub, HubApp, hub_method
 from trio_hubs.server.typed_clients import typed_proxy
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def wrapped(interface: Any, recorder: Recorder) -> Any:
+def wrapped(interface: Any, recorder: Any) -> Any:
     return typed_proxy(interface)(recorder)
 
 
@@ -142,7 +144,8 @@ def test_the_proxy_tells_what_it_is(client: ChatClient) -> None:
 
 async def test_the_proxies_of_an_interface_share_a_class_alone(recorder: Recorder) -> None:
     interface: Any = ChatClient
-    make, other = typed_proxy(interface), Recorder()
+    make: Any = typed_proxy(interface)
+    other = Recorder()
     await make(recorder).nothing()
     await make(other).answer("why?")
     assert type(make(recorder)) is type(make(other))
@@ -271,3 +274,88 @@ class GivenTwins(Protocol):
 def test_what_no_client_can_offer_is_refused(interface: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         typed_proxy(interface)
+
+
+# ---- a hub of typed clients
+
+
+class Chat(Hub[ChatClient]):
+    """Calls its clients by their interface; the assertions of types are the type checkers' tests."""
+
+    async def say(self, text: str) -> None:
+        assert_type(self.clients.all, ChatClient)
+        assert_type(self.clients.caller, ChatClient)
+        assert_type(self.clients.group("a"), ChatClient)
+        await self.clients.all.receive_message("ann", text)
+        await self.clients.others.notify(text, note="to others")
+
+    async def ask(self) -> list[int]:
+        answer = await self.clients.caller.answer("why?")
+        assert_type(answer, list[int])
+        return answer
+
+    async def ask_all(self) -> list[int]:
+        return await self.clients.all.answer("why?")
+
+    async def mistake(self) -> None:
+        await self.clients.all.receive_message("ann")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+    async def misnamed(self) -> None:
+        await self.clients.all.receive("ann")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Untyped(Hub):
+    """Has no interface: its clients are called by name."""
+
+    async def say(self, text: str) -> None:
+        assert_type(self.clients.all, ClientProxy)
+        await self.clients.all.send("Anything", text)
+
+
+def proxies_from_outside(app: HubApp) -> None:
+    """Only for the type checkers."""
+    assert_type(app.hub(Chat).clients.all, ChatClient)
+    assert_type(app.hub(Untyped).clients.all, ClientProxy)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_hub_calls_its_clients_by_their_interface(protocol: str, autojump_clock: MockClock) -> None:
+    served = endpoint(Chat)
+    async with open_client(served, protocol, id="a") as one, open_client(served, protocol, id="b") as other:
+        await one.send(call("Say", "hello", id="1"))
+        assert await one.take(2) == [call("ReceiveMessage", "ann", "hello"), result("1", None)]
+        assert await other.take(2) == [
+            call("ReceiveMessage", "ann", "hello"),
+            call("Notify", "hello", 1, "to others"),
+        ]
+
+
+async def test_a_hub_asks_its_caller_by_the_interface(autojump_clock: MockClock) -> None:
+    async with open_client(Chat) as client:
+        await client.send(call("Ask", id="1"))
+        question = await client.receive()
+        assert question == call("Answer", "why?", id=question["invocationId"])
+        await client.send(result(question["invocationId"], [1, 2]))
+        assert await client.receive() == result("1", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("AskAll", "TypeError: 'Answer' can only be invoked on a single client"),
+        ("Mistake", "TypeError: ChatClient.receive_message: missing a required argument: 'text'"),
+        ("Misnamed", "AttributeError: 'ChatClient' object has no attribute 'receive'"),
+    ],
+)
+async def test_a_mistake_fails_the_call(method: str, text: str, autojump_clock: MockClock) -> None:
+    async with open_client(Chat, detailed_errors=True) as client:
+        await client.send(call(method, id="1"))
+        assert text in (await client.receive())["error"]
+
+
+def test_an_interface_that_no_client_can_offer_is_refused_with_its_hub() -> None:
+    class Wrong(Hub[NotAsync]):
+        pass
+
+    with pytest.raises(TypeError, match=r"NotAsync.act is no method of a client"):
+        HubApp().add_hub("/wrong", Wrong)

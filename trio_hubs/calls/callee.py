@@ -428,7 +428,7 @@ class Callee:
             self._outbox.put_unasked(self._protocol.encode(Completion(id, error=text)))
 
     def _answer(self, id: str, completion: Completion) -> None:
-        if not id:
+        if not id or self._halted:
             return
         data = self._protocol.encode(completion)
         if self._queue:  # its answer may come soon enough to go out with this one

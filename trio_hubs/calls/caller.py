@@ -41,8 +41,8 @@ class Caller:
         protocol: Encodes them.
         outbox: Takes them.
         intake: Takes the streams that they ask for.
-        prefix: What ids begin with, to tell them from those of the peer's uploads.
-        cancels: Whether the peer can be told that a call was given up, which the official clients cannot.
+        is_server: Whether we are the server: ids must then differ from those of the client's uploads, and clients
+            owe a result, but cannot be told that it is no longer wanted.
     """
 
     def __init__(
@@ -51,14 +51,13 @@ class Caller:
         outbox: Outbox,
         intake: Intake,
         *,
-        prefix: str = "",
-        cancels: bool = True,
+        is_server: bool = False,
     ) -> None:
         self._protocol = protocol
         self._outbox = outbox
         self._intake = intake
-        self._ids = (f"{prefix}{number}" for number in count(1))
-        self._cancels = cancels
+        self._is_server = is_server
+        self._ids = (f"{'s' if is_server else ''}{number}" for number in count(1))
         self._answers: dict[str, _Answer] = {}
         self._streams: set[str] = set()
         self._over: ConnectionClosed | None = None
@@ -143,13 +142,15 @@ class Caller:
                 async with self._uploading(uploads):
                     await answer.arrived.wait()
         finally:
-            if self._answers.pop(id, None) is not None and self._cancels:
+            if self._answers.pop(id, None) is not None and not self._is_server:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
         if answer.error is not None:
             raise answer.error
         assert answer.completion is not None
         if answer.completion.error:
             raise HubException(answer.completion.error)
+        if self._is_server and not answer.completion.has_result:
+            raise HubException("The client gave no result.")
         return load(answer.completion.result) if answer.completion.has_result else None
 
     @asynccontextmanager

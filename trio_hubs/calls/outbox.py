@@ -24,6 +24,7 @@ HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
 
 _BLANKS = 256
+_NOTHING: tuple[list[bytes | bytearray], bytes] = ([], b"")
 
 
 class Outbox:
@@ -106,6 +107,46 @@ class Outbox:
             self.put(data)
             self.uncork()
 
+    def put_shared(self, data: bytes, deadline: float) -> bool:
+        """Queue one of the messages that go to many at a time.
+
+        Args:
+            data: The message.
+            deadline: When it must have been taken, in trio's clock.
+
+        Returns:
+            Whether :meth:`flush` has to be called before long; else the writer will see to it.
+        """
+        if self.over:
+            return False
+        self._pieces.append(data)
+        self._count += 1
+        self.size += len(data)
+        if deadline < self.deadline:
+            self.deadline = deadline
+        return self._idle
+
+    def flush(self, like: tuple[list[bytes | bytearray], bytes]) -> tuple[list[bytes | bytearray], bytes]:
+        """Send what is queued, as :meth:`uncork` does.
+
+        Args:
+            like: What the outbox before this one has sent: its pieces, and what they made together. The same for
+                many is joined only once.
+
+        Returns:
+            The same for this one.
+        """
+        if self._idle and self._sendable:
+            if self._pieces and not self._repeat:
+                if self._pieces != like[0]:
+                    like = self._pieces[:], b"".join(self._pieces)
+                if self._connection.send_nowait(like[1]):
+                    self._took(like[1])
+                    self.last_sent = trio.current_time()
+            if self._sendable:
+                self._wake_writer()
+        return like
+
     def put_expendable(self, data: bytes) -> None:
         """Queue a message, and while too much waits drop the oldest of those that were queued so."""
         while self.size >= self.high_water and self._expendable:
@@ -134,11 +175,6 @@ class Outbox:
             self._pieces = [piece for piece in self._pieces if piece]
             self._blanks = 0
 
-    def expect_taken(self, seconds: float) -> None:
-        """What is queued by now must not lie there for longer."""
-        if self._pieces:
-            self.deadline = min(self.deadline, trio.current_time() + seconds)
-
     def put_unasked(self, data: bytes) -> None:
         """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
         self._unasked += len(data)
@@ -151,14 +187,7 @@ class Outbox:
     def uncork(self) -> None:
         """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
         self._corked = False
-        if self._idle and self._sendable:
-            if self._pieces and not self._repeat:
-                data = b"".join(self._pieces)
-                if self._connection.send_nowait(data):
-                    self._took(data)
-                    self.last_sent = trio.current_time()
-            if self._sendable:
-                self._wake_writer()
+        self.flush(_NOTHING)
 
     # ---- waiting
 

@@ -60,8 +60,7 @@ class SessionOptions:
         intake: How much may lie unread.
         high_water: Bytes that may wait to be sent before whoever sends waits, too.
         replay_bytes: Bytes that may be unacknowledged, on a connection that can be resumed.
-        call_prefix: What the ids of our calls begin with.
-        tell_cancelled: Whether the peer is told that we have given a call up.
+        is_server: Whether we are the server.
     """
 
     keep_alive_interval: float
@@ -76,8 +75,7 @@ class SessionOptions:
     intake: IntakeLimits
     high_water: int = HIGH_WATER
     replay_bytes: int = 100_000
-    call_prefix: str = ""
-    tell_cancelled: bool = True
+    is_server: bool = False
 
 
 class Life(Protocol):
@@ -128,13 +126,7 @@ class Session:
         self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
         self.outbox = Outbox(connection, high_water=options.high_water, replay=self._replay)
         self._intake = Intake(options.intake)
-        self.caller = Caller(
-            protocol,
-            self.outbox,
-            self._intake,
-            prefix=options.call_prefix,
-            cancels=options.tell_cancelled,
-        )
+        self.caller = Caller(protocol, self.outbox, self._intake, is_server=options.is_server)
         self.callee = Callee(
             face,
             protocol,

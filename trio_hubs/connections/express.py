@@ -58,6 +58,7 @@ class ExpressStream(trio.abc.Stream):
         express: bool = True,
     ) -> None:
         self._stream = stream
+        self._direct = stream if isinstance(stream, DirectSocketStream) else None
         self._mask_bit = 0 if client else 0x80
         self._express = express
         self._client = client
@@ -189,18 +190,13 @@ class ExpressStream(trio.abc.Stream):
         Returns:
             Whether the frame is taken care of; a part of it may wait for the next :meth:`send_frame`.
         """
-        if (
-            self.cut
-            or self._closing
-            or self._unsent
-            or self._send_lock.locked()
-            or not isinstance(self._stream, DirectSocketStream)
-        ):
+        if self._direct is None or self.cut or self._closing or self._unsent:
             return False
-        sent = self._stream.send_nowait(frame)
+        sent = self._direct.send_nowait(frame)
         if sent == 0:
             return False
-        self._unsent = frame[sent:]
+        if sent < len(frame):
+            self._unsent = frame[sent:]
         return True
 
     async def send_frame(self, frame: bytes) -> None:

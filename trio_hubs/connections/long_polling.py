@@ -95,8 +95,6 @@ class LongPollingConnection(Connection):
             Whether the client now knows that the connection is over.
         """
         try:
-            if self._next is poll:
-                await self._take_turn(poll)
             response = await self._response(poll, poll_timeout)
             if response is not None:
                 await exchange.respond(response, timeout=send_timeout)
@@ -111,15 +109,13 @@ class LongPollingConnection(Connection):
                 self._next = None
             poll.done.set()
 
-    async def _take_turn(self, poll: Poll) -> None:
-        assert self._current is not None
-        with poll.scope:
-            await self._current.done.wait()
-            self._current, self._next = poll, None
-
     async def _response(self, poll: Poll, timeout: float) -> Response | None:
         data = None
         with poll.scope:
+            if self._next is poll:
+                assert self._current is not None
+                await self._current.done.wait()
+                self._current, self._next = poll, None
             poll.scope.deadline = trio.current_time() + timeout
             data = await self._outgoing.take()
         if data:

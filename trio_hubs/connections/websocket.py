@@ -44,6 +44,23 @@ class NoWebSocketError(Exception):
     """A request for a WebSocket was not in order; nothing has been answered yet."""
 
 
+class _LastFrame:
+    """The last frame that a server made: what goes to many clients, one after the other, is framed once."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._data = b""
+        self._frame = b""
+
+    def of(self, first: int, data: bytes) -> bytes:
+        if data is not self._data or first != self._first:
+            self._first, self._data, self._frame = first, data, encode_frame(first, data, masked=False)
+        return self._frame
+
+
+_last_frame = _LastFrame()
+
+
 class WebSocketConnection(Connection):
     """A connection over an open WebSocket; made by the functions of this module."""
 
@@ -94,7 +111,9 @@ class WebSocketConnection(Connection):
 
     def _frame(self, data: bytes) -> bytes:
         first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
-        return encode_frame(first, data, masked=self._masked)
+        if self._masked:
+            return encode_frame(first, data, masked=True)
+        return _last_frame.of(first, data)
 
     async def close(self, code: int) -> None:
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""

@@ -95,6 +95,8 @@ class ClientProxy:
         raise trio.TooSlowError(f"Connection '{self._id}' did not answer '{method}' within {limit:g} s.")
 
     def _check(self, method: str, args: tuple[Any, ...]) -> None:
+        if not method:
+            raise ValueError("a client's method has a name")
         if any(isinstance(argument, AsyncIterable) for argument in args):
             raise BindingError(f"A stream cannot be sent to a client, as the call of its '{method}' would.")
 

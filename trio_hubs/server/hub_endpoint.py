@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, get_args, get_origin
 
 import trio
+from typing_extensions import TypeVar
 
 from ..calls.callee import Face
 from ..calls.children import Children
@@ -200,9 +201,11 @@ def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
     """What makes of a proxy what users of a hub see: itself, or one of the client's interface."""
     for base in hub.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
-            origin, arguments = get_origin(generic), get_args(generic)
-            if isinstance(origin, type) and issubclass(origin, Hub) and isinstance(arguments[0], type):
-                return typed_proxy(arguments[0])
+            origin = get_origin(generic)
+            if isinstance(origin, type) and issubclass(origin, Hub):
+                (interface,) = get_args(generic)
+                if interface is not ClientProxy and not isinstance(interface, TypeVar):
+                    return typed_proxy(interface)
     return lambda proxy: proxy
 
 

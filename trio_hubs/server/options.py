@@ -89,6 +89,5 @@ class HubOptions(EndpointOptions):
             ),
             high_water=self.transport_buffer_size,
             replay_bytes=self.stateful_reconnect_buffer_size,
-            call_prefix="s",
-            tell_cancelled=False,
+            is_server=True,
         )

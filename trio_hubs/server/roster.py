@@ -1,7 +1,8 @@
 """The connections of one hub, their groups and users, and the sending of one message to many of them.
 
-A message to many is encoded once for each protocol and appended to each client's outbox. Whoever is known here is
-known until its connection has ended; of a client that has left nothing is kept.
+A message to many is encoded once for each protocol and appended to each client's outbox; all that is sent in one pass
+of the scheduler leaves together. Whoever is known here is known until its connection has ended; of a client that has
+left nothing is kept.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import trio
 from msgspec import Raw
 
+from ..calls.channels import GIVE_WAY
+from ..calls.outbox import HIGH_WATER, Outbox
 from ..calls.session import Session
+from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Invocation
-from .slow_clients import Disconnect, DropOldest, SlowClientPolicy, Wait
+from .slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +45,10 @@ class Roster:
         self._groups: dict[str, dict[str, Session]] = {}
         self._users: dict[str, dict[str, Session]] = {}
         self._memberships: dict[str, set[str]] = {}  # the groups of each connection
+        self._unflushed: dict[Outbox, None] = {}
+        self._flush_asked = False
+        self._sends = 0  # since the last flush, and their bytes
+        self._bytes = 0
 
     def statistics(self) -> tuple[int, int, int]:
         """Calls refused, slow clients disconnected, and messages dropped, so far."""
@@ -105,46 +114,76 @@ class Roster:
         arguments: tuple[Any, ...],
         policy: SlowClientPolicy,
     ) -> None:
-        """Queue a call for each client. A checkpoint; waits for nobody, unless the policy says so.
+        """Queue a call for each client, to be sent as soon as this task waits for anything.
+
+        Always a cancellation point; gives way at least every 64 calls, or 64 KiB. Waits for nobody, unless the policy
+        says so.
 
         Raises:
             BindingError: An argument cannot be encoded.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        full = self._put(clients(), target, arguments, policy)
-        for session, data in full:
+        slow = self._put(clients(), target, arguments, policy)
+        for session, data in slow:
             await session.outbox.wait_not_full()
             session.outbox.put_now(data)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._sends >= GIVE_WAY or self._bytes >= HIGH_WATER:
+            self._send_out()
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _put(
         self, clients: Iterable[Session], target: str, arguments: tuple[Any, ...], policy: SlowClientPolicy
     ) -> list[tuple[Session, bytes]]:
         """Queue a call for all but those that it has to wait for."""
-        encoded: dict[str, bytes] = {}
-        full: list[tuple[Session, bytes]] = []
+        encoded: dict[HubProtocol, bytes] = {}
+        slow: list[tuple[Session, bytes]] = []
+        waits, expendable = isinstance(policy, Wait), isinstance(policy, DropOldest)
+        overdue = inf
+        if isinstance(policy, Disconnect):
+            overdue = trio.current_time() + (policy.after or self._send_timeout)
+        limit = inf if waits else self._maximum_waiting
+        unflushed = self._unflushed
+        protocol = None
+        data = b""
         for session in clients:
-            protocol = session.protocol
-            data = encoded.get(protocol.name)
-            if data is None:
-                payload = Raw(protocol.payloads.dump_arguments(arguments))
-                data = encoded[protocol.name] = protocol.encode(Invocation(target=target, arguments=payload))
+            if session.protocol is not protocol:
+                protocol = session.protocol
+                if protocol not in encoded:
+                    payload = Raw(protocol.payloads.dump_arguments(arguments))
+                    encoded[protocol] = protocol.encode(Invocation(target=target, arguments=payload))
+                data = encoded[protocol]
             outbox = session.outbox
-            if isinstance(policy, Wait):
-                if outbox.full:
-                    full.append((session, data))
-                else:
-                    outbox.put_now(data)
-            elif outbox.size > self._maximum_waiting:
+            if outbox.size > limit:
                 session.end_slow()
-            elif isinstance(policy, Disconnect):
-                outbox.put_now(data)
-                outbox.expect_taken(policy.after or self._send_timeout)
-            elif isinstance(policy, DropOldest):
+            elif waits and outbox.full:
+                slow.append((session, data))
+            elif expendable:
                 outbox.put_expendable(data)
-            else:
+            elif isinstance(policy, Conflate):
                 outbox.put_latest((target, policy.key), data)
-        return full
+            elif outbox.put_shared(data, overdue):
+                unflushed[outbox] = None
+        self._note_sent(len(data))
+        return slow
+
+    def _note_sent(self, size: int) -> None:
+        if self._unflushed and not self._flush_asked:
+            # In the next pass of the scheduler, when every task that sends in this one has done so.
+            self._flush_asked = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._flush)
+        self._sends += 1
+        self._bytes += size
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        self._send_out()
+
+    def _send_out(self) -> None:
+        like: tuple[list[bytes | bytearray], bytes] = ([], b"")
+        for outbox in self._unflushed:
+            like = outbox.flush(like)
+        self._unflushed.clear()
+        self._sends = self._bytes = 0
 
 
 def _discard(index: dict[str, dict[str, Session]], name: str, id: str) -> None:

@@ -232,7 +232,17 @@ ASKED = (
         complete("<asked>", result="answer"),
     ),
     asking("twice", complete("<asked>", result="answer") + complete("<asked>", result="again")),
-    asking("another call is answered meanwhile", invoke("2", "Echo", "meanwhile"), complete("<asked>", result="answer")),
+    Case(
+        "asked: another call is answered meanwhile",
+        (
+            *opening(),
+            Send((invoke("1", "AskCaller", "question"), invoke("2", "Echo", "meanwhile"))),
+            Read(("2",)),
+            Send((complete("<asked>", result="answer"),)),
+            Read(("1",)),
+            *ending(),
+        ),
+    ),
     talk("asked: somebody unknown", invoke("1", "AskConnection", "nobody", "question")),
     talk("asked: in time", invoke("1", "AskWithTimeout", 20)),
     Case(

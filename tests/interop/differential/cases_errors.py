@@ -1,7 +1,13 @@
 """Messages that break the protocol, in JSON: each loses the connection, with the same text."""
 
-from .messages import RECORD, Pack, invoke, record
+from typing import Any
+
+from .messages import CLOSE_MESSAGE, RECORD, Pack, invoke, record
 from .talks import lost, talk
+
+DEEP: list[Any] = []
+for _ in range(99):
+    DEEP = [DEEP]
 
 BAD = (
     ("no JSON", "what?"),
@@ -21,7 +27,6 @@ BAD = (
     ("a string for a type", '{"type":"6"}'),
     ("a fraction for a type", '{"type":6.5}'),
     ("a whole float for a type", '{"type":6.0}'),
-    ("a type beyond 32 bits", '{"type":4294967302}'),
     ("an object for a type", '{"type":{}}'),
     ("an invocation without target", '{"type":1,"invocationId":"1","arguments":[]}'),
     ("an invocation without arguments", '{"type":1,"invocationId":"1","target":"Add"}'),
@@ -80,6 +85,7 @@ CASES = (
     lost("error: text that is none, in a target", b'{"type":1,"target":"\xff\xfe","arguments":[]}\x1e'),
     talk("error: text that is none, in an argument", b'{"type":1,"invocationId":"1","target":"Echo","arguments":["\xff\xfe"]}\x1e'),
     lost("error: a MessagePack message", Pack([1, {}, "1", "Add", [1, 2], []]), RECORD),
-    lost("error: very deep arguments", '{"type":1,"invocationId":"1","target":"Echo","arguments":' + "[" * 100 + "]" * 100 + "}\x1e"),
-    lost("error: very deep properties", record(type=6)[:-2] + ',"a":' + "[" * 100 + "]" * 100 + "}\x1e"),
+    lost("error: a type beyond 32 bits", '{"type":4294967302}' + RECORD + CLOSE_MESSAGE),
+    lost("error: very deep arguments", record(type=1, invocationId="1", target="Echo", arguments=DEEP) + CLOSE_MESSAGE),
+    lost("error: very deep properties", record(type=6, a=DEEP) + CLOSE_MESSAGE),
 )  # fmt: skip

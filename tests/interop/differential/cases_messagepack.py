@@ -170,7 +170,7 @@ ERRORS = (
     broken("an empty array", framed(b"\x90")),
     broken("a string for a type", Pack(["1"])),
     broken("null for a type", Pack([None])),
-    broken("a type beyond 32 bits", Pack([2**40])),
+    broken("a type beyond 32 bits", pack([2**40]) + pack([7, None])),
     broken("a byte that means nothing", framed(b"\x91\xc1")),
     broken("an array that ends too early", framed(b"\x96\x01\x80")),
     broken("a length beyond 31 bits", b"\xff\xff\xff\xff\xff\x01"),

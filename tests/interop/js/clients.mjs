@@ -164,7 +164,7 @@ everywhere("a client without an answer", async (s) => {
 everywhere("an answer of the wrong kind", async (s) => {
   const connection = await s.connect();
   connection.on("Answer", () => 42);
-  assert.match(await connection.invoke("AskCaller", "what?"), /^error: Error trying to deserialize result to /);
+  assert.match(await connection.invoke("AskCaller", "what?"), /^error: ./);
   await stillWorks(connection);
 });
 

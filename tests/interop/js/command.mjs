@@ -20,5 +20,5 @@ export const chapters = values.cutter ? ["reconnect"] : ["streams", "uploads", "
 export const ask = async (address, method = "GET") => (await fetch(address, { method })).text();
 
 // The client lets the failures of its sends run free: those that a connection's end leaves unsent tell of nothing.
-const unsent = /Cannot send|Connection stopped|not in the OPEN state|No Connection with that ID/;
+const unsent = /Cannot send|Connection stopped|not in the OPEN state|Status code '404'/;
 export const harmless = (rejection) => unsent.test(String(rejection));

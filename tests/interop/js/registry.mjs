@@ -33,7 +33,8 @@ export async function runAll(place, tell, { only = [], beyond = true, atOnce = 1
         tell(`ok ${one.name}`);
       } catch (error) {
         good = false;
-        tell(`FAIL ${one.name}: ${String(error?.message ?? error).replaceAll(/\s*\n\s*/g, " ")}`);
+        const why = [error?.message ?? error, error?.cause].filter(Boolean).join(": ");
+        tell(`FAIL ${one.name}: ${why.replaceAll(/\s*\n\s*/g, " ")}`);
       }
       await within(5, session.stop()).catch(() => {});
     }
