@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 
 from benchmarks.connection import HANDSHAKE, Connection
-from benchmarks.wire import Inbox
+from benchmarks.wire import Inbox, record
 
+CLOSE = record(type=7)
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -131,7 +132,17 @@ class HttpConnection(Connection):
                 raise ConnectionError("the server closed the connection that requests are made on")
             self._answers.feed(data, len(data))
 
+    def leave(self) -> None:
+        """Tell the server that this connection is over, which not every one sees by itself."""
+        raise NotImplementedError
+
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._take_answer()
+            self.leave()
+            for one in (self._posting, self.socket):  # a server that cannot answer complains
+                one.settimeout(0.5)
+                one.recv(65536)
         super().close()
         self._posting.close()
 
@@ -144,6 +155,9 @@ class EventConnection(HttpConnection):
     def listen(self) -> None:
         head = f"GET {self._target} HTTP/1.1\r\nHost: {self.host}\r\nAccept: text/event-stream\r\n\r\n"
         self.socket.sendall(head.encode())
+
+    def leave(self) -> None:
+        self._request("POST", self._target, CLOSE)
 
 
 class PollingConnection(HttpConnection):
@@ -163,11 +177,5 @@ class PollingConnection(HttpConnection):
             self.socket.sendall(self._poll)
         return count
 
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._take_answer()
-            self._request("DELETE", self._target, b"")
-            for one in (self._posting, self.socket):  # a server that cannot answer complains
-                one.settimeout(0.5)
-                one.recv(65536)
-        super().close()
+    def leave(self) -> None:
+        self._request("DELETE", self._target, b"")

@@ -5,15 +5,16 @@ cannot be wrong alike. Whatever is awaited here fails after a while of virtual t
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias
 
 import msgspec
 import pytest
 import trio
+from typing_extensions import TypeVar
 
-from trio_hubs import Hub, HubConnection, HubOptions, Request, open_hub_connection
+from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, open_hub_connection
 from trio_hubs.calls.heartbeat import beat, period_for
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
@@ -156,8 +157,21 @@ def _take(protocol: str, buffer: bytearray) -> Iterator[Message]:
 # ---- the raw peer
 
 
-class RawPeer:
-    """One end of a memory connection, spoken on with raw messages.
+class Wire(Protocol):
+    """A client's end of a connection, whatever carries it."""
+
+    async def receive(self) -> bytes: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    def cut(self) -> None: ...
+
+
+W = TypeVar("W", bound=Wire, default=MemoryConnection)
+
+
+class RawPeer(Generic[W]):
+    """One end of a connection, by default one in memory, spoken on with raw messages.
 
     Attributes:
         connection: The end.
@@ -165,7 +179,7 @@ class RawPeer:
         pieces: What has been received, as it came.
     """
 
-    def __init__(self, connection: MemoryConnection, protocol: str) -> None:
+    def __init__(self, connection: W, protocol: str) -> None:
         self.connection = connection
         self.protocol = protocol
         self.pieces: list[bytes] = []
@@ -237,6 +251,12 @@ class RawPeer:
         """Vanish without a word."""
         self.connection.cut()
 
+    async def shake_hands(self, *messages: Message) -> None:
+        """Ask for the protocol, with messages in the same piece, and take the server's consent."""
+        request = json.dumps({"protocol": self.protocol, "version": 1}).encode() + b"\x1e"
+        await self.send_bytes(request + b"".join(encode(self.protocol, message) for message in messages))
+        assert await self.receive_record() == {}
+
 
 # ---- a raw client of a hub
 
@@ -254,30 +274,31 @@ class RawClient(RawPeer):
         self.serving = trio.CancelScope()
         self.over = trio.Event()
 
-    async def shake_hands(self, *messages: Message) -> None:
-        """Ask for the protocol, with messages in the same piece, and take the server's consent."""
-        request = json.dumps({"protocol": self.protocol, "version": 1}).encode() + b"\x1e"
-        await self.send_bytes(request + b"".join(encode(self.protocol, message) for message in messages))
-        assert await self.receive_record() == {}
-
     async def served(self) -> None:
         """Wait until the server has done with this connection."""
         with trio.fail_after(PATIENCE):
             await self.over.wait()
 
 
-def endpoint(hub: type[Hub], factory: Callable[[], Hub] | None = None, **options: Any) -> HubEndpoint:
+def endpoint(
+    hub: type[Hub[Any]],
+    factory: Callable[[], Hub[Any]] | None = None,
+    *,
+    filters: Sequence[HubFilter] = (),
+    **options: Any,
+) -> HubEndpoint:
     """What stands behind a hub's path."""
-    return HubEndpoint(hub, factory or hub, HubOptions(**options))
+    return HubEndpoint(hub, factory or hub, HubOptions(**options), filters)
 
 
 @asynccontextmanager
 async def open_client(
-    served: HubEndpoint | type[Hub],
+    served: HubEndpoint | type[Hub[Any]],
     protocol: str = "json",
     *,
     id: str = "memory",
     request: Request | None = None,
+    user: User | None = None,
     capacity: int = 1000,
     handshake: bool = True,
     beating: bool = False,
@@ -290,6 +311,7 @@ async def open_client(
         protocol: What the client speaks.
         id: The connection's id.
         request: The HTTP request that the hub sees.
+        user: Who the client is.
         capacity: Pieces that may be under way in each direction before a sender waits.
         handshake: Whether to shake hands.
         beating: Whether pings are sent and silence is judged, as the app does it.
@@ -298,6 +320,7 @@ async def open_client(
     behind = served if isinstance(served, HubEndpoint) else endpoint(served, **options)
     server_end, client_end = memory_connection_pair(capacity=capacity, request=request)
     server_end.id = id
+    server_end.user = user
     client = RawClient(client_end, protocol)
 
     async def serve() -> None:

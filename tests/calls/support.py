@@ -176,10 +176,10 @@ class Recorder(Outbox):
         super().__init__(memory_connection_pair()[0])
         self.sent: list[Json] = []
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | bytearray, count: int = 1) -> None:
         if not self.over:
-            self.sent += decode(data)
-        super().put(data)
+            self.sent += decode(bytes(data))
+        super().put(data, count)
 
 
 async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = lambda _: None) -> None:

@@ -1,7 +1,6 @@
 """One writer sends everything: joined, at once, bounded, and never cut by a cancelled producer."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import pytest
 import trio
@@ -263,16 +262,18 @@ async def test_a_producer_waits_again_when_another_filled_the_room(nursery: trio
     wire.outbox.give_up()
 
 
-async def test_those_who_never_wait_stop_when_it_is_overfull(nursery: trio.Nursery) -> None:
-    wire = await start(nursery, capacity=0)
-    outbox = wire.outbox
+@pytest.mark.parametrize("high_water", [1, 500, HIGH_WATER])
+async def test_the_high_water_mark_can_be_chosen(nursery: trio.Nursery, high_water: int) -> None:
+    wire = Wire(capacity=0)
+    outbox = wire.outbox = Outbox(wire.ours, high_water=high_water)
+    nursery.start_soon(run_outbox, outbox)
     outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    outbox.put(b"x" * (4 * HIGH_WATER - 1))
-    await outbox.wait_below(4 * HIGH_WATER)
+    outbox.put(b"x" * (high_water - 1))
+    await outbox.wait_not_full()
     outbox.put(b"x")
     async with trio.open_nursery() as inner:
-        inner.start_soon(outbox.wait_below, 4 * HIGH_WATER)
+        inner.start_soon(outbox.wait_not_full)
         await wait_all_tasks_blocked()
         assert inner.child_tasks
         await wire.theirs.receive()
@@ -360,7 +361,7 @@ async def test_nothing_is_queued_once_it_is_over(nursery: trio.Nursery) -> None:
     assert wire.outbox.size == 0
     with pytest.raises(ConnectionClosed, match="The connection is over"):
         await wire.outbox.wait_room()
-    await wire.outbox.wait_below(4 * HIGH_WATER)
+    await wire.outbox.wait_not_full()
 
 
 async def test_a_broken_connection_is_told_and_ends_the_writer(nursery: trio.Nursery) -> None:
@@ -373,7 +374,7 @@ async def test_a_broken_connection_is_told_and_ends_the_writer(nursery: trio.Nur
     await wire.outbox.finish(5)
 
 
-@pytest.mark.parametrize("wait", [Outbox.wait_room, partial(Outbox.wait_below, size=HIGH_WATER)])
+@pytest.mark.parametrize("wait", [Outbox.wait_room, Outbox.wait_not_full])
 async def test_producers_that_wait_hear_of_the_end(wait: Callable[[Outbox], Awaitable[None]]) -> None:
     wire = Wire(capacity=0)
     ended: list[str] = []

@@ -5,7 +5,8 @@ import trio
 
 from .differential.cases import CASES
 from .differential.differences import DIFFERENCES
-from .differential.exchange import Case, play
+from .differential.exchange import play
+from .differential.steps import Case
 
 pytestmark = pytest.mark.interop
 
@@ -18,7 +19,9 @@ def test_cases_are_many_and_have_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("id", CASE_OF)
-async def test_ours_answers_as_the_real_server_does(id: str, dotnet_server: str, conformance_server: str) -> None:
+async def test_ours_answers_as_the_real_server_does(
+    id: str, dotnet_server: str, conformance_server: str
+) -> None:
     records: dict[str, str] = {}
 
     async def ask(who: str, address: str, case: Case) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, compl
 
 Protocol = Literal["json", "messagepack"]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Headers = Annotated[tuple[str, ...], Parameter(show_default=False)]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -81,15 +83,17 @@ def invoke(
 
 
 @app.command
-def serve(name: str, /, *, host: str = "127.0.0.1", port: Port = 8000) -> int:
+def serve(name: str, /, *, host: str = "127.0.0.1", port: Port = 8000, drain: Seconds = 10.0) -> int:
     """Serve an app of yours until Ctrl-C or SIGTERM.
 
     Args:
         name: MODULE:APP, a HubApp in a module of this folder or of an installed package.
         host: The address to listen on.
         port: The port; 0 takes a free one.
+        drain: Seconds that invocations and streams may still run after SIGTERM, while new connections get 503.
     """
-    run(server.serve, server.find_app(name), host, port)
+    found = server.find_app(name)
+    run(server.serve, found, host, port, on_terminate=partial(found.drain, drain))
     return 0
 
 

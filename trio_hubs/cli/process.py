@@ -1,7 +1,7 @@
 """How a command runs and ends: in order whatever ends it, and with an exit status that says which it was.
 
-Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a second one, while it
-ends, stops it at once.
+Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a server may first run empty
+when it gets SIGTERM. Ctrl-C while it ends stops it at once.
 """
 
 from __future__ import annotations
@@ -36,8 +36,17 @@ def complain(text: str) -> None:
     print(f"trio-hubs: {' '.join(visible.split())}", file=sys.stderr)
 
 
-def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
+def run(
+    command: Callable[..., Awaitable[None]],
+    *args: Any,
+    on_terminate: Callable[[], Awaitable[None]] | None = None,
+) -> int:
     """Run a command until it ends, or until a signal ends it in order.
+
+    Args:
+        command: What to run.
+        *args: Its arguments.
+        on_terminate: What to do at SIGTERM before the command is cancelled.
 
     Returns:
         0, or 128 and the signal's number.
@@ -52,7 +61,11 @@ def run(command: Callable[..., Awaitable[None]], *args: Any) -> int:
         nonlocal status
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
-            status = 128 + await anext(signals)
+            received = await anext(signals)
+            status = 128 + received
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if received == signal.SIGTERM and on_terminate is not None:
+                await on_terminate()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         scope.cancel()
 

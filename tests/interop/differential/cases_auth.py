@@ -1,7 +1,7 @@
 """Who may come in: tokens in headers and queries, at negotiation, at each transport and at a method."""
 
-from .exchange import Case, Events, Http, Leave, Negotiate, Next, Polls, Read, Send, WebSocket
 from .messages import hello, invoke
+from .steps import Case, Events, Http, Leave, Negotiate, Next, Polls, Read, Send, WebSocket
 from .talks import talk
 
 NEGOTIATION = "/auth/negotiate?negotiateVersion=1"

@@ -45,7 +45,10 @@ BAD = (
     ("broken JSON in arguments ahead", '{"arguments":[1,{],"type":1,"invocationId":"1","target":"Add"}'),
     ("null for headers", '{"type":1,"headers":null,"invocationId":"1","target":"Add","arguments":[1,2]}'),
     ("an array for headers", '{"type":1,"headers":[],"invocationId":"1","target":"Add","arguments":[1,2]}'),
-    ("a number for a header", '{"type":1,"headers":{"a":1},"invocationId":"1","target":"Add","arguments":[]}'),
+    (
+        "a number for a header",
+        '{"type":1,"headers":{"a":1},"invocationId":"1","target":"Add","arguments":[]}',
+    ),
     ("null for a header", '{"type":1,"headers":{"a":null},"invocationId":"1","target":"Add","arguments":[]}'),
     ("null for streams", '{"type":1,"invocationId":"1","target":"Sum","arguments":[],"streamIds":null}'),
     ("an object for streams", '{"type":1,"invocationId":"1","target":"Sum","arguments":[],"streamIds":{}}'),
@@ -83,9 +86,15 @@ CASES = (
     lost("error: nothing is answered behind it", "{}" + RECORD + invoke("1", "Echo", "behind")),
     lost("error: bytes that are no text", b'{"type":\xff\xfe}\x1e'),
     lost("error: text that is none, in a target", b'{"type":1,"target":"\xff\xfe","arguments":[]}\x1e'),
-    talk("error: text that is none, in an argument", b'{"type":1,"invocationId":"1","target":"Echo","arguments":["\xff\xfe"]}\x1e'),
+    talk(
+        "error: text that is none, in an argument",
+        b'{"type":1,"invocationId":"1","target":"Echo","arguments":["\xff\xfe"]}\x1e',
+    ),
     lost("error: a MessagePack message", Pack([1, {}, "1", "Add", [1, 2], []]), RECORD),
     lost("error: a type beyond 32 bits", '{"type":4294967302}' + RECORD + CLOSE_MESSAGE),
-    lost("error: very deep arguments", record(type=1, invocationId="1", target="Echo", arguments=DEEP) + CLOSE_MESSAGE),
+    lost(
+        "error: very deep arguments",
+        record(type=1, invocationId="1", target="Echo", arguments=DEEP) + CLOSE_MESSAGE,
+    ),
     lost("error: very deep properties", record(type=6, a=DEEP) + CLOSE_MESSAGE),
-)  # fmt: skip
+)

@@ -1,7 +1,7 @@
 """Handshakes, good and bad, where the server tells details and where it does not."""
 
-from .exchange import Case, End, Leave, Next, Raw, Read, Send, WebSocket
 from .messages import CLOSE_MESSAGE, PING_MESSAGE, RECORD, Pack, framed, hello, invoke, record
+from .steps import Case, End, Leave, Next, Raw, Read, Send, WebSocket
 from .talks import Message, ending
 from .wire import BINARY, TEXT, frame
 
@@ -132,13 +132,22 @@ FRAMES = (
     Case("frame: a close without a code", (WebSocket(quiet=True), Leave(code=None))),
     Case("frame: a close with 1001", (WebSocket(quiet=True), Leave(code=1001))),
     Case("frame: a close with 3000", (WebSocket(quiet=True), Leave(code=3000))),
-    Case("frame: without a mask", (WebSocket(quiet=True), Raw(frame(TEXT, hello().encode(), masked=False)), End(broken=True))),
+    Case(
+        "frame: without a mask",
+        (WebSocket(quiet=True), Raw(frame(TEXT, hello().encode(), masked=False)), End(broken=True)),
+    ),
     Case("frame: an unknown kind", (WebSocket(quiet=True), Raw(frame(3, b"{}")), End(broken=True))),
-    Case("frame: a reserved bit", (WebSocket(quiet=True), Raw(frame(TEXT, b"{}", reserved=4)), End(broken=True))),
+    Case(
+        "frame: a reserved bit",
+        (WebSocket(quiet=True), Raw(frame(TEXT, b"{}", reserved=4)), End(broken=True)),
+    ),
     Case("frame: a continuation of nothing", (WebSocket(quiet=True), Raw(frame(0, b"{}")), End(broken=True))),
     Case(
         "frame: a message within a message",
         (WebSocket(quiet=True), Raw(frame(TEXT, b"{", fin=False) + frame(BINARY, b"}")), End(broken=True)),
     ),
-    Case("frame: a ping in fragments", (WebSocket(quiet=True), Raw(frame(9, b"a", fin=False)), End(broken=True))),
+    Case(
+        "frame: a ping in fragments",
+        (WebSocket(quiet=True), Raw(frame(9, b"a", fin=False)), End(broken=True)),
+    ),
 )

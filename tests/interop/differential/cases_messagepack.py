@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from .exchange import Case, Next, Read, Send, WebSocket
 from .messages import Pack, framed, hello, pack
+from .steps import Case, Next, Read, Send, WebSocket
 from .talks import Message, ending, lost, opening, talk
 
 PROTOCOL = "messagepack"
@@ -84,11 +84,21 @@ CALLS = (
     binary("ten in a frame", b"".join(pack([1, {}, f"{i}", "Add", [i, 1], []]) for i in range(10))),
     binary("in pieces", b"\x0d\x96\x01\x80", b"\xa1\x31\xa3Add\x92\x28", b"\x02\x90"),
     binary("a long length for a short message", b"\x8d\x00\x96\x01\x80\xa1\x31\xa3Add\x92\x28\x02\x90"),
-    binary("wide forms of numbers", framed(b"\xdc\x00\x06\xd0\x01\xde\x00\x00\xd9\x01\x31\xd9\x03Add\x92\xd3\0\0\0\0\0\0\0\x28\xcd\0\2\x90")),
+    binary(
+        "wide forms of numbers",
+        framed(
+            b"\xdc\x00\x06\xd0\x01\xde\x00\x00\xd9\x01\x31\xd9\x03Add\x92\xd3\0\0\0\0\0\0\0\x28\xcd\0\2\x90"
+        ),
+    ),
     binary("a ping", Pack([6]), Pack([6, 1])),
     binary("a cancel of something unknown", Pack([5, {}, "unknown"])),
     binary("an item of something unknown", item("unknown", {"a": [1]})),
-    binary("a completion of something unknown", complete("unknown"), Pack([3, {}, "unknown", 3, 5]), Pack([3, {}, "unknown", 1, "x"])),
+    binary(
+        "a completion of something unknown",
+        complete("unknown"),
+        Pack([3, {}, "unknown", 3, 5]),
+        Pack([3, {}, "unknown", 1, "x"]),
+    ),
     binary("an ack and a sequence", Pack([8, 5]), Pack([9, 5])),
     Case(
         "messagepack: type 10",
@@ -99,7 +109,7 @@ CALLS = (
     lost("messagepack: the client's close with an error", Pack([7, "no more", True]), protocol=PROTOCOL),
     lost("messagepack: an abort", invoke("1", "Abort"), protocol=PROTOCOL),
     lost("messagepack: refused by the hub", path="/detailed?refuse=1", protocol=PROTOCOL),
-)  # fmt: skip
+)
 
 PAYLOADS = (
     *(binary(f"text {text!r}", invoke("1", "Echo", text)) for text in ("", "äöü 日本 🎈", "\0\x1e")),
@@ -124,17 +134,37 @@ PAYLOADS = (
     binary("an empty person", invoke("1", "EchoPerson", {})),
     binary("names in another casing", invoke("1", "EchoPerson", {"name": "Ann"})),
     binary("people", stream("1", "People", 2), until=("1",)),
-)  # fmt: skip
+)
 
 STREAMS = (
     binary("a stream", stream("1", "Counter", 3, 0), until=("1",)),
     binary("a stream without a list of streams", Pack([4, {}, "1", "Counter", [2, 0]]), until=("1",)),
     binary("a stream that fails", stream("1", "FailAfter", 1, True), until=("1",)),
     binary("a stream is cancelled", stream("1", "Silent", "k"), Pack([5, {}, "1"]), until=("1",)),
-    binary("an upload", invoke("1", "Sum", streams=("u",)), item("u", 1), item("u", 2), complete("u"), until=("1",)),
-    binary("an upload ended with a value", invoke("1", "Sum", streams=("u",)), item("u", 1), Pack([3, {}, "u", 3, 9]), until=("1",)),
-    binary("an upload that fails", invoke("1", "Drain", "k", streams=("u",)), Pack([3, {}, "u", 1, "broken"]), until=("1",)),
-    binary("an upload of another type", invoke("1", "Drain", "k", streams=("u",)), item("u", "x"), until=("1",)),
+    binary(
+        "an upload",
+        invoke("1", "Sum", streams=("u",)),
+        item("u", 1),
+        item("u", 2),
+        complete("u"),
+        until=("1",),
+    ),
+    binary(
+        "an upload ended with a value",
+        invoke("1", "Sum", streams=("u",)),
+        item("u", 1),
+        Pack([3, {}, "u", 3, 9]),
+        until=("1",),
+    ),
+    binary(
+        "an upload that fails",
+        invoke("1", "Drain", "k", streams=("u",)),
+        Pack([3, {}, "u", 1, "broken"]),
+        until=("1",),
+    ),
+    binary(
+        "an upload of another type", invoke("1", "Drain", "k", streams=("u",)), item("u", "x"), until=("1",)
+    ),
     binary("an upload of too many streams", invoke("1", "Sum", streams=("u", "v")), until=("1",)),
     Case(
         "messagepack: the server asks",
@@ -160,7 +190,7 @@ STREAMS = (
         ),
         PROTOCOL,
     ),
-)  # fmt: skip
+)
 
 ERRORS = (
     broken("an empty message", b"\x00"),
@@ -220,9 +250,16 @@ ERRORS = (
     broken("a call is answered ahead of it", pack([1, {}, "1", "Echo", ["ahead"], []]) + framed(b"\x80")),
     Case(
         "messagepack error: an enum as an argument that is no enum",
-        (WebSocket("/detailed", quiet=True), Send((hello(PROTOCOL),)), Next(), Send((invoke("1", "EchoColor", "Mauve"),)), Read(("1",)), *ending(PROTOCOL)),
+        (
+            WebSocket("/detailed", quiet=True),
+            Send((hello(PROTOCOL),)),
+            Next(),
+            Send((invoke("1", "EchoColor", "Mauve"),)),
+            Read(("1",)),
+            *ending(PROTOCOL),
+        ),
         PROTOCOL,
     ),
-)  # fmt: skip
+)
 
 CASES = (*CALLS, *PAYLOADS, *STREAMS, *ERRORS)

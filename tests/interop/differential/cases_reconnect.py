@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .exchange import Case, Drop, End, Http, Leave, Negotiate, Next, Read, Send, Step, Upgraded, WebSocket
 from .messages import CLOSE_MESSAGE, cancel, hello, invoke, record, stream
+from .steps import Case, Drop, End, Http, Leave, Negotiate, Next, Read, Send, Step, Upgraded, WebSocket
 
 STATEFUL = "negotiateVersion=1&useStatefulReconnect=true"
 IT = "/conformance?id=<token>"
@@ -47,9 +47,21 @@ def again(name: str, *messages: str, until: Sequence[str], leave: Step | None = 
 CASES = (
     again("nothing was acked", sequence(2), invoke("2", "Echo", "after"), until=("1", "2")),
     again("all was acked", sequence(2), ack(1), invoke("2", "Echo", "after"), until=("2",)),
-    again("a message again is dropped", sequence(1), invoke("1", "Echo", "before"), invoke("2", "Echo", "after"), until=("2",)),
+    again(
+        "a message again is dropped",
+        sequence(1),
+        invoke("1", "Echo", "before"),
+        invoke("2", "Echo", "after"),
+        until=("2",),
+    ),
     again("the second socket's first message is no sequence", invoke("2", "Echo", "after"), until=("2",)),
-    again("a ping ahead of the sequence", record(type=6), sequence(2), invoke("2", "Echo", "after"), until=("2",)),
+    again(
+        "a ping ahead of the sequence",
+        record(type=6),
+        sequence(2),
+        invoke("2", "Echo", "after"),
+        until=("2",),
+    ),
     Case(
         "reconnect: a sequence too high",
         (*began(), Drop(), WebSocket(IT, on="again"), Send((sequence(9),), on="again"), End(on="again")),
@@ -112,7 +124,12 @@ CASES = (
     ),
     Case(
         "reconnect: a sequence on the first socket",
-        (*began(), Send((sequence(1), invoke("1", "Echo", "again"), invoke("2", "Echo", "after"))), Read(("2",)), Leave()),
+        (
+            *began(),
+            Send((sequence(1), invoke("1", "Echo", "again"), invoke("2", "Echo", "after"))),
+            Read(("2",)),
+            Leave(),
+        ),
     ),
     Case(
         "reconnect: not after the client's close",
@@ -165,4 +182,4 @@ CASES = (
             Http("DELETE", IT),
         ),
     ),
-)  # fmt: skip
+)

@@ -1,6 +1,7 @@
 """Requests one by one: negotiation, and every status of an endpoint."""
 
-from .exchange import (
+from .messages import CLOSE_MESSAGE, framed, hello, invoke
+from .steps import (
     Begin,
     Case,
     Drop,
@@ -16,7 +17,6 @@ from .exchange import (
     Send,
     WebSocket,
 )
-from .messages import CLOSE_MESSAGE, framed, hello, invoke
 
 STREAM = (("Accept", "text/event-stream"),)
 IT = "/conformance?id=<token>"
@@ -141,12 +141,16 @@ ACCEPTS = tuple(
 UPGRADES = (
     Case("upgrade: plain", (WebSocket(), Leave())),
     Case("upgrade: with an empty id", (WebSocket("/conformance?id="), Leave())),
-    Case("upgrade: protocols offered", (WebSocket(headers=(("Sec-WebSocket-Protocol", "json, b"),)), Leave())),
+    Case(
+        "upgrade: protocols offered", (WebSocket(headers=(("Sec-WebSocket-Protocol", "json, b"),)), Leave())
+    ),
     Case(
         "upgrade: compression offered",
         (WebSocket(headers=(("Sec-WebSocket-Extensions", "permessage-deflate"),)), Leave()),
     ),
-    Case("upgrade: a list of connection options", (WebSocket(upgrade={"Connection": "keep-alive, Upgrade"}),)),
+    Case(
+        "upgrade: a list of connection options", (WebSocket(upgrade={"Connection": "keep-alive, Upgrade"}),)
+    ),
     Case("upgrade: in capitals", (WebSocket(upgrade={"Upgrade": "WebSocket", "Connection": "UPGRADE"}),)),
     Case("upgrade: another version", (WebSocket(upgrade={"Sec-WebSocket-Version": "12"}),)),
     Case("upgrade: no version", (WebSocket(upgrade={"Sec-WebSocket-Version": ""}),)),

@@ -69,9 +69,7 @@ def absent(path: str) -> str:
 
 
 HTTP = {
-    "negotiate: a path in capitals": differ(
-        EXACT, (NEGOTIATED, f"POST: {absent('/CONFORMANCE/negotiate')}")
-    ),
+    "negotiate: a path in capitals": differ(EXACT, (NEGOTIATED, f"POST: {absent('/CONFORMANCE/negotiate')}")),
     "negotiate: a slash at the end": differ(
         EXACT, (NEGOTIATED, f"POST: {absent('/conformance/negotiate/')}")
     ),
@@ -283,7 +281,9 @@ PAYLOADS = {
     "messagepack: null for text": differ(
         NULLS, ("3, null", "1, \"Failed to invoke 'Echo' due to an error on the server.\"")
     ),
-    "asked: a null result": differ(NULLS, (answer("null"), answer('"error: A value does not fit the type \'str\'."'))),
+    "asked: a null result": differ(
+        NULLS, (answer("null"), answer("\"error: A value does not fit the type 'str'.\""))
+    ),
     "binding: a name for an enum": differ(ENUMS, (error("EchoColor"), answer("1"))),
     "messagepack: an enum by a name in capitals": differ(
         ENUMS, ("1, \"Failed to invoke 'EchoColor' due to an error on the server.\"", '3, "Green"')
@@ -326,6 +326,13 @@ CONVERSION = (
 REFUSED = "text: " + error("", "Stream ID 'u' is already in use.")
 ECHOED = "text: " + answer('"x"')
 SECOND = answer("null").replace('"1"', '"2"')
+SECOND_AFTER = answer('"after"').replace('"1"', '"2"')
+BEFORE = '"before"'
+DEEP = "how deep JSON may go is its reader's business; there 64"
+UNFIT = (
+    "Failed to invoke '{}' due to an error on the server. <class>: Error binding arguments. "
+    "Make sure that the types of the provided values match the types of the hub method being invoked."
+)
 
 CALLS = {
     **{
@@ -336,8 +343,12 @@ CALLS = {
             ("an abort while a stream runs", SECOND),
         )
     },
-    "polling: an abort": differ(ABORTING, ('poll: {"type":7}', f'poll: {answer("null")}\npoll: {{"type":7}}')),
-    "events: an abort": differ(ABORTING, ('event: {"type":7}', f'event: {answer("null")}\nevent: {{"type":7}}')),
+    "polling: an abort": differ(
+        ABORTING, ('poll: {"type":7}', f'poll: {answer("null")}\npoll: {{"type":7}}')
+    ),
+    "events: an abort": differ(
+        ABORTING, ('event: {"type":7}', f'event: {answer("null")}\nevent: {{"type":7}}')
+    ),
     "reconnect: not after an abort": differ(
         f"{ABORTING}; a body tells its type",
         ('text: {"type":7}', f'text: {SECOND}\ntext: {{"type":7}}'),
@@ -347,6 +358,37 @@ CALLS = {
         ABORTING, ("binary: [7, null", 'binary: [3, {}, "1", 3, null]\nbinary: [7, null')
     ),
     "type 10: unknown": differ(SKIPPED, ("silence instead of ['1']", ECHOED)),
+    "error: a type beyond 32 bits": differ(
+        SKIPPED,
+        (f'"error":"Connection closed with an error. <class>: {NOT_INT32}","allowReconnect":true', ""),
+        ("7,}", "7}"),
+    ),
+    "messagepack error: a type beyond 32 bits": differ(
+        SKIPPED,
+        (
+            "\"Connection closed with an error. <class>: Reading 'messageType' as Int32 failed.\", true",
+            "null, false",
+        ),
+    ),
+    "error: very deep properties": differ(
+        DEEP,
+        (f'"error":"Connection closed with an error. <class>: {WORDS}","allowReconnect":true', ""),
+        ("7,}", "7}"),
+    ),
+    "error: very deep arguments": differ(
+        DEEP,
+        ('text: {"type":7', f"text: {error('Echo', UNFIT)}\ntext: " + '{"type":7'),
+        (f'"error":"Connection closed with an error. <class>: {WORDS}","allowReconnect":true', ""),
+        ("7,}", "7}"),
+    ),
+    "reconnect: the first socket lives": differ(
+        "a second socket takes the place of the first, however that one is closed",
+        (
+            "WebSocket: 404\n  content-type: text/plain\nagain never opened",
+            'WebSocket: 101\nagain text: {"type":9,"sequenceId":1}\n'
+            f"again text: {answer(BEFORE)}\nagain text: {SECOND_AFTER}\nagain closed 1000",
+        ),
+    ),
     "messagepack: type 10": differ(SKIPPED, ("silence instead of ['1']", 'binary: [3, {}, "1", 3, "x"]')),
     "upload: an id in use": differ(
         IN_USE,
@@ -356,17 +398,16 @@ CALLS = {
             f"text: {answer('5')}",
         ),
     ),
-    "upload: one id for both streams": differ(
-        IN_USE, ("silence instead of ['1']", REFUSED)
-    ),
+    "upload: one id for both streams": differ(IN_USE, ("silence instead of ['1']", REFUSED)),
     "call: a plain call is cancelled": differ(
         CANCELLED, (answer('"after all"'), error("", "The invocation was canceled by the client."))
     ),
     "asked: a result of another type": differ(TYPES, (CONVERSION, "A value does not fit the type 'str'.")),
     "asked: an object for a string": differ(TYPES, (CONVERSION, "A value does not fit the type 'str'.")),
     "messagepack: another casing of a stream in an error": differ(
-        "a method is told by its own name everywhere; there not in streams of MessagePack", ("cOUNTER", "Counter")
+        "a method is told by its own name everywhere; there not in streams of MessagePack",
+        ("cOUNTER", "Counter"),
     ),
-}  # fmt: skip
+}
 
 DIFFERENCES = HTTP | READING | PAYLOADS | CALLS

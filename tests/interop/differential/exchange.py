@@ -1,369 +1,38 @@
-"""A case is data: steps on bare connections. Played against a server it leaves a record, a text that can be compared.
+"""A case played against a server leaves a record: a text that can be compared.
 
-The record has a line for all that the server did, and nothing that depends on the moment or on the machine: no step
-waits for time to pass, each reads up to an answer that must come or to the end of the connection.
+It has a line for all that the server did, and nothing that depends on the moment or on the machine: no step waits for
+time to pass, each reads up to an answer that must come or to the end of the connection.
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import attrs
-import msgspec
 import trio
 
 from . import wire
-from .messages import RECORD, Pack, pack
-from .normalise import HEADERS, Names, one_notation
-from .wire import Cut, Head, Wire
-
-PATIENCE = 10.0  # how long an answer may take before the record says that it did not come
-
-# ---- the steps: <id>, <token> and <asked> stand for what the server gave out
-
-
-@attrs.frozen
-class Http:
-    """One request on a socket of its own, and its whole answer."""
-
-    method: str
-    target: str
-    headers: Sequence[tuple[str, str]] = ()
-    body: str | bytes = b""
-    quiet: bool = False  # an answer that another case has in its record
-
-
-@attrs.frozen
-class Begin:
-    """A request whose answer comes later: see `Finish`."""
-
-    name: str
-    request: Http
-
-
-@attrs.frozen
-class Finish:
-    """The answers of begun requests, in an order that does not tell which came first."""
-
-    names: Sequence[str]
-
-
-@attrs.frozen
-class Negotiate:
-    """Fetch <id> and <token> for the steps that follow."""
-
-    path: str = "/conformance"
-    query: str = "negotiateVersion=1"
-    headers: Sequence[tuple[str, str]] = ()
-
-
-@attrs.frozen
-class WebSocket:
-    """Ask for a WebSocket."""
-
-    target: str = "/conformance"
-    headers: Sequence[tuple[str, str]] = ()
-    on: str = "it"
-    quiet: bool = False
-    wait: bool = True  # for the answer; without, see `Upgraded`
-    upgrade: Mapping[str, str] = attrs.field(factory=dict)  # headers of the upgrade, changed; empty ones left out
-
-
-@attrs.frozen
-class Upgraded:
-    """The answer to a WebSocket's request."""
-
-    on: str = "it"
-    quiet: bool = False
-
-
-@attrs.frozen
-class Events:
-    """Ask for Server-Sent Events; messages go out by POST."""
-
-    target: str = "/conformance?id=<token>"
-    headers: Sequence[tuple[str, str]] = (("Accept", "text/event-stream"),)
-    on: str = "it"
-
-
-@attrs.frozen
-class Polls:
-    """Long polling: each read is a poll, messages go out by POST. The first poll is made here."""
-
-    target: str = "/conformance?id=<token>"
-    on: str = "it"
-
-
-@attrs.frozen
-class Send:
-    """Messages, each in a frame or request of its own: text, bytes or values for MessagePack."""
-
-    messages: Sequence[str | bytes | Pack]
-    on: str = "it"
-
-
-@attrs.frozen
-class Raw:
-    """Bytes of WebSocket frames, as they are."""
-
-    data: bytes
-    on: str = "it"
-
-
-@attrs.frozen
-class Read:
-    """Messages up to the completions of these invocations, or the end."""
-
-    until: Sequence[str]
-    on: str = "it"
-    items: bool = True  # whether items belong in the record: how many come before a cancel is not promised
-    patience: float = PATIENCE
-
-
-@attrs.frozen
-class Next:
-    """So many messages."""
-
-    count: int = 1
-    on: str = "it"
-    quiet: bool = False
-
-
-@attrs.frozen
-class End:
-    """All messages until the server ends the connection, and how it does."""
-
-    on: str = "it"
-    broken: bool = False  # the frames were: whether the close frame with 1002 outruns the socket's end is a race
-
-
-@attrs.frozen
-class Leave:
-    """Close the WebSocket in order; what the server does then, apart from last messages that cross the close."""
-
-    on: str = "it"
-    code: int | None = 1000
-
-
-@attrs.frozen
-class Drop:
-    """Close the socket without a word."""
-
-    on: str = "it"
-
-
-Step = (
-    Http
-    | Begin
-    | Finish
-    | Negotiate
-    | WebSocket
-    | Upgraded
-    | Events
-    | Polls
-    | Send
-    | Raw
-    | Read
-    | Next
-    | End
-    | Leave
-    | Drop
+from .links import EventsLink, PollsLink, Reader, WebSocketLink, asked, completed, is_item, values_of
+from .messages import Pack, pack
+from .normalise import HEADERS, Names
+from .steps import (
+    PATIENCE,
+    Begin,
+    Case,
+    Drop,
+    End,
+    Events,
+    Finish,
+    Http,
+    Leave,
+    Negotiate,
+    Next,
+    Polls,
+    Raw,
+    Read,
+    Send,
+    Step,
+    Upgraded,
+    WebSocket,
 )
-
-
-@attrs.frozen
-class Case:
-    """A named list of steps."""
-
-    id: str
-    steps: Sequence[Step]
-    protocol: str = "json"
-
-
-# ---- links: a connection of any transport, as a source of bytes
-
-
-@attrs.define
-class WebSocketLink:
-    """Data frames; at the end `ending` tells the close frame."""
-
-    wire: Wire
-    kind: str = ""
-    ending: str = ""
-
-    async def send(self, data: bytes, binary: bool) -> None:
-        """Send a message."""
-        await self.wire.send(wire.frame(wire.BINARY if binary else wire.TEXT, data))
-
-    async def read(self) -> bytes:
-        """The payload of the next data frame; empty at the end."""
-        while not self.ending:
-            try:
-                opcode, payload = await wire.read_frame(self.wire)
-            except Cut:
-                self.ending = "cut"
-                break
-            if opcode == wire.CLOSE:
-                code = str(int.from_bytes(payload[:2])) if payload else "without a code"
-                self.ending = " ".join(["closed", code, payload[2:].decode()]).rstrip()
-                await self.wire.send(wire.frame(wire.CLOSE, payload[:2]))
-                if await self.wire.to_the_end():
-                    self.ending += ", and bytes after it"
-            elif opcode in (wire.PING, wire.PONG):
-                self.kind = "pong" if opcode == wire.PONG else "ping"
-                return payload + RECORD.encode()
-            else:
-                self.kind = {wire.TEXT: "text", wire.BINARY: "binary"}.get(opcode, self.kind)
-                if payload:
-                    return payload
-        return b""
-
-
-@attrs.define
-class EventsLink:
-    """Events, each checked for its form."""
-
-    wire: Wire
-    post: Callable[[bytes], Any]
-    kind: str = "event"
-    ending: str = ""
-    _body: bytes = b""
-
-    async def send(self, data: bytes, binary: bool) -> None:
-        """Send a message by POST."""
-        await self.post(data)
-
-    async def read(self) -> bytes:
-        """The data of the next event; empty at the end."""
-        while b"\r\n\r\n" not in self._body:
-            try:
-                chunk = await wire.read_chunk(self.wire)
-            except Cut:
-                self.ending = "cut"
-                return b""
-            if not chunk:
-                self.ending = f"ended, {self._body!r} left" if self._body else "ended"
-                return b""
-            self._body += chunk
-        event, self._body = self._body.split(b"\r\n\r\n", 1)
-        lines = event.split(b"\r\n")
-        assert all(line.startswith(b"data: ") for line in lines), f"no event: {event!r}"
-        return b"\n".join(line.removeprefix(b"data: ") for line in lines)
-
-
-@attrs.define
-class PollsLink:
-    """The bodies of polls."""
-
-    poll: Callable[[], Any]
-    post: Callable[[bytes], Any]
-    kind: str = "poll"
-    ending: str = ""
-
-    async def send(self, data: bytes, binary: bool) -> None:
-        """Send a message by POST."""
-        await self.post(data)
-
-    async def read(self) -> bytes:
-        """The body of the next poll that has one; empty at the end."""
-        while not self.ending:
-            status, body = await self.poll()
-            if status != 200:
-                self.ending = f"ended with {status}"
-            elif body:
-                return bytes(body)
-        return b""
-
-
-Link = WebSocketLink | EventsLink | PollsLink
-
-
-@attrs.define
-class Reader:
-    """The messages of a link."""
-
-    link: Link
-    protocol: str
-    binary: bool = False  # from the handshake's answer on, when MessagePack was asked for
-    over: bool = False  # its end is in the record
-    ready: deque[str] = attrs.field(factory=deque)
-    _left: bytes = b""
-
-    async def next(self) -> str | None:
-        """The next message, in text; None at the end."""
-        while not self.ready:
-            data = await self.link.read()
-            if not data:
-                if self._left:
-                    self.ready.append(f"incomplete: {self._left!r}")
-                    self._left = b""
-                    break
-                return None
-            self._left += data
-            while (message := self._split()) is not None:
-                self.ready.append(f"{self.link.kind}: {message}")
-        return self.ready.popleft()
-
-    def _split(self) -> str | None:
-        """Take a whole message off what was read."""
-        if not self.binary:
-            message, mark, rest = self._left.partition(RECORD.encode())
-            if not mark:
-                return None
-            self._left = rest
-            self.binary = self.protocol == "messagepack" and message == b"{}"
-            return one_notation(message.decode())
-        length = shift = at = 0
-        while at < len(self._left):
-            length |= (self._left[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if self._left[at - 1] < 0x80:
-                break
-        else:
-            return None
-        if len(self._left) < at + length:
-            return None
-        body, self._left = self._left[at : at + length], self._left[at + length :]
-        return json.dumps(msgspec.msgpack.decode(body), default=repr, ensure_ascii=False)
-
-
-def values_of(message: str) -> Any:
-    """The values of a message in a record: a dict of JSON, a list of MessagePack."""
-    try:
-        return json.loads(message.partition(": ")[2])
-    except ValueError:
-        return None
-
-
-def completed(message: str) -> str | None:
-    """The id of the invocation that a message completes."""
-    match values_of(message):
-        case {"type": 3, "invocationId": str(id)} | [3, _, str(id), *_]:
-            return id
-        case _:
-            return None
-
-
-def is_item(message: str) -> bool:
-    """Whether a message is an item of a stream."""
-    match values_of(message):
-        case {"type": 2} | [2, *_]:
-            return True
-        case _:
-            return False
-
-
-def asked(message: str) -> str | None:
-    """The id of the invocation by which the server asks for a result."""
-    match values_of(message):
-        case {"type": 1, "invocationId": str(id)} | [1, _, str(id), *_]:
-            return id
-        case _:
-            return None
-
-
-# ---- playing
+from .wire import Cut, Head, Wire
 
 
 class Exchange:
@@ -589,8 +258,9 @@ class Exchange:
 
     async def end(self, step: End) -> None:
         """All messages to the end."""
-        while await self.one(step.on, quiet=step.broken) is not None:
-            pass
+        while (message := await self.one(step.on, quiet=not step.pings or step.broken)) is not None:
+            if not step.pings and values_of(message) != {"type": 6}:
+                self.note(message)
         if step.broken:
             assert self.lines.pop() in ("cut", "closed 1002"), "broken frames are not the server's fault"
             self.note("broken off")

@@ -1,7 +1,7 @@
 """What differs between any two runs of one server is given a name: ids, in the order in which they come.
 
-JSON gets one notation, since escapes and exponents mean the same however they are written, and the classes of exceptions
-one name. All else stays as it came.
+JSON gets one notation, since escapes and exponents mean the same however they are written, and all classes of
+exceptions get one name. The rest stays as it came.
 """
 
 import json
@@ -57,7 +57,9 @@ def one_notation(message: str) -> str:
         values = json.loads(message, parse_float=_number)
     except ValueError:
         return message
-    return json.dumps(values, separators=(",", ":"), ensure_ascii=False, default=lambda number: f"number {number}")
+    return json.dumps(
+        values, separators=(",", ":"), ensure_ascii=False, default=lambda number: f"number {number}"
+    )
 
 
 def _number(digits: str) -> int | Decimal:

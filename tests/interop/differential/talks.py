@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from .exchange import Case, End, Leave, Next, Read, Send, Step, WebSocket
 from .messages import Pack, hello, invoke
+from .steps import Case, End, Leave, Next, Read, Send, Step, WebSocket
 
 Message = str | bytes | Pack
 
-LAST = {"json": invoke("end", "Echo", "end"), "messagepack": Pack([1, {}, "end", "Echo", ["end"], []])}
+LAST: dict[str, Message] = {
+    "json": invoke("end", "Echo", "end"),
+    "messagepack": Pack([1, {}, "end", "Echo", ["end"], []]),
+}
 
 
 def opening(path: str = "/conformance", protocol: str = "json", on: str = "it") -> tuple[Step, ...]:

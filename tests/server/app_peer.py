@@ -1,0 +1,304 @@
+"""A whole app, served in memory: its door without sockets, and raw clients of it over every transport.
+
+The server is the real one, from the first byte of HTTP on; only the sockets are streams in memory, so time is virtual.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from math import inf
+from types import SimpleNamespace
+from typing import Any, Protocol, TypeAlias
+from unittest import mock
+
+import h11
+import trio
+from trio.testing import memory_stream_pair
+
+from tests.connections.http_peer import Answer, Client, request, upgrade
+from tests.connections.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
+from tests.hub_peer import PATIENCE, RawPeer
+from trio_hubs import ConnectionClosed, HubApp
+from trio_hubs.server import app as app_module
+
+TRANSPORTS = ("WebSockets", "ServerSentEvents", "LongPolling")
+PAIRS = (
+    ("WebSockets", "json"),
+    ("WebSockets", "messagepack"),
+    ("ServerSentEvents", "json"),
+    ("LongPolling", "json"),
+    ("LongPolling", "messagepack"),
+)
+"""Every transport with every protocol that it can carry."""
+
+FarStream: TypeAlias = "trio.StapledStream[Any, Any]"
+
+
+class Door(trio.abc.Listener[trio.abc.Stream]):
+    """Where streams come in."""
+
+    socket = SimpleNamespace(getsockname=lambda: ("127.0.0.1", 80))
+
+    def __init__(self) -> None:
+        self._comers, self._waiting = trio.open_memory_channel[trio.abc.Stream](inf)
+
+    async def accept(self) -> trio.abc.Stream:
+        return await self._waiting.receive()
+
+    async def aclose(self) -> None:
+        self._waiting.close()
+        await trio.lowlevel.checkpoint()
+
+    def enter(self, stream: trio.abc.Stream) -> None:
+        self._comers.send_nowait(stream)
+
+
+class ServedApp:
+    """An app while it is served.
+
+    Attributes:
+        app: The app.
+        serving: The scope that serves it: cancelling it is its shutdown.
+        over: Set when it is served no more.
+        narrows: What the server sends by, of each stream that was opened so, oldest first.
+    """
+
+    def __init__(self, app: HubApp, door: Door) -> None:
+        self.app = app
+        self.serving = trio.CancelScope()
+        self.over = trio.Event()
+        self.narrows: list[NarrowSendStream] = []
+        self._door = door
+
+    def open_stream(self) -> FarStream:
+        """A client's stream; what the server sends on it can be held up by the last of ``narrows``."""
+        near, far = memory_stream_pair()
+        narrow = NarrowSendStream(near.send_stream)
+        self.narrows.append(narrow)
+        self._door.enter(trio.StapledStream(narrow, near.receive_stream))
+        return far
+
+    async def ask(self, method: str, target: str, body: bytes = b"", /, **headers: str) -> Answer:
+        """Make one request on a stream of its own."""
+        stream = self.open_stream()
+        answer = await Client(stream).ask(method, target, body, **headers)
+        await stream.aclose()
+        return answer
+
+    async def negotiate(self, path: str, **headers: str) -> str:
+        """A connection token."""
+        answer = await self.ask("POST", f"{path}/negotiate?negotiateVersion=1", **headers)
+        assert answer.status == 200, answer
+        token: str = json.loads(answer.body)["connectionToken"]
+        return token
+
+    def leases(self) -> int:
+        """How many leases are kept."""
+        return sum(len(endpoint._leases) for endpoint in self.app._endpoints)
+
+    def sessions(self) -> int:
+        """How many connections the hubs know."""
+        return sum(len(hub.roster.sessions) for _, hub in self.app._hubs)
+
+
+@asynccontextmanager
+async def open_app(app: HubApp) -> AsyncGenerator[ServedApp]:
+    """Serve an app in memory for the body, then shut it down."""
+    door = Door()
+    served = ServedApp(app, door)
+
+    async def open_listeners(port: int, *, host: str) -> list[Door]:
+        return [door]
+
+    async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+        with served.serving:
+            await app.serve("127.0.0.1", 0, task_status=task_status)
+        served.over.set()
+
+    async with trio.open_nursery() as nursery:
+        with (
+            mock.patch.object(trio, "open_tcp_listeners", open_listeners),
+            mock.patch.object(app_module, "DirectSocketStream", lambda stream: stream),
+        ):
+            await nursery.start(serve)
+            yield served
+            served.serving.cancel()
+            with trio.fail_after(PATIENCE):
+                await served.over.wait()
+
+
+def _cut(stream: FarStream) -> None:
+    stream.send_stream.close()
+    stream.receive_stream.close()
+
+
+class _WebSocketWire:
+    """A client's end over a WebSocket."""
+
+    def __init__(self, stream: FarStream, protocol: str) -> None:
+        self.peer = Peer(stream, client=True)
+        self._stream = stream
+        self._first = TEXT if protocol == "json" else BINARY
+
+    @classmethod
+    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_WebSocketWire":
+        stream = served.open_stream()
+        wire = cls(stream, protocol)
+        await stream.send_all(upgrade(path, **headers))
+        head = await wire.peer.head()
+        if not head.startswith(b"HTTP/1.1 101 "):
+            raise ConnectionClosed(head.decode())
+        return wire
+
+    async def send(self, data: bytes) -> None:
+        await self.peer.send(self.peer.frame(self._first, data))
+
+    async def receive(self) -> bytes:
+        while True:
+            try:
+                first, payload = await self.peer.next_frame()
+            except AssertionError:
+                raise ConnectionClosed("The server cut the WebSocket.") from None
+            if first == CLOSE:
+                await self.peer.send(self.peer.frame(CLOSE, payload))
+                return b""
+            if first != PING:
+                return payload
+
+    def cut(self) -> None:
+        _cut(self._stream)
+
+
+class _PostingWire:
+    """A client's end that posts what it sends."""
+
+    def __init__(self, served: ServedApp, target: str, headers: dict[str, str]) -> None:
+        self._served = served
+        self._target = target
+        self._headers = headers
+
+    async def send(self, data: bytes) -> None:
+        answer = await self._served.ask("POST", self._target, data, **self._headers)
+        if answer.status != 200:
+            raise ConnectionClosed(f"The post was answered with {answer.status}.")
+
+
+class _EventStreamWire(_PostingWire):
+    """A client's end over Server-Sent Events."""
+
+    def __init__(self, served: ServedApp, target: str, headers: dict[str, str]) -> None:
+        super().__init__(served, target, headers)
+        self._stream = served.open_stream()
+        self._http = h11.Connection(h11.CLIENT)
+        self._lines = b""
+        self._event: list[bytes] = []
+
+    @classmethod
+    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_EventStreamWire":
+        target = f"{path}?id={await served.negotiate(path, **headers)}"
+        wire = cls(served, target, headers)
+        wire._http.send(h11.Request(method="GET", target=target, headers=[("Host", "a")]))
+        wire._http.send(h11.EndOfMessage())
+        await wire._stream.send_all(request("GET", target, Accept="text/event-stream", **headers))
+        return wire
+
+    async def receive(self) -> bytes:
+        while True:
+            line, end, rest = self._lines.partition(b"\r\n")
+            if end:
+                self._lines = rest
+                if line:
+                    self._event += [line.removeprefix(b"data: ")] if line.startswith(b"data: ") else []
+                elif self._event:
+                    event, self._event = b"\n".join(self._event), []
+                    return event
+                continue
+            match self._http.next_event():
+                case h11.NEED_DATA:
+                    try:
+                        self._http.receive_data(bytes(await self._stream.receive_some()))
+                    except h11.RemoteProtocolError as error:
+                        raise ConnectionClosed(str(error)) from error
+                case h11.Response() as head:
+                    assert head.status_code == 200, head
+                case h11.Data() as part:
+                    self._lines += bytes(part.data)
+                case h11.EndOfMessage():
+                    return b""
+                case other:
+                    raise AssertionError(other)
+
+    def cut(self) -> None:
+        _cut(self._stream)
+
+
+class _PollingWire(_PostingWire):
+    """A client's end over long polling; it polls while it receives."""
+
+    def __init__(self, served: ServedApp, target: str, headers: dict[str, str]) -> None:
+        super().__init__(served, target, headers)
+        self._stream = served.open_stream()
+        self._polls = Client(self._stream)
+
+    @classmethod
+    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_PollingWire":
+        target = f"{path}?id={await served.negotiate(path, **headers)}"
+        wire = cls(served, target, headers)
+        answer = await wire._polls.ask("GET", target, **headers)
+        if (answer.status, answer.body) != (200, b""):
+            raise ConnectionClosed(f"The poll was answered with {answer.status}.")
+        return wire
+
+    async def receive(self) -> bytes:
+        while True:
+            try:
+                answer = await self._polls.ask("GET", self._target, **self._headers)
+            except (h11.RemoteProtocolError, trio.BrokenResourceError):
+                raise ConnectionClosed("The server cut the poll.") from None
+            if answer.status != 200:
+                return b""
+            if answer.body:
+                return answer.body
+
+    def cut(self) -> None:
+        _cut(self._stream)
+
+
+class OpenWire(Protocol):
+    """Opens a client's end."""
+
+    async def __call__(self, served: ServedApp, path: str, protocol: str, **headers: str) -> "AnyWire": ...
+
+
+AnyWire: TypeAlias = _WebSocketWire | _EventStreamWire | _PollingWire
+AppClient: TypeAlias = "RawPeer[AnyWire]"
+
+_WIRES: dict[str, OpenWire] = {
+    "WebSockets": _WebSocketWire.open,
+    "ServerSentEvents": _EventStreamWire.open,
+    "LongPolling": _PollingWire.open,
+}
+
+
+async def visit(
+    served: ServedApp, path: str, transport: str = "WebSockets", protocol: str = "json", **headers: str
+) -> AppClient:
+    """Connect a raw client to a hub."""
+    client = await connect(served, path, transport, protocol, **headers)
+    await client.shake_hands()
+    return client
+
+
+async def connect(
+    served: ServedApp, path: str, transport: str = "WebSockets", protocol: str = "json", **headers: str
+) -> AppClient:
+    """Connect a raw client that has yet to shake hands."""
+    wire = await _WIRES[transport](served, path, protocol, **headers)
+    return RawPeer[AnyWire](wire, protocol)
+
+
+def hub_app(hub: Any, factory: Callable[[], Any] | None = None, **options: Any) -> HubApp:
+    """An app with one hub at ``/hub``."""
+    app = HubApp()
+    app.add_hub("/hub", hub, factory=factory, options=app_module.HubOptions(**options))
+    return app
