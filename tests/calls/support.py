@@ -64,6 +64,14 @@ def stream_invocation(id: str, target: str, *arguments: Any, uploads: Sequence[s
 PING: Json = {"type": 6}
 
 
+def ack(number: int) -> Json:
+    return {"type": 8, "sequenceId": number}
+
+
+def sequence(number: int) -> Json:
+    return {"type": 9, "sequenceId": number}
+
+
 def close(error: str = "", *, reconnect: bool = False) -> Json:
     return {"type": 7} | ({"error": error} if error else {}) | ({"allowReconnect": True} if reconnect else {})
 
@@ -251,7 +259,9 @@ class Peer:
     async def receive(self) -> Json:
         """The next message."""
         while not self._received:
-            self._received = decode(await self.connection.receive())
+            data = await self.connection.receive()
+            assert data, "the connection has ended"
+            self._received = decode(data)
         return self._received.pop(0)
 
     async def rest(self) -> list[Json]:

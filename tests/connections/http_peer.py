@@ -99,7 +99,7 @@ async def echo(request: Request) -> Upgrade:
         while data := await connection.receive():
             await connection.send(data)
 
-    return Upgrade("id", serve)
+    return Upgrade(id="id", serve=serve)
 
 
 ROUTES: dict[str, Route] = {"/describe": describe, "/fail": fail, "/echo": echo}

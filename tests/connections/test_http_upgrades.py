@@ -49,7 +49,7 @@ async def test_what_serves_a_websocket_sees_the_request(autojump_clock: MockCloc
         async def serve(connection: WebSocketConnection) -> None:
             seen.append(connection)
 
-        return Upgrade("public", serve)
+        return Upgrade(id="public", serve=serve)
 
     async with open_server({"/echo": route}) as client:
         await client.send(upgrade("/echo?x=1", X_Test="yes"))
@@ -151,7 +151,7 @@ async def test_what_fails_while_it_serves_closes_with_1011_and_is_logged(
         async def serve(connection: WebSocketConnection) -> None:
             raise ZeroDivisionError("private")
 
-        return Upgrade("id", serve)
+        return Upgrade(id="id", serve=serve)
 
     async with open_server({"/echo": route}, express=express) as client:
         await client.send(upgrade())

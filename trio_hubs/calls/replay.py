@@ -78,6 +78,8 @@ class Replay:
                 if self._next > self._received:
                     self._received = self._next
                     fresh.append(message)
+                else:
+                    self._last_ack = 0  # it would not come again if its acknowledgement had not been lost
                 self._next += 1
         return fresh
 

@@ -125,11 +125,6 @@ class Endpoint:
                 logger.info("connection %s: its user has expired", lease.id)
                 connection.on_end_asked()
 
-    def end_all(self) -> None:
-        """Cancel the handlers of all connections."""
-        for lease in self._leases:
-            lease.scope.cancel()
-
     def ask_all_to_end(self) -> None:
         """Ask all connections to end, so that their clients reconnect elsewhere."""
         for lease in self._leases:

@@ -134,7 +134,8 @@ class Exchange:
         """The next part of the request's body; ``b""`` at its end.
 
         Raises:
-            ConnectionClosed: The client left, broke the protocol, or sent nothing for too long.
+            h11.RemoteProtocolError: The client left, or broke the protocol.
+            ConnectionClosed: The client sent nothing for too long.
         """
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
@@ -143,8 +144,6 @@ class Exchange:
             raise ConnectionClosed(
                 f"The client sent nothing of its body for {REQUEST_TIMEOUT:g} s."
             ) from None
-        except h11.RemoteProtocolError as error:
-            raise ConnectionClosed(f"The client broke off its body: {error}") from error
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
     async def respond(self, response: Response, *, timeout: float = REQUEST_TIMEOUT) -> None:
@@ -343,6 +342,9 @@ class _HttpConnection:
                 await held.serve(exchange)
         except ConnectionClosed:
             raise
+        except h11.RemoteProtocolError as error:
+            logger.info("bad HTTP request: %s", error)
+            await exchange.respond(Response(str(error), status=error.error_status_hint))
         except Exception:
             logger.exception("an answer failed")
             if self._http.our_state is h11.SEND_RESPONSE:

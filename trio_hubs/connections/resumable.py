@@ -46,6 +46,8 @@ class ResumableConnection(Connection):
 
     async def carry(self, websocket: WebSocketConnection) -> None:
         """Use a WebSocket instead of the one before, until it is lost, replaced, or no longer needed."""
+        if self._over:
+            return
         link = _Link(websocket, fresh=self._link is not None)
         if self._link is not None:
             self._link.lose()

@@ -167,7 +167,7 @@ class HubClients(Generic[C]):
     @property
     def all(self) -> C:
         """Every client."""
-        return self._many(lambda: tuple(self._roster.sessions.values()))
+        return self._many(self._roster.sessions.values)
 
     def all_except(self, *ids: str) -> C:
         """Every client but those with these connection ids."""
@@ -191,11 +191,11 @@ class HubClients(Generic[C]):
 
     def group(self, name: str) -> C:
         """The members of a group."""
-        return self._many(lambda: tuple(self._roster.in_group(name)))
+        return self._many(lambda: self._roster.in_group(name))
 
     def groups(self, *names: str) -> C:
         """The members of several groups; whoever is in two is called twice, as in ASP.NET Core."""
-        return self._many(lambda: tuple(chain.from_iterable(map(self._roster.in_group, names))))
+        return self._many(lambda: chain.from_iterable(map(self._roster.in_group, names)))
 
     def group_except(self, name: str, *ids: str) -> C:
         """The members of a group but those with these connection ids."""
@@ -203,11 +203,11 @@ class HubClients(Generic[C]):
 
     def user(self, id: str) -> C:
         """Every client of a user."""
-        return self._many(lambda: tuple(self._roster.of_user(id)))
+        return self._many(lambda: self._roster.of_user(id))
 
     def users(self, *ids: str) -> C:
         """Every client of these users."""
-        return self._many(lambda: tuple(chain.from_iterable(map(self._roster.of_user, dict.fromkeys(ids)))))
+        return self._many(lambda: chain.from_iterable(map(self._roster.of_user, dict.fromkeys(ids))))
 
 
 def _without(sessions: Iterable[Session], ids: tuple[str, ...]) -> list[Session]:

@@ -274,7 +274,11 @@ class _HubSide(Face, Life):
         )
         self._user_id = self.context.user_id
         endpoint.opened(self._connection_id, self.session, self._user_id)
-        await self._run_hook(endpoint.chain.on_connected)
+        try:
+            await self._run_hook(endpoint.chain.on_connected)
+        except BaseException:
+            self.gone()  # so that who is refused hears nothing that others are told meanwhile
+            raise
 
     async def closed(self, error: Exception | None) -> None:
         options = self._endpoint.options

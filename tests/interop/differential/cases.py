@@ -11,10 +11,12 @@ from . import (
     cases_reconnect,
     cases_requests,
     cases_streams,
+    cases_transports,
 )
 
 CASES = (
     *cases_requests.CASES,
+    *cases_transports.CASES,
     *cases_auth.CASES,
     *cases_handshake.CASES,
     *cases_handshake.FRAMES,

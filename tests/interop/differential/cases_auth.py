@@ -56,7 +56,27 @@ CASES = (
     ),
     *(
         Case(
-            f"auth: {method} by {token or 'nobody'}",
+            f"auth: {method} by another user",
+            (
+                Negotiate("/auth", headers=bearer("ann")),
+                Http("GET", IT, bearer("ann")),
+                Http(method, IT, bearer("bob")),
+            ),
+        )
+        for method in ("POST", "DELETE")
+    ),
+    Case(
+        "auth: a poll by another user",
+        (
+            Negotiate("/auth", headers=bearer("ann")),
+            Http("GET", IT, bearer("ann")),
+            Http("POST", IT, bearer("ann"), hello() + invoke("1", "UserId")),
+            Http("GET", IT, bearer("bob")),
+        ),
+    ),
+    *(
+        Case(
+            f"auth: {method} of {path} by {token or 'nobody'}",
             (
                 WebSocket(f"{path}?access_token={token}"),
                 Send((hello(), invoke("1", method), invoke(None, method), invoke("end", "UserId"))),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .messages import CLOSE_MESSAGE, cancel, hello, invoke, record, stream
+from .messages import CLOSE_MESSAGE, Pack, cancel, hello, invoke, record, stream
 from .steps import Case, Drop, End, Http, Leave, Negotiate, Next, Read, Send, Step, Upgraded, WebSocket
 
 STATEFUL = "negotiateVersion=1&useStatefulReconnect=true"
@@ -61,6 +61,32 @@ CASES = (
         sequence(2),
         invoke("2", "Echo", "after"),
         until=("2",),
+    ),
+    Case(
+        "reconnect: MessagePack",
+        (
+            Negotiate(query=STATEFUL),
+            WebSocket(IT, quiet=True),
+            Send((hello("messagepack", 2), Pack([1, {}, "1", "Echo", ["before"], []]))),
+            Next(2),
+            Drop(),
+            WebSocket(IT, on="again", binary=True),
+            Send((Pack([9, 2]), Pack([1, {}, "2", "Echo", ["after"], []])), on="again"),
+            Read(("2",), on="again"),
+            Leave(on="again"),
+        ),
+        "messagepack",
+    ),
+    Case(
+        "reconnect: not where it is not offered",
+        (
+            Negotiate("/detailed", STATEFUL),
+            WebSocket("/detailed?id=<token>"),
+            Send((hello(version=2),)),
+            Next(),
+            WebSocket("/detailed?id=<token>", on="again"),
+            Leave(),
+        ),
     ),
     Case(
         "reconnect: a sequence too high",

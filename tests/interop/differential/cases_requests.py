@@ -1,13 +1,10 @@
 """Requests one by one: negotiation, and every status of an endpoint."""
 
-from .messages import CLOSE_MESSAGE, framed, hello, invoke
+from .messages import CLOSE_MESSAGE, hello, invoke
 from .steps import (
-    Begin,
     Case,
-    Drop,
     End,
     Events,
-    Finish,
     Http,
     Leave,
     Negotiate,
@@ -65,6 +62,13 @@ NEGOTIATIONS = (
     negotiate("a path in capitals", "?negotiateVersion=1", "/CONFORMANCE"),
     negotiate("nothing there", "?negotiateVersion=1", "/nothing"),
     one("negotiate: a slash at the end", "POST", "/conformance/negotiate/?negotiateVersion=1"),
+    one(
+        "negotiate: a body in chunks",
+        "POST",
+        "/conformance/negotiate?negotiateVersion=1",
+        ("Transfer-Encoding", "chunked"),
+        body="0123456789",
+    ),
     one("negotiate: a body", "POST", "/conformance/negotiate?negotiateVersion=1", body='{"a":1}'),
     *(
         one(f"negotiate: by {method}", method, "/conformance/negotiate?negotiateVersion=1")
@@ -213,177 +217,4 @@ TRANSPORTS = (
     ),
 )
 
-POLLING = (
-    Case(
-        "polling: a call",
-        (
-            Negotiate(),
-            Http("GET", IT),
-            Http("POST", IT, body=hello()),
-            Http("GET", IT),
-            Http("POST", IT, body=invoke("1", "Add", 40, 2)),
-            Http("GET", IT),
-        ),
-    ),
-    Case(
-        "polling: a poll before its data",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello(),)),
-            Next(),
-            Begin("poll", Http("GET", IT)),
-            Send((invoke("1", "Add", 40, 2),)),
-            Finish(("poll",)),
-        ),
-    ),
-    Case(
-        "polling: messages in pieces",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello()[:10], hello()[10:])),
-            Next(),
-            Send((invoke("1", "Echo", "é")[:20], invoke("1", "Echo", "é")[20:] + invoke("2", "Echo", "b"))),
-            Read(("1", "2")),
-        ),
-    ),
-    Case("polling: POST of nothing", (Negotiate(), Polls(), Http("POST", IT))),
-    Case(
-        "polling: two polls at once",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello(),)),
-            Next(),
-            Begin("first", Http("GET", IT)),
-            Begin("second", Http("GET", IT)),
-            Send((invoke("1", "Add", 40, 2),)),
-            Finish(("first", "second")),
-        ),
-    ),
-    Case(
-        "polling: DELETE while a poll waits",
-        (
-            Negotiate(),
-            Polls(),
-            Begin("poll", Http("GET", IT)),
-            Http("DELETE", IT),
-            Finish(("poll",)),
-        ),
-    ),
-    Case(
-        "polling: the hub's end",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello(),)),
-            Next(),
-            Send((CLOSE_MESSAGE,)),
-            Next(),
-            Http("GET", IT),
-            Http("GET", IT),
-        ),
-    ),
-    Case(
-        "polling: POST after the end",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello(), CLOSE_MESSAGE)),
-            End(),
-            Http("POST", IT, body=hello()),
-        ),
-    ),
-    Case(
-        "polling: DELETE after the end",
-        (Negotiate(), Polls(), Send((hello(), CLOSE_MESSAGE)), End(), Http("DELETE", IT)),
-    ),
-    Case("polling: an abort", (Negotiate(), Polls(), Send((hello(), invoke("1", "Abort"))), End())),
-    Case("polling: a bad handshake", (Negotiate(), Polls(), Send((hello("xml"),)), End())),
-    Case(
-        "polling: MessagePack",
-        (
-            Negotiate(),
-            Polls(),
-            Send((hello("messagepack"),)),
-            Next(),
-            Send((framed(b"\x96\x01\x80\xa1\x31\xa3Add\x92\x28\x02\x90"),)),
-            Read(("1",)),
-        ),
-        "messagepack",
-    ),
-    Case(
-        "polling: long polling only",
-        (
-            Negotiate("/polling-only"),
-            Polls("/polling-only?id=<token>"),
-            Send((hello(), invoke("1", "Add", 40, 2))),
-            Read(("1",)),
-        ),
-    ),
-    Case(
-        "polling: at version 0 the id is the token",
-        (
-            Negotiate(query=""),
-            Polls("/conformance?id=<id>"),
-            Send((hello(), invoke("1", "ConnectionId"))),
-            Read(("1",)),
-        ),
-    ),
-)
-
-EVENTS = (
-    Case(
-        "events: a call",
-        (Negotiate(), Events(), Send((hello(),)), Next(), Send((invoke("1", "Add", 40, 2),)), Read(("1",))),
-    ),
-    Case(
-        "events: text of several lines",
-        (
-            Negotiate(),
-            Events(),
-            Send((hello(),)),
-            Next(),
-            Send((invoke("1", "Echo", "a\r\nb\nc\rd e"),)),
-            Read(("1",)),
-        ),
-    ),
-    Case("events: the answer to a POST", (Negotiate(), Events(), Http("POST", IT, body=hello()), Next())),
-    Case(
-        "events: the client's close",
-        (Negotiate(), Events(), Send((hello(),)), Next(), Send((CLOSE_MESSAGE,)), End()),
-    ),
-    Case(
-        "events: an abort",
-        (Negotiate(), Events(), Send((hello(),)), Next(), Send((invoke("1", "Abort"),)), End()),
-    ),
-    Case("events: a bad handshake", (Negotiate(), Events(), Send((hello("xml"),)), End())),
-    Case("events: MessagePack is refused", (Negotiate(), Events(), Send((hello("messagepack"),)), End())),
-    Case(
-        "events: POST after the end",
-        (
-            Negotiate(),
-            Events(),
-            Send((hello(),)),
-            Next(),
-            Send((CLOSE_MESSAGE,)),
-            End(),
-            Http("POST", IT, body=CLOSE_MESSAGE),
-        ),
-    ),
-    Case("events: left by the client", (Negotiate(), Events(), Send((hello(),)), Next(), Drop())),
-    Case(
-        "events: a stream",
-        (
-            Negotiate(),
-            Events(),
-            Send((hello(),)),
-            Next(),
-            Send(('{"type":4,"invocationId":"1","target":"Counter","arguments":[3,0]}\x1e',)),
-            Read(("1",)),
-        ),
-    ),
-)
-
-CASES = (*NEGOTIATIONS, *REFUSALS, *ACCEPTS, *UPGRADES, *TRANSPORTS, *POLLING, *EVENTS)
+CASES = (*NEGOTIATIONS, *REFUSALS, *ACCEPTS, *UPGRADES, *TRANSPORTS)

@@ -313,7 +313,6 @@ PAYLOADS = {
 
 # ---- calls
 
-ABORTING = "each call is answered, also the one that aborts"
 SKIPPED = "an unknown message is skipped; there it blocks the connection"
 IN_USE = "a stream's id in use is refused; there the other stream is lost"
 CANCELLED = "a call that is cancelled ends with an error, as in .NET 11"
@@ -325,7 +324,6 @@ CONVERSION = (
 
 REFUSED = "text: " + error("", "Stream ID 'u' is already in use.")
 ECHOED = "text: " + answer('"x"')
-SECOND = answer("null").replace('"1"', '"2"')
 SECOND_AFTER = answer('"after"').replace('"1"', '"2"')
 BEFORE = '"before"'
 DEEP = "how deep JSON may go is its reader's business; there 64"
@@ -335,28 +333,6 @@ UNFIT = (
 )
 
 CALLS = {
-    **{
-        f"end: {name}": differ(ABORTING, ('text: {"type":7}', f'text: {answered}\ntext: {{"type":7}}'))
-        for name, answered in (
-            ("an abort", answer("null")),
-            ("nothing behind an abort in its frame", answer("null")),
-            ("an abort while a stream runs", SECOND),
-        )
-    },
-    "polling: an abort": differ(
-        ABORTING, ('poll: {"type":7}', f'poll: {answer("null")}\npoll: {{"type":7}}')
-    ),
-    "events: an abort": differ(
-        ABORTING, ('event: {"type":7}', f'event: {answer("null")}\nevent: {{"type":7}}')
-    ),
-    "reconnect: not after an abort": differ(
-        f"{ABORTING}; a body tells its type",
-        ('text: {"type":7}', f'text: {SECOND}\ntext: {{"type":7}}'),
-        ("WebSocket: 404\n  No", "WebSocket: 404\n  content-type: text/plain\n  No"),
-    ),
-    "messagepack: an abort": differ(
-        ABORTING, ("binary: [7, null", 'binary: [3, {}, "1", 3, null]\nbinary: [7, null')
-    ),
     "type 10: unknown": differ(SKIPPED, ("silence instead of ['1']", ECHOED)),
     "error: a type beyond 32 bits": differ(
         SKIPPED,

@@ -29,6 +29,7 @@ from .steps import (
     Read,
     Send,
     Step,
+    Told,
     Upgraded,
     WebSocket,
 )
@@ -111,6 +112,14 @@ class Exchange:
             for line in (f"{step.method}: {first}", *rest):
                 self.note(line)
 
+    async def told(self, step: Told) -> None:
+        """The log, as soon as it tells of the end."""
+        while True:
+            _, body = await self.fetch(Http("GET", "/seen?key=<id>"))
+            if b"disconnected" in body:
+                break
+        self.note(f"told: {body.decode()}")
+
     async def begin(self, step: Begin) -> None:
         """A request in the background; it has reached the server when this returns, as far as a client can tell."""
         sender, self._begun[step.name] = trio.open_memory_channel[list[str]](1)
@@ -157,7 +166,7 @@ class Exchange:
         headers = [(name, value) for name, value in upgrade.items() if value]
         headers += [(name, self.fill(value)) for name, value in step.headers]
         await opened.send(wire.request("GET", self.fill(step.target), headers, b""))
-        self._readers[step.on] = Reader(WebSocketLink(opened), self.protocol)
+        self._readers[step.on] = Reader(WebSocketLink(opened), self.protocol, step.binary)
         if step.wait:
             await self.upgraded(Upgraded(step.on, step.quiet))
 

@@ -52,11 +52,11 @@ class Names:
 
 
 def one_notation(message: str) -> str:
-    """A JSON message with its names in their order, and each value written in the one way."""
+    """A JSON message with its names in their order, and each value written in the one way; other text with its escapes."""
     try:
         values = json.loads(message, parse_float=_number)
     except ValueError:
-        return message
+        return repr(message)
     return json.dumps(
         values, separators=(",", ":"), ensure_ascii=False, default=lambda number: f"number {number}"
     )

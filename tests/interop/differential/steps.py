@@ -24,6 +24,11 @@ class Http:
 
 
 @attrs.frozen
+class Told:
+    """What the hub was told of the connection that asked for it by `log=<id>`, once it was told of its end."""
+
+
+@attrs.frozen
 class Begin:
     """A request whose answer comes later: see `Finish`."""
 
@@ -56,6 +61,7 @@ class WebSocket:
     on: str = "it"
     quiet: bool = False
     wait: bool = True  # for the answer; without, see `Upgraded`
+    binary: bool = False  # MessagePack from the start: the handshake has been
     upgrade: Mapping[str, str] = attrs.field(
         factory=dict
     )  # headers of the upgrade, changed; empty ones left out
@@ -151,6 +157,7 @@ class Drop:
 
 Step = (
     Http
+    | Told
     | Begin
     | Finish
     | Negotiate

@@ -96,10 +96,12 @@ class Head:
 
 
 def request(method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-    """A request's bytes; its length is told where there is a body, or a method that has one."""
+    """A request's bytes; a body comes in chunks where the headers say so, else with its length."""
     lines = [f"{method} {target} HTTP/1.1", "Host: differential.test"]
     lines += [f"{name}: {value}" for name, value in headers]
-    if body or method in ("POST", "PUT", "PATCH"):
+    if ("Transfer-Encoding", "chunked") in headers:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[:7], body[7:], b""))
+    elif body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
