@@ -1,4 +1,4 @@
-"""The examples in README.md and docs/ are true: every Python block compiles and finds its imports.
+"""The pages are true: every Python block compiles and finds its imports, links lead somewhere, no option is missing.
 
 A block below the comment `<!-- test -->` is also run, as a file of its own: warnings are errors, and it has
 ten seconds.
@@ -11,15 +11,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
+from trio_hubs import EndpointOptions, HubConnectionOptions, HubOptions
+
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?P<run><!-- *test *-->\s+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [
     pytest.param(block["code"], bool(block["run"]), id=f"{page.name}-{number}")
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in PAGES
     for number, block in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), 1)
 ]
+LINK = re.compile(r"\]\((?!https?:)(?P<page>[^)#]*)(?:#(?P<section>[^)]*))?\)")
+ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<default>[^|]*) \|", re.MULTILINE)
 
 
 @pytest.mark.parametrize(("code", "run"), EXAMPLES)
@@ -37,3 +43,37 @@ def test_example(code: str, run: bool, tmp_path: Path) -> None:
         file = tmp_path / "example.py"
         file.write_text(code, encoding="utf-8")
         subprocess.run([sys.executable, "-W", "error", str(file)], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.finditer(page.read_text(encoding="utf-8")):
+        target = page.parent / link["page"] if link["page"] else page
+        assert target.exists(), link[0]
+        if link["section"]:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert link["section"] in [
+                re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles
+            ]
+
+
+@pytest.mark.parametrize("options", [EndpointOptions, HubOptions, HubConnectionOptions])
+def test_limits_name_every_option_with_its_default(
+    options: type[EndpointOptions | HubConnectionOptions],
+) -> None:
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    section = page.split(f": `{options.__name__}`")[1].split("\n## ")[0]
+    stated = {row["name"]: row["default"] for row in ROW.finditer(section)}
+    own = [field for field in attrs.fields(options) if not field.inherited]
+    assert list(stated) == [field.name for field in own]
+    for field in own:
+        if type(field.default) in (int, float):
+            assert stated[field.name] == in_words(field.default)
+
+
+def in_words(number: float) -> str:
+    """A number as the page has it."""
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size and number % size == 0:
+            return f"{number // size:g} {unit}"
+    return f"{number:,g}" if number < 1000 else f"{number:,.0f}"

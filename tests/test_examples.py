@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from examples import counter_client, counter_server
+from examples import chat_server, counter_client, counter_server
+from trio_hubs import HubException, open_channel, open_hub_connection
 
 
 async def test_the_client_prints_what_the_server_counts(
@@ -16,3 +17,32 @@ async def test_the_client_prints_what_the_server_counts(
         "the sum of five odd numbers: 25",
         "An error occurred on the server while streaming results. HubException: cannot count backwards",
     ]
+
+
+async def test_a_room_hears_what_is_said_in_it_and_who_comes_and_goes(nursery: trio.Nursery) -> None:
+    url = await nursery.start(chat_server.app.serve, "127.0.0.1", 0) + "/chat"
+    writer, heard = open_channel(str)
+
+    async def note(text: str) -> None:
+        await writer.write(text)
+
+    async def said(name: str, text: str) -> None:
+        await writer.write(f"{name}: {text}")
+
+    async with open_hub_connection(url, handlers={"Noted": note, "Said": said}) as ann:
+        await ann.invoke("Join", "Ann", "trio")
+        async with open_hub_connection(url) as bob:
+            with pytest.raises(HubException, match=r"Join a room first\."):
+                await bob.invoke("Say", "hello?")
+            await bob.invoke("Join", "Bob", "elsewhere")
+            await bob.invoke("Say", "nobody hears this")
+            await bob.invoke("Join", "Bob", "trio")
+            await bob.invoke("Say", "hello")
+        assert [await heard.read() for _ in range(4)] == [
+            "Ann is here",
+            "Bob is here",
+            "Bob: hello",
+            "Bob has left",
+        ]
+        await ann.invoke("Join", "Ann", "elsewhere")
+        assert await heard.read() == "Ann is here"

@@ -20,6 +20,7 @@ from .errors import (
     StreamOverflow,
     UploadBroken,
 )
+from .protocol.hub_protocol import TransferFormat
 from .protocol.negotiate import Transport
 from .server.app import HubApp, HubContext, Statistics
 from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
@@ -65,6 +66,7 @@ __all__ = [
     "Response",
     "Statistics",
     "StreamOverflow",
+    "TransferFormat",
     "Transport",
     "UploadBroken",
     "User",

@@ -160,7 +160,9 @@ def test_others_pass_but_do_not_count(message: Message) -> None:
     assert ours.take_ack() == b""
 
 
-@pytest.mark.parametrize("message", [Ack(0), SequenceMessage(1), SequenceMessage(0), SequenceMessage(-(2**62))])
+@pytest.mark.parametrize(
+    "message", [Ack(0), SequenceMessage(1), SequenceMessage(0), SequenceMessage(-(2**62))]
+)
 def test_those_about_counting_do_neither(message: Message) -> None:
     ours = replay()
     assert ours.take([message]) == []
@@ -210,7 +212,10 @@ def test_a_sequence_is_measured_at_what_has_come_since_the_last() -> None:
 def test_messages_before_a_sequence_are_taken_as_if_nothing_had_happened() -> None:
     ours = replay()
     assert ours.take([numbered(1), numbered(2)]) == [numbered(1), numbered(2)]
-    assert ours.take([numbered(3), SequenceMessage(3), numbered(3), numbered(4)]) == [numbered(3), numbered(4)]
+    assert ours.take([numbered(3), SequenceMessage(3), numbered(3), numbered(4)]) == [
+        numbered(3),
+        numbered(4),
+    ]
 
 
 @pytest.mark.parametrize("back", [1, 2, 5])
@@ -320,7 +325,9 @@ STEPS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("protocol", [JsonHubProtocol(), MessagePackHubProtocol()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "protocol", [JsonHubProtocol(), MessagePackHubProtocol()], ids=lambda each: each.name
+)
 @given(limit=st.sampled_from([0, 40, 100_000]), steps=st.lists(STEPS, max_size=80))
 @settings(max_examples=300, derandomize=True, deadline=None)
 def test_everything_arrives_once_and_in_order(

@@ -69,9 +69,16 @@ class TornSide:
         to_peer, from_us = trio.open_memory_channel[bytes](self._capacity)
         self.link = self._kind("link", Request(), from_peer, to_peer)
         self.peer = Peer(MemoryConnection("peer", Request(), from_us, to_us))
-        self._nursery.start_soon(self.connection.carry, cast(WebSocketConnection, self.link))
+        self._nursery.start_soon(self._carry, self.link)
         await wait_all_tasks_blocked()
         return self.peer
+
+    async def _carry(self, link: MemoryConnection) -> None:
+        """Have a link used, then close it as whoever made it does."""
+        try:
+            await self.connection.carry(cast("WebSocketConnection", link))
+        finally:
+            link.cut()
 
     async def tear(self) -> None:
         """Lose the link; what the peer has not received of it is not lost yet."""
@@ -150,9 +157,10 @@ class StatefulPeer:
     async def read(self, pieces: int = 1_000_000) -> None:
         """Act on so many of the pieces that have arrived."""
         for _ in range(pieces):
-            with trio.move_on_after(0.0001) as patience:
+            piece = b""
+            with trio.move_on_after(0.0001):
                 piece = await self._side.peer.connection.receive()
-            if patience.cancelled_caught or not piece:
+            if not piece:
                 return
             for message in decode(piece):
                 self._take(message)

@@ -445,10 +445,10 @@ async def test_a_connection_has_one_transport(autojump_clock: MockClock) -> None
             assert (answer.status, answer.body) == expected
 
 
-async def test_the_endpoint_serves_polls_only_while_it_runs() -> None:
+async def test_polls_are_served_only_while_the_endpoint_runs() -> None:
     endpoint = made()
-    with pytest.raises(RuntimeError, match="does not run"):
-        await endpoint.connect(asked("GET", {"id": await token_of(endpoint)}))
+    expected = (503, b"The server is shutting down.")
+    assert await refused(endpoint, asked("GET", {"id": await token_of(endpoint)})) == expected
 
 
 async def test_the_subprotocol_is_what_the_option_chooses(autojump_clock: MockClock) -> None:

@@ -1,7 +1,7 @@
 """The scenarios in js/ as pytest's ids, and what a run of them told of each.
 
 A scenario is registered by a function that says where it makes sense; registry.mjs decides, and here stands the same
-table once more, so that pytest knows every id before a peer runs. A run that tells of more or fewer is a failure.
+table once more, so that pytest knows every id before a peer runs. What a run tells beyond them is a failure.
 """
 
 import re
@@ -51,6 +51,11 @@ def scenarios(pair: str, *chapters: str, page: str = NODE) -> list[str]:
 def told(name: str, lines: list[str]) -> list[str]:
     """What a run told of one scenario: `ok NAME`, or `FAIL NAME: why`."""
     return [line for line in lines if line == f"ok {name}" or line.startswith(f"FAIL {name}: ")]
+
+
+def strays(names: list[str], lines: list[str]) -> list[str]:
+    """What a run told that is about none of these scenarios."""
+    return [line for line in lines if not any(told(name, [line]) for name in names)]
 
 
 def run_in_node(

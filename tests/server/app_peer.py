@@ -200,19 +200,24 @@ class _EventStreamWire(_PostingWire):
         wire._http.send(h11.Request(method="GET", target=target, headers=[("Host", "a")]))
         wire._http.send(h11.EndOfMessage())
         await wire._stream.send_all(request("GET", target, Accept="text/event-stream", **headers))
+        await wire._line()
         return wire
 
     async def receive(self) -> bytes:
+        while (line := await self._line()) is not None:
+            if line:
+                self._event += [line.removeprefix(b"data: ")] if line.startswith(b"data: ") else []
+            elif self._event:
+                event, self._event = b"\n".join(self._event), []
+                return event
+        return b""
+
+    async def _line(self) -> bytes | None:
         while True:
             line, end, rest = self._lines.partition(b"\r\n")
             if end:
                 self._lines = rest
-                if line:
-                    self._event += [line.removeprefix(b"data: ")] if line.startswith(b"data: ") else []
-                elif self._event:
-                    event, self._event = b"\n".join(self._event), []
-                    return event
-                continue
+                return line
             match self._http.next_event():
                 case h11.NEED_DATA:
                     try:
@@ -220,11 +225,12 @@ class _EventStreamWire(_PostingWire):
                     except h11.RemoteProtocolError as error:
                         raise ConnectionClosed(str(error)) from error
                 case h11.Response() as head:
-                    assert head.status_code == 200, head
+                    if head.status_code != 200:
+                        raise ConnectionClosed(f"The request for events was answered with {head.status_code}.")
                 case h11.Data() as part:
                     self._lines += bytes(part.data)
                 case h11.EndOfMessage():
-                    return b""
+                    return None
                 case other:
                     raise AssertionError(other)
 

@@ -268,7 +268,7 @@ def test_a_hub_that_needs_arguments_needs_a_factory() -> None:
 
 async def test_so_many_clients_may_negotiate_as_was_chosen(autojump_clock: MockClock) -> None:
     app = HubApp()
-    app.add_hub("/sample", Sample, options=HubOptions(maximum_negotiated=2, negotiation_timeout=3.0))
+    app.add_hub("/sample", Sample, options=HubOptions(maximum_negotiated=2, disconnect_timeout=3.0))
     negotiate = app._routes["/sample/negotiate"]
     request = Request(method="POST", path="/sample/negotiate")
 

@@ -109,12 +109,15 @@ async def test_a_result_of_another_type_fails_the_call_alone(
         assert await client.receive() == result("1", 1)
 
 
-async def test_an_answer_without_a_result_is_none(autojump_clock: MockClock) -> None:
+async def test_an_answer_without_a_result_is_an_error_and_null_is_none(autojump_clock: MockClock) -> None:
     async with open_client(Asking, id="a") as client:
-        await client.send(call("AskOther", "a", id="1"))
+        await client.send(call("AskOther", "a", id="1"), call("AskOther", "a", id="2"))
         await client.receive()
         await client.send(ended("s1"))
-        assert await client.receive() == result("1", None)
+        assert "HubException: The client gave no result." in (await client.receive())["error"]
+        await client.receive()
+        await client.send(result("s2", None))
+        assert await client.receive() == result("2", None)
 
 
 async def test_a_client_that_is_none_cannot_be_asked(autojump_clock: MockClock) -> None:

@@ -147,7 +147,7 @@ async def test_a_client_too_slow_for_a_broadcast_is_told_of_no_more_and_logged(
             await fast.send(call("All", "x" * 1000))
             await fast.receive()
         await slow.over.wait()
-        assert errors == ["slow: The client does not take its messages fast enough."]
+        assert errors == ["slow: The peer does not take its messages fast enough."]
     assert "connection slow is too slow for its messages: disconnected" in caplog.text
 
 

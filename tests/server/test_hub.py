@@ -14,7 +14,7 @@ from trio_hubs.server.hub import hub_methods
 
 def names(hub: type[Hub]) -> dict[str, str]:
     """The registered names by what answers to them."""
-    return {wire: registered for wire, (registered, _) in hub_methods(hub).items()}
+    return {wire: found.name for wire, found in hub_methods(hub).items()}
 
 
 class Base(Hub):

@@ -308,7 +308,7 @@ async def test_on_disconnected_has_its_grace_and_no_longer(
         async def on_disconnected(self, error: Exception | None) -> None:
             await trio.sleep_forever()
 
-    served = endpoint(Hanging, disconnect_timeout=3.0)
+    served = endpoint(Hanging, on_disconnected_timeout=3.0)
     with no_task_left():
         async with open_client(served, id="c1") as client:
             client.connection.close()

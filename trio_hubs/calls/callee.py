@@ -189,8 +189,36 @@ class Callee:
             call.scope.cancel()
             if call.children is not None:
                 call.children.cancel()
+            else:
+                self._drop(call)
         else:
             logger.debug("connection %s: nothing to cancel under id %r", self._connection_id, id)
+
+    def drop_overdue(self, now: float) -> None:
+        """End the calls whose deadlines have passed while they waited."""
+        for call in tuple(self._queue):
+            if call.scope.deadline <= now:
+                self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        """End a call that waits."""
+        self._queue.remove(call)
+        self._intake.count(-call.size)
+        self._forget(call)
+        self._answer_cancelled(call)
+        self._note_ended()
+
+    def _forget(self, call: Call) -> None:
+        for stream in call.uploads:
+            self._intake.forget(stream)
+        self._streams -= call.method.streams
+        if self._calls.get(call.id) is call:
+            del self._calls[call.id]
+
+    def _note_ended(self) -> None:
+        self._unfinished -= 1
+        if not self._unfinished:
+            self._on_idle()
 
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
         name = method.name
@@ -199,9 +227,10 @@ class Callee:
         except BindingError as error:
             raise _Refused(self._face.binding_fault(name, error)) from error
         deadline = inf
-        if method.signature.deadline is not None and method.signature.deadline < len(arguments):
-            deadline = trio.current_time() + arguments[method.signature.deadline]
-            arguments[method.signature.deadline] = deadline
+        if method.deadline is not None and method.deadline < len(arguments):
+            seconds = arguments[method.deadline]
+            if seconds is not None:
+                deadline = arguments[method.deadline] = trio.current_time() + seconds
         if method.signature.streaming != isinstance(message, StreamInvocation):
             if method.signature.streaming:
                 raise _Refused(
@@ -332,16 +361,10 @@ class Callee:
             failure = children.failure or failure
             if self._over and failure is not None:  # and there may be no answer, for it is cancelled, too
                 self._log_failure(call.method, failure)
-            for stream in call.uploads:
-                self._intake.forget(stream)
-            self._streams -= call.method.streams
-            if self._calls.get(call.id) is call:
-                del self._calls[call.id]
+            self._forget(call)
         if not self._over:
             self._answer_call(call, result, failure)
-        self._unfinished -= 1
-        if not self._unfinished:
-            self._on_idle()
+        self._note_ended()
 
     async def _execute(self, call: Call, children: Children) -> Any:
         """Call the method; give its result, or send its stream."""
@@ -440,7 +463,7 @@ class Callee:
         if self._over and isinstance(error, (ConnectionClosed, UploadBroken)):
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
         elif isinstance(error, HubException):
-            logger.warning("connection %s: '%s' answered: %s", self._connection_id, method.name, error)
+            logger.warning("connection %s: '%s' answered: %r", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
 

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from math import isfinite
 from types import GenericAlias, NoneType, UnionType
-from typing import Any, NewType, Union, get_args, get_origin
+from typing import Any, NewType, TypeVar, Union, get_args, get_origin
 
 import attrs
 from msgspec import Raw
@@ -91,6 +91,8 @@ class Signature:
         variadic: tuple[Any] | None = None
         for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+            if isinstance(annotation, TypeVar):  # as in a memory channel's send
+                annotation = annotation.__bound__ or Any
             if parameter.kind is parameter.VAR_POSITIONAL:
                 variadic = (annotation,)
             elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
@@ -102,7 +104,11 @@ class Signature:
                 uploads.append((position, item[0]))
                 required = len(parameters)  # a stream's place is fixed, so all before it must be there
             else:
-                if annotation is Deadline:
+                if annotation is Deadline or Deadline in get_args(annotation):
+                    if deadline is not None:
+                        raise TypeError(
+                            f"{name}: a call has one deadline, so '{parameter.name}' cannot be another."
+                        )
                     deadline = len(parameters)
                 parameters.append(annotation)
                 if parameter.default is parameter.empty:
@@ -159,6 +165,7 @@ class Method:
         uploads: Its parameters that are streams.
         streams: It streams, either way.
         inline: It runs to its end without waiting for anything, so it needs no task.
+        deadline: Which of its arguments is the caller's deadline, if one is.
         dump: Encodes its result.
     """
 
@@ -170,7 +177,8 @@ class Method:
         self.signature = signature
         self.uploads = [Upload.of(position, item, payloads) for position, item in signature.uploads]
         self.streams = signature.streaming or bool(signature.uploads)
-        self.inline = not (signature.is_async or self.streams or signature.deadline is not None)
+        self.deadline = signature.deadline
+        self.inline = not (signature.is_async or self.streams or self.deadline is not None)
         self.dump = payloads.dumper(signature.result)
         self._loaders: list[Callable[[Raw], list[Any]]]
         if signature.variadic:
@@ -188,10 +196,9 @@ class Method:
             BindingError: Their number or their types do not fit.
         """
         loaded = self._load(arguments)
-        deadline = self.signature.deadline
-        if deadline is not None and deadline < len(loaded):
-            seconds = loaded[deadline]
-            if not (seconds >= 0 and isfinite(seconds)):
+        if self.deadline is not None and self.deadline < len(loaded):
+            seconds = loaded[self.deadline]
+            if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
                 raise BindingError(f"A deadline is a number of seconds from 0 on, which {seconds} is not.")
         return loaded
 

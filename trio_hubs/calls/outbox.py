@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 
 import trio
@@ -24,7 +25,7 @@ HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
 
 _BLANKS = 256
-_NOTHING: tuple[list[bytes | bytearray], bytes] = ([], b"")
+_FLOOD = 16
 
 
 class Outbox:
@@ -34,6 +35,7 @@ class Outbox:
         connection: Where to send them.
         high_water: Bytes beyond which producers wait.
         replay: Keeps what has been sent, on a connection that can be resumed.
+        awaiting: Held open while the peer has to acknowledge something before more is sent.
 
     Attributes:
         high_water: Bytes beyond which producers wait.
@@ -46,7 +48,12 @@ class Outbox:
     """
 
     def __init__(
-        self, connection: Connection, *, high_water: int = HIGH_WATER, replay: Replay | None = None
+        self,
+        connection: Connection,
+        *,
+        high_water: int = HIGH_WATER,
+        replay: Replay | None = None,
+        awaiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.size = 0
         self.deadline = inf
@@ -56,7 +63,9 @@ class Outbox:
         self.over = False
         self.high_water = high_water
         self._replay = replay
-        self._repeat = b""  # what goes out before all else, on a resumed connection
+        self._awaiting = awaiting
+        self._awaits = False  # an acknowledgement
+        self._control = b""  # what goes out before all else, and is never repeated
         self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._connection = connection
         self._pieces: list[bytes | bytearray] = []
@@ -84,13 +93,21 @@ class Outbox:
 
         Args:
             data: The messages.
-            count: How many of them count for the replay: all but pings, closes and the like.
+            count: How many they are.
         """
         if self.over:
             return
         self._pieces.append(data)
         self._count += count
         self.size += len(data)
+        if self._idle and not self._corked:
+            self._wake_writer()
+
+    def put_control(self, data: bytes) -> None:
+        """Queue what is no part of any call, such as a ping: it goes before what waits, and is not repeated."""
+        if self.over:
+            return
+        self._control += data
         if self._idle and not self._corked:
             self._wake_writer()
 
@@ -136,16 +153,20 @@ class Outbox:
         Returns:
             The same for this one.
         """
-        if self._idle and self._sendable:
-            if self._pieces and not self._repeat:
-                if self._pieces != like[0]:
-                    like = self._pieces[:], b"".join(self._pieces)
-                if self._connection.send_nowait(like[1]):
-                    self._took(like[1])
-                    self.last_sent = trio.current_time()
-            if self._sendable:
-                self._wake_writer()
+        if self._idle:
+            if self._pieces != like[0]:
+                like = self._pieces[:], b"".join(self._pieces)
+            self._send_now(like[1])
         return like
+
+    def _send_now(self, data: bytes) -> None:
+        """Send all that is queued, if an idle connection takes it, else have the writer see to it."""
+        blocked = not data or self._control or self._held or self._connection.away
+        if not blocked and self._connection.send_nowait(data):
+            self._took(data)
+            self.last_sent = trio.current_time()
+        if self._pieces or self._control or self._awaits or self._connection.unsent:
+            self._wake_writer()
 
     def put_expendable(self, data: bytes) -> None:
         """Queue a message, and while too much waits drop the oldest of those that were queued so."""
@@ -187,7 +208,8 @@ class Outbox:
     def uncork(self) -> None:
         """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
         self._corked = False
-        self.flush(_NOTHING)
+        if self._idle:
+            self._send_now(b"".join(self._pieces))
 
     # ---- waiting
 
@@ -208,35 +230,45 @@ class Outbox:
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= self.high_water and not self.over:
+        while self._unasked >= self.high_water and not (self.over or self._held):
             await self._producers.park()
 
+    @property
+    def flooded(self) -> bool:
+        """Whether the peer has caused far more by itself than it takes."""
+        return self._unasked >= _FLOOD * self.high_water
+
     # ---- sending
+
+    @property
+    def _held(self) -> bool:
+        """Whether the peer has to acknowledge something before more is sent."""
+        return self._replay is not None and self._replay.full and not self._finishing
 
     @property
     def _sendable(self) -> bool:
         """Whether there is something that can be sent now."""
         if self._connection.away:
             return False
-        if self._replay is not None and self._replay.full and not self._finishing:
-            return bool(self._repeat) or self._connection.unsent
-        return bool(self._pieces or self._repeat) or self._connection.unsent
+        return bool(self._control or (self._pieces and not self._held)) or self._connection.unsent
 
     def _took(self, data: bytes) -> None:
-        """All that was queued is on its way."""
+        """All of the pieces are on their way."""
         if self._replay is not None:
             self._replay.record(data, self._count)
         self._pieces.clear()
-        self._expendable.clear()
-        self._latest.clear()
+        if self._expendable or self._latest:
+            self._expendable.clear()
+            self._latest.clear()
         self.size = self._unasked = self._count = self._blanks = 0
         self.deadline = inf
-        self._producers.unpark_all()
+        if self._producers:
+            self._producers.unpark_all()
 
     def resume(self) -> None:
         """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
         assert self._replay is not None
-        self._repeat = self._replay.repeat()
+        self._control = self._replay.repeat()
         self.deadline = inf
         if self._idle:
             self._wake_writer()
@@ -256,13 +288,12 @@ class Outbox:
                     while not self._sendable:
                         if self._finishing:
                             return
-                        self._idle = True
-                        await self._writer.park()
-                    if self._repeat:
-                        data, self._repeat = self._repeat, b""
-                    else:
-                        data = b"".join(self._pieces)
-                        self._took(data)
+                        await self._wait_sendable()
+                    data, self._control = self._control, b""
+                    if not self._held:
+                        pieces = b"".join(self._pieces)
+                        self._took(pieces)
+                        data += pieces
                     self.last_sent = self.sending_since = trio.current_time()
                     await self._connection.send(data)
                     self.sending_since = None
@@ -275,6 +306,17 @@ class Outbox:
                 self.size = 0
                 self._producers.unpark_all()
                 self._finished.set()
+
+    async def _wait_sendable(self) -> None:
+        self._idle = True
+        if self._pieces and self._held:
+            self._awaits = True
+            self._producers.unpark_all()  # whoever reads for the peer's sake has to read on
+            with self._awaiting():
+                await self._writer.park()
+            self._awaits = False
+        else:
+            await self._writer.park()
 
     def give_up(self) -> None:
         """Send nothing more, not even the rest of what is being sent."""

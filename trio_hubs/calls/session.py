@@ -124,8 +124,15 @@ class Session:
         self.connection = connection
         self.protocol = protocol
         self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
-        self.outbox = Outbox(connection, high_water=options.high_water, replay=self._replay)
         self._intake = Intake(options.intake)
+        self.outbox = Outbox(
+            connection,
+            high_water=options.high_water,
+            replay=self._replay,
+            awaiting=self._intake.waiting,
+        )
+        if connection.resumable:
+            connection.on_resumed = self.outbox.resume
         self.caller = Caller(protocol, self.outbox, self._intake, is_server=options.is_server)
         self.callee = Callee(
             face,
@@ -221,13 +228,12 @@ class Session:
             self.end(TimeoutError("The peer does not take its messages fast enough."))
 
     def drain(self) -> None:
-        """End the connection, for its peer to reconnect, as soon as no call of the peer's waits or runs."""
+        """End the connection, for its peer to reconnect, once it is open and none of the peer's calls waits or runs."""
         self._draining = True
-        if self.callee.idle:
-            self._end_drained()
+        self._end_drained()
 
     def _end_drained(self) -> None:
-        if self._draining:
+        if self._draining and self._opened and self.callee.idle:
             self.end(allow_reconnect=True)
 
     def _closed(self) -> ConnectionClosed:
@@ -243,6 +249,7 @@ class Session:
             await self._life.opened()
             self._opened = True
             self.callee.start(calls)
+            self._end_drained()
         except* Exception as group:
             error = bare(group)
             if isinstance(error, HubException):
@@ -268,9 +275,10 @@ class Session:
         if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
             self._last_ping = now
             if sending_since is None:
-                self.outbox.put(self._ping, 0)
+                self.outbox.put_control(self._ping)
+        self.callee.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
-            self.outbox.put(ack, 0)
+            self.outbox.put_control(ack)
         if sending_since is not None and now - sending_since >= options.send_timeout:
             self.end_slow()
         if now >= self.outbox.deadline and not self.connection.away:
@@ -299,12 +307,13 @@ class Session:
                     return
                 await self._intake.wait_wanted()
                 await self.outbox.wait_taken()
+                if self.outbox.flooded:
+                    self.end_slow()
+                    return
                 self._silent_since = trio.current_time()
                 try:
                     data = await self.connection.receive()
                 except Resumed:
-                    self.connection.resume()
-                    self.outbox.resume()
                     parser = self.protocol.parser(
                         self._options.maximum_message_size
                     )  # half a message is lost
@@ -317,7 +326,7 @@ class Session:
                         raise ProtocolError("Connection terminated while reading a message.")
                     self.end(None, allow_reconnect=True)
         except ProtocolError as error:
-            logger.warning("connection %s: %s", self.connection.id, error)
+            logger.warning("connection %s: %r", self.connection.id, error)
             self.end(error, allow_reconnect=True)
         except ConnectionClosed as error:
             logger.debug("connection %s: %s", self.connection.id, error)

@@ -12,7 +12,7 @@ from .users import User
 
 
 class Resumed(Exception):
-    """A torn connection goes on: what was under way is lost, and the peer awaits to be told from where on to repeat."""
+    """A torn connection goes on: what was under way is lost."""
 
 
 class Connection(abc.ABC):
@@ -30,18 +30,21 @@ class Connection(abc.ABC):
         inherent_keep_alive: The transport keeps itself alive, so that nobody need ping on it.
         resumable: Whether it may be torn and go on; then :meth:`receive` may raise :exc:`Resumed`.
         away: Whether it is torn at this moment: nothing should be sent.
+        on_resumed: Called when a torn connection goes on, before anything is sent or received on it.
         on_end_asked: Called when the connection should end for the server's sake, so that its client reconnects.
     """
 
     transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat)
     inherent_keep_alive = False
     resumable = False
+    away = False
 
     def __init__(self, id: str | None, request: Request) -> None:
         self.id = id
         self.request = request
         self.user: User | None = None
         self.transfer_format = TransferFormat.TEXT
+        self.on_resumed: Callable[[], None] = lambda: None
         self.on_end_asked: Callable[[], None] = lambda: None
 
     @abc.abstractmethod
@@ -55,6 +58,7 @@ class Connection(abc.ABC):
 
         Raises:
             ConnectionClosed: The connection broke.
+            Resumed: It was torn, and goes on; only where it is :attr:`resumable`.
         """
 
     @abc.abstractmethod
@@ -85,11 +89,3 @@ class Connection(abc.ABC):
     def unsent(self) -> bool:
         """Whether something that :meth:`send_nowait` took waits for :meth:`send`."""
         return False
-
-    @property
-    def away(self) -> bool:
-        return False
-
-    def resume(self) -> None:
-        """Take up a torn connection again, after :exc:`Resumed`."""
-        raise NotImplementedError

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_PERIOD = 1.0
 """Seconds between looks at which connections have lost their transport for too long, or their user."""
+LAST_POLLS_TIMEOUT = 1.0
+"""Seconds that the last polls have to be answered at shutdown."""
 
 _METHODS = "GET, POST, DELETE"
 
@@ -84,7 +86,7 @@ class Endpoint:
         ]
         self._offered = tuple(transport for transport in offered if transport.transfer_formats)
         self._leases = Leases(options.disconnect_timeout)
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
@@ -98,12 +100,24 @@ class Endpoint:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold what outlives single requests, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            while True:
-                await trio.sleep(SWEEP_PERIOD)
-                self._sweep()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                try:
+                    while True:
+                        await trio.sleep(SWEEP_PERIOD)
+                        self._sweep()
+                finally:
+                    self._nursery = None
+        finally:
+            with trio.move_on_after(LAST_POLLS_TIMEOUT, shield=True):
+                for lease in self._leases:
+                    if isinstance(lease.connection, LongPollingConnection):
+                        await lease.connection.wait_answered()
+            for lease in self._leases:
+                if lease.over:  # and nobody can fetch the end any more
+                    self._remove(lease)
 
     def _sweep(self) -> None:
         """End what has lost its transport, or its user, for too long."""
@@ -307,7 +321,8 @@ class Endpoint:
         )
 
     async def _serve_websocket(self, lease: Lease, websocket: WebSocketConnection) -> None:
-        if lease.connection is None:  # else two requests with one token raced, and the other was faster
+        # Else two requests with one token raced, or two for the last place, and the other was faster.
+        if lease.connection is None and not self._admission.refusal():
             self._open(lease, Transport.WEBSOCKETS, websocket)
             with self._in_use(lease):
                 await self._handle(websocket)
@@ -315,10 +330,13 @@ class Endpoint:
     async def _serve_resumable(self, lease: Lease, websocket: WebSocketConnection) -> None:
         connection = lease.connection
         if connection is None:
+            if self._nursery is None or self._admission.refusal():
+                return
             connection = ResumableConnection(lease.id, websocket.request)
             self._open(lease, Transport.WEBSOCKETS, connection)
-            self._running.start_soon(self._run_detached, lease, connection)
-        assert isinstance(connection, ResumableConnection)
+            self._nursery.start_soon(self._run_detached, lease, connection)
+        if not (isinstance(connection, ResumableConnection) and connection.resumable):
+            return  # two requests with one token raced, and the other was faster
         lease.expires = inf
         try:
             await connection.carry(websocket)
@@ -334,8 +352,10 @@ class Endpoint:
         self._open(lease, Transport.SERVER_SENT_EVENTS, connection)
         try:
             with self._in_use(lease):
-                await connection.open()
-                await self._handle(connection)
+                with trio.move_on_after(self._options.send_timeout) as opening:
+                    await connection.open()
+                if not opening.cancelled_caught:
+                    await self._handle(connection)
         finally:
             with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
                 await connection.close()
@@ -343,11 +363,13 @@ class Endpoint:
     def _poll(self, lease: Lease, request: Request) -> Response | Held:
         connection = lease.connection
         if connection is None:
+            if self._nursery is None:
+                return self._admission.refuse("The server is shutting down.")
             outgoing = Pipe(self._options.transport_buffer_size)
             connection = LongPollingConnection(lease.id, request, lease.incoming, outgoing)
             self._open(lease, Transport.LONG_POLLING, connection)
             self._leases.expire(lease)
-            self._running.start_soon(self._run_detached, lease, connection)
+            self._nursery.start_soon(self._run_detached, lease, connection)
             return FIRST_POLL
         assert isinstance(connection, LongPollingConnection)
         poll = connection.poll()
@@ -361,14 +383,18 @@ class Endpoint:
     ) -> None:
         options = self._options
         try:
-            lease.disposed = await connection.answer(
+            if await connection.answer(
                 poll, exchange, poll_timeout=options.poll_timeout, send_timeout=options.send_timeout
-            )
+            ):
+                lease.disposed = True
+        except ConnectionClosed:
+            lease.disposed = True
+            raise
         finally:
-            if not connection.polled:
+            if lease.disposed and lease.over:
+                self._remove(lease)
+            elif not connection.polled:
                 self._leases.expire(lease)
-        if lease.disposed and lease.over:
-            self._remove(lease)
 
     def _post(self, lease: Lease) -> Response | Held:
         if lease.transport is Transport.WEBSOCKETS:
@@ -394,13 +420,6 @@ class Endpoint:
 
     # ---- handlers
 
-    @property
-    def _running(self) -> trio.Nursery:
-        """Where to handle connections that outlive the requests that make them."""
-        if self._nursery is None:
-            raise RuntimeError("the endpoint does not run")
-        return self._nursery
-
     def _open(self, lease: Lease, transport: Transport, connection: Connection) -> None:
         lease.transport = transport
         connection.user = lease.user
@@ -423,6 +442,8 @@ class Endpoint:
         try:
             with lease.scope:
                 await self._handle(connection)
+        except ConnectionClosed as error:
+            logger.debug("connection %s broke: %s", lease.id, error)
         except Exception:
             logger.exception("connection %s failed", lease.id)
         finally:
@@ -439,10 +460,11 @@ class Endpoint:
         lease.disposed = True
         if isinstance(lease.connection, (ResumableConnection, LongPollingConnection)):
             lease.connection.close()
+        if lease.over:
+            self._remove(lease)
 
     def _remove(self, lease: Lease) -> None:
-        self._leases.remove(lease)
-        if lease.connection is not None:
+        if self._leases.remove(lease) and lease.connection is not None:
             self._admission.leave()
 
 

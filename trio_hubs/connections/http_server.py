@@ -185,11 +185,16 @@ class Exchange:
 
 
 class _Wire:
-    """HTTP events on a stream."""
+    """HTTP events on a stream.
+
+    Attributes:
+        cut: Whether an event is being sent, or was and was cut, after which nothing more can be sent.
+    """
 
     def __init__(self, http: h11.Connection, stream: trio.abc.Stream) -> None:
         self._http = http
         self._stream = stream
+        self.cut = False
 
     async def next_event(self) -> h11.Event | type[h11.PAUSED]:
         while True:
@@ -207,10 +212,12 @@ class _Wire:
     async def send(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data:
+            self.cut = True
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise ConnectionClosed("The client left.") from None
+            self.cut = False
 
     async def watch(self, left: Callable[[], None]) -> None:
         """Notice that the client leaves, while nothing is expected of it; what it sends meanwhile is kept."""
@@ -276,7 +283,7 @@ class _HttpConnection:
         else:
             await self._skip_body()
             await Exchange(self._wire, {}, self._with_body).respond(answer)
-        return {self._http.our_state, self._http.their_state} == {h11.DONE}
+        return not self._wire.cut and {self._http.our_state, self._http.their_state} == {h11.DONE}
 
     async def _read_request(self) -> Request | Response | None:
         """Read a request, with its body; an error's answer instead of a bad one, ``None`` when no more come."""
@@ -295,10 +302,10 @@ class _HttpConnection:
             body = await self._read_body()
             return body if isinstance(body, Response) else attrs.evolve(request, body=body)
         except h11.RemoteProtocolError as error:
-            logger.info("bad HTTP request: %s", error)
+            logger.info("bad HTTP request: %r", error)
             return Response(str(error), status=error.error_status_hint)
         except ValueError as error:
-            logger.info("bad HTTP request: %s", error)
+            logger.info("bad HTTP request: %r", error)
             return Response("The request's target is no URL.", status=400, headers={"Connection": "close"})
 
     async def _read_body(self) -> bytes | Response:
@@ -337,13 +344,13 @@ class _HttpConnection:
         exchange = Exchange(self._wire, held.headers, self._with_body)
         try:
             async with open_background() as nursery:
-                if self._http.their_state is h11.DONE:
+                if self._http.their_state is not h11.SEND_BODY:
                     nursery.start_soon(self._wire.watch, held.left)
                 await held.serve(exchange)
         except ConnectionClosed:
             raise
         except h11.RemoteProtocolError as error:
-            logger.info("bad HTTP request: %s", error)
+            logger.info("bad HTTP request: %r", error)
             await exchange.respond(Response(str(error), status=error.error_status_hint))
         except Exception:
             logger.exception("an answer failed")

@@ -121,10 +121,11 @@ class Leases:
         """A lease has no transport; it expires if it gets none."""
         lease.expires = trio.current_time() + self._timeout
 
-    def remove(self, lease: Lease) -> None:
-        """A lease is over."""
-        self._all.pop(lease.token, None)
+    def remove(self, lease: Lease) -> bool:
+        """A lease is over, and posts to it wait no longer; whether it was there."""
+        lease.incoming.close()
         self._unused.pop(lease.token, None)
+        return self._all.pop(lease.token, None) is not None
 
     def drop_unused(self) -> None:
         """Drop those that have expired without ever being used."""

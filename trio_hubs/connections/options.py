@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -23,7 +24,11 @@ def _transports(names: Iterable[str]) -> tuple[Transport, ...]:
 def _origins(origins: Iterable[str]) -> frozenset[str]:
     if isinstance(origins, str):
         raise TypeError("allowed_origins is a collection of origins, not one")
-    return frozenset(origin.lower().rstrip("/") for origin in origins)
+    allowed = frozenset(origin.lower() for origin in origins)
+    for origin in allowed:
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*]+", origin):
+            raise ValueError(f"'{origin}' is no origin: name each one, such as 'https://example.org'")
+    return allowed
 
 
 @attrs.frozen(kw_only=True)

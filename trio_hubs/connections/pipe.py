@@ -33,12 +33,16 @@ class Pipe:
         Raises:
             ConnectionClosed: Nobody takes them any more.
         """
-        if self._closed:
-            raise ConnectionClosed("The connection is over.")
+        self._check()
         self._data += data
         self._readers.unpark_all()
-        while len(self._data) >= self._limit and not self._closed:
+        while len(self._data) >= self._limit:
             await self._writers.park()
+            self._check()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ConnectionClosed("The connection is over.")
 
     async def take(self) -> bytes:
         """Wait for bytes, and take all of them. A checkpoint; a cancelled call takes none.

@@ -1,7 +1,7 @@
 """A connection that goes on over another WebSocket when one is torn: stateful reconnect's lower half.
 
-What was under way when a WebSocket is lost is lost with it; its user repeats that, once :exc:`Resumed` has told
-it so. Nothing is sent on a new WebSocket before that. An end in good order is final.
+What was under way when a WebSocket is lost is lost with it, and its user is told so as the next one comes: whoever
+sends, before anything else is sent; whoever receives, in its turn. An end in good order is final.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ class _Link:
 
     def __init__(self, websocket: WebSocketConnection, *, fresh: bool) -> None:
         self.websocket = websocket
-        self.fresh = fresh  # nobody has been told of it
+        self.fresh = fresh  # its receiver has not been told
         self.lost = False
         self.receiving = trio.CancelScope()
         self.sending = trio.CancelScope()
         self.done = trio.Event()
 
     def lose(self) -> None:
+        """Give the WebSocket up, and interrupt whoever waits for it."""
         self.lost = True
         self.receiving.cancel()
         self.sending.cancel()
@@ -38,6 +39,7 @@ class ResumableConnection(Connection):
     def __init__(self, id: str, request: Request) -> None:
         super().__init__(id, request)
         self.resumable = True
+        self.away = True
         self._link: _Link | None = None
         self._over = False
         self._changed = trio.lowlevel.ParkingLot()
@@ -52,33 +54,35 @@ class ResumableConnection(Connection):
         if self._link is not None:
             self._link.lose()
         self._link = link
+        self.away = False
         self._changed.unpark_all()
+        if link.fresh:
+            self.on_resumed()
         try:
             await link.done.wait()
         finally:
-            link.lose()
+            self._lose(link)
 
     def close(self) -> None:
         """No WebSocket is needed any more."""
         self._over = True
+        self.away = False
         if self._link is not None:
             self._link.lose()
         self._changed.unpark_all()
+        self.on_resumed()  # so that whoever sends learns of it
 
     @property
     def lost(self) -> bool:
         """Whether it has no WebSocket."""
         return self._link is None or self._link.lost
 
+    def _lose(self, link: _Link) -> None:
+        link.lose()
+        if link is self._link and not self._over:
+            self.away = True
+
     # ---- whoever uses the connection
-
-    @property
-    def away(self) -> bool:
-        return not self._over and (self._link is None or self._link.lost or self._link.fresh)
-
-    def resume(self) -> None:
-        if self._link is not None:
-            self._link.fresh = False
 
     async def receive(self) -> bytes:
         while True:
@@ -90,13 +94,14 @@ class ResumableConnection(Connection):
                     raise ConnectionClosed("The connection was lost.")
                 await self._changed.park()
             elif link.fresh:
+                link.fresh = False
                 raise Resumed
             else:
                 try:
                     with trio.CancelScope() as link.receiving:
                         return await link.websocket.receive()
                 except ConnectionClosed:
-                    link.lose()
+                    self._lose(link)
 
     async def send(self, data: bytes) -> None:
         link = self._link
@@ -110,7 +115,7 @@ class ResumableConnection(Connection):
             with trio.CancelScope() as link.sending:
                 await link.websocket.send(data)
         except ConnectionClosed:
-            link.lose()
+            self._lose(link)
             if not self.resumable:
                 raise
 

@@ -57,15 +57,23 @@ def authorize(policy: Policy | None = None) -> Callable[[T], T]:
     """
 
     def mark(marked: T) -> T:
-        setattr(marked, _POLICIES, (*policies_of(marked), policy or _any_user))
+        setattr(marked, _POLICIES, (*vars(marked).get(_POLICIES, ()), policy or _any_user))
         return marked
 
     return mark
 
 
 def policies_of(marked: object) -> tuple[Policy, ...]:
-    """The policies that :func:`authorize` has put on something, and on what it inherits from."""
-    return getattr(marked, _POLICIES, ())
+    """The policies that :func:`authorize` has put on something; on a class, also on all that it inherits from."""
+    if not isinstance(marked, type):
+        return getattr(marked, _POLICIES, ())
+    return tuple(policy for base in marked.__mro__ for policy in vars(base).get(_POLICIES, ()))
+
+
+def policies_of_method(owner: type, attribute: str) -> tuple[Policy, ...]:
+    """The policies that :func:`authorize` has put on a method, and on all that it overrides."""
+    versions = (vars(base).get(attribute) for base in owner.__mro__)
+    return tuple(policy for version in versions for policy in policies_of(version))
 
 
 def _any_user(_: User) -> bool:

@@ -87,7 +87,7 @@ class WebSocketConnection(Connection):
                 if closed.reason is None or closed.reason.code in _CLEAN_CODES:
                     return b""
                 if closed.reason.code in _VIOLATIONS:
-                    logger.warning("connection %s broke the WebSocket protocol: %s", self.id, closed.reason)
+                    logger.warning("connection %s broke the WebSocket protocol: %r", self.id, closed.reason)
                 reason = f" ({closed.reason.reason})" if closed.reason.reason else ""
                 raise ConnectionClosed(
                     f"The WebSocket closed with code {closed.reason.code}{reason}."

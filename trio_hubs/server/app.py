@@ -245,6 +245,7 @@ class HubApp:
             hub.drain()
         with trio.move_on_after(seconds):
             await self._admission.wait_empty()
+        if not self._admission.active:
             return
         logger.warning("%d connections are ended before they are done", self._admission.active)
         for endpoint in self._endpoints:

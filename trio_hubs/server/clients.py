@@ -239,6 +239,12 @@ class HubCallerClients(HubClients[C]):
         self._session = session
         self._connection_id = connection_id
 
+    def when_slow(self, policy: SlowClientPolicy) -> HubCallerClients[C]:
+        """The same clients, with another policy for those that do not take messages as fast as they come."""
+        return HubCallerClients(
+            self._session, self._connection_id, self._roster, self._wrap, policy, self._result_timeout
+        )
+
     @property
     def caller(self) -> C:
         """The client that made this invocation, which can also be invoked for a result."""

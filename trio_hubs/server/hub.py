@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, TypeVarTuple
+from typing import Any, Generic, NamedTuple, TypeVarTuple
 
 from ..calls.children import Children
 from ..calls.session import Session
 from ..connections.http import Request
-from ..connections.users import User
+from ..connections.users import Policy, User, policies_of_method
 from .clients import C, Groups, HubCallerClients
 from .names import given_name, wire_name
 
@@ -104,16 +104,24 @@ class Hub(Generic[C]):
         """
 
 
-def hub_methods(hub: type[Hub[Any]]) -> Mapping[str, tuple[str, Callable[..., Any]]]:
+class HubMethod(NamedTuple):
+    """A method of a hub's that clients can call: its registered wire name, its function, and who may call it."""
+
+    name: str
+    function: Callable[..., Any]
+    policies: tuple[Policy, ...]
+
+
+def hub_methods(hub: type[Hub[Any]]) -> Mapping[str, HubMethod]:
     """Find the methods of a hub that clients can call.
 
     Returns:
-        By lower-case wire name: the registered name and the function.
+        By lower-case wire name.
 
     Raises:
         TypeError: Two methods answer to the same name.
     """
-    methods: dict[str, tuple[str, Callable[..., Any]]] = {}
+    methods: dict[str, HubMethod] = {}
     for attribute in dir(hub):
         function = inspect.getattr_static(hub, attribute)
         if attribute.startswith("_") or not inspect.isfunction(function) or hasattr(Hub, attribute):
@@ -125,8 +133,8 @@ def hub_methods(hub: type[Hub[Any]]) -> Mapping[str, tuple[str, Callable[..., An
         for wire in names:
             if wire in methods:
                 raise TypeError(
-                    f"{hub.__qualname__}.{attribute} and .{methods[wire][1].__name__} both answer to the wire "
+                    f"{hub.__qualname__}.{attribute} and .{methods[wire].function.__name__} both answer to the wire "
                     f"name '{wire}'; rename one, or give it a name with @hub_method"
                 )
-            methods[wire] = (registered, function)
+            methods[wire] = HubMethod(registered, function, policies_of_method(hub, attribute))
     return methods

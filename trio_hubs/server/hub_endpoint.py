@@ -17,7 +17,7 @@ from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
 from ..connections.background import open_background
 from ..connections.connection import Connection, Resumed
-from ..connections.users import meets, policies_of
+from ..connections.users import Policy, meets
 from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
 from ..protocol.handshake import (
     MAXIMUM_SIZE,
@@ -32,7 +32,7 @@ from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close
 from .clients import ClientProxy, Groups, HubCallerClients, HubClients
 from .filters import FilterChain, HubFilter, HubInvocationContext, HubLifetimeContext
-from .hub import Hub, HubCallerContext, hub_methods
+from .hub import Hub, HubCallerContext, HubMethod, hub_methods
 from .options import HubOptions
 from .roster import Roster
 from .typed_clients import typed_proxy
@@ -79,17 +79,22 @@ class HubEndpoint:
         self.clients = HubClients(self.roster, self.wrap, options.slow_clients, options.client_result_timeout)
         self.groups = Groups(self.roster)
         self._make = make
-        self._filtered = bool(filters)
         self.chain = FilterChain(filters)
         self._draining = False
         functions = {
-            wire: (name, function, Signature.of(function, skip=1))
-            for wire, (name, function) in hub_methods(hub).items()
+            wire: (found, Signature.of(found.function, skip=1)) for wire, found in hub_methods(hub).items()
         }
         self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
+        # Methods that filters or policies stand around; these may wait.
+        self._guarded: dict[Method, tuple[Policy, ...]] = {}
         for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
             if protocol.name in options.supported_protocols:
-                methods = {wire: _method(hub, *parts, protocol) for wire, parts in functions.items()}
+                methods: dict[str, Method] = {}
+                for wire, (found, signature) in functions.items():
+                    method = methods[wire] = _method(hub, found, signature, protocol)
+                    if filters or found.policies:
+                        method.inline = False
+                        self._guarded[method] = found.policies
                 self._protocols[protocol.name] = protocol, methods
         self.transfer_formats = frozenset(
             protocol.transfer_format for protocol, _ in self._protocols.values()
@@ -109,7 +114,7 @@ class HubEndpoint:
             logger.debug("connection %s ended before its handshake: %s", connection.id, error)
             return
         except HandshakeError as error:
-            logger.warning("connection %s: handshake failed: %s", connection.id, error)
+            logger.warning("connection %s: handshake failed: %r", connection.id, error)
             with trio.move_on_after(self.options.send_timeout), suppress(ConnectionClosed):
                 await connection.send(encode_response(HandshakeResponse(error=str(error))))
             return
@@ -120,7 +125,7 @@ class HubEndpoint:
         side = _HubSide(self, methods, connection.id)
         session = side.session = Session(connection, protocol, side, side, self.options.session_options())
         connection.on_end_asked = partial(session.end, allow_reconnect=True)
-        session.outbox.put(encode_response(HandshakeResponse()), 0)
+        session.outbox.put_control(encode_response(HandshakeResponse()))
         try:
             await session.run(rest)
         finally:
@@ -180,12 +185,12 @@ class HubEndpoint:
 
     def callable(self, method: Method, hub: Hub[Any]) -> Callable[..., Any]:
         """What to call for an invocation of a method: itself, or what stands around it."""
-        if self._filtered or policies_of(method.function):
+        if method in self._guarded:
             return partial(self._call_guarded, method, hub)
         return method.function.__get__(hub)  # type: ignore[no-any-return]
 
     async def _call_guarded(self, method: Method, hub: Hub[Any], *arguments: Any) -> Any:
-        policies = policies_of(method.function)
+        policies = self._guarded[method]
         user = hub.context.user
         if policies and (user is None or not await meets(user, policies)):
             raise _Unauthorized("the user may not call it")
@@ -209,13 +214,11 @@ def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
     return lambda proxy: proxy
 
 
-def _method(
-    hub: type[Hub[Any]], name: str, function: Callable[..., Any], signature: Signature, protocol: HubProtocol
-) -> Method:
+def _method(hub: type[Hub[Any]], found: HubMethod, signature: Signature, protocol: HubProtocol) -> Method:
     try:
-        return Method(name, function, signature, protocol.payloads)
+        return Method(found.name, found.function, signature, protocol.payloads)
     except TypeError as error:
-        raise TypeError(f"{hub.__qualname__}.{function.__name__}: {error}") from error
+        raise TypeError(f"{hub.__qualname__}.{found.function.__name__}: {error}") from error
 
 
 class _HubSide(Face, Life):

@@ -135,7 +135,11 @@ class Roster:
         self, clients: Iterable[Session], target: str, arguments: tuple[Any, ...], policy: SlowClientPolicy
     ) -> list[tuple[Session, bytes]]:
         """Queue a call for all but those that it has to wait for."""
+        members = tuple(clients)
         encoded: dict[HubProtocol, bytes] = {}
+        for protocol in {session.protocol for session in members}:  # all of them, before anything is queued
+            payload = Raw(protocol.payloads.dump_arguments(arguments))
+            encoded[protocol] = protocol.encode(Invocation(target=target, arguments=payload))
         slow: list[tuple[Session, bytes]] = []
         waits, expendable = isinstance(policy, Wait), isinstance(policy, DropOldest)
         overdue = inf
@@ -143,15 +147,8 @@ class Roster:
             overdue = trio.current_time() + (policy.after or self._send_timeout)
         limit = inf if waits else self._maximum_waiting
         unflushed = self._unflushed
-        protocol = None
-        data = b""
-        for session in clients:
-            if session.protocol is not protocol:
-                protocol = session.protocol
-                if protocol not in encoded:
-                    payload = Raw(protocol.payloads.dump_arguments(arguments))
-                    encoded[protocol] = protocol.encode(Invocation(target=target, arguments=payload))
-                data = encoded[protocol]
+        for session in members:
+            data = encoded[session.protocol]
             outbox = session.outbox
             if outbox.size > limit:
                 session.end_slow()
@@ -163,7 +160,7 @@ class Roster:
                 outbox.put_latest((target, policy.key), data)
             elif outbox.put_shared(data, overdue):
                 unflushed[outbox] = None
-        self._note_sent(len(data))
+        self._note_sent(max(map(len, encoded.values()), default=0))
         return slow
 
     def _note_sent(self, size: int) -> None:

@@ -120,7 +120,7 @@ ASKED = (
             Next(on="asked"),
             *opening("/detailed", on="thief"),
             Send((complete("<asked>", result="stolen"),), on="thief"),
-            End(on="thief"),
+            *ending(on="thief"),
             Send((complete("<asked>", result="answer"),), on="asked"),
             Read(("1",), on="asking"),
             *ending(on="asked"),

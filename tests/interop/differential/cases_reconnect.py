@@ -146,7 +146,7 @@ CASES = (
     ),
     Case(
         "reconnect: the server acks",
-        (*began(), Next(), Leave()),
+        (*began(), Next(acks=True), Leave()),
     ),
     Case(
         "reconnect: a sequence on the first socket",

@@ -211,7 +211,7 @@ UP = (
                     complete("u"),
                 )
             ),
-            Read(("2",), patience=5),
+            Read(("1", "2"), patience=2),
             *ending(),
         ),
     ),

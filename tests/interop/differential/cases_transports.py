@@ -246,12 +246,12 @@ ECHOES = (
 )
 
 
-def told(name: str, *steps: Step, path: str = "/conformance", version: int = 1) -> Case:
+def told(name: str, *steps: Step, path: str = "/conformance") -> Case:
     """A hub is told of its connection's end."""
     opening = (
         Negotiate(path),
         WebSocket(f"{path}?id=<token>&log=<id>"),
-        Send((hello(version=version), invoke("1", "Echo", "x"))),
+        Send((hello(), invoke("1", "Echo", "x"))),
         Next(2),
     )
     return Case(f"told: {name}", (*opening, *steps, Told()))

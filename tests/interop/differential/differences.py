@@ -60,6 +60,9 @@ REQUIRED = f"400\n{CACHE}  content-type: text/plain\n{NEVER}  Connection ID requ
 UNKNOWN = f"404\n{CACHE}  content-type: text/plain\n{NEVER}  No Connection with that ID"
 UPGRADE = "what is wrong with a request for a WebSocket is told; there it counts as a poll"
 BEARER = "RFC 9110 asks for the challenge, and a body of any kind for its type"
+FOREIGN = "a token is good for the user that negotiated it"
+FORBIDDEN = "403\n  content-type: text/plain\n  The connection belongs to another user."
+ANN = answer('"ann"')
 CLOSING = "a close is answered with its own code, as RFC 6455 has it"
 
 
@@ -134,6 +137,25 @@ HTTP = {
             "events without a token",
         )
     },
+    **{
+        f"auth: {method} by another user": differ(
+            FOREIGN,
+            (
+                f"{method}: {status}\n  content-length: 0\n  content-type: text/plain",
+                f"{method}: {FORBIDDEN}",
+            ),
+        )
+        for method, status in (("POST", 200), ("DELETE", 202))
+    },
+    "auth: a poll by another user": differ(
+        FOREIGN,
+        (
+            f"GET: 200\n{CACHE}  content-length: 48\n  content-type: application/octet-stream\n{NEVER}"
+            f"  {{}}\x1e{ANN}\x1e",
+            f"GET: 403\n{CACHE}  content-type: text/plain\n{NEVER}  The connection belongs to another user.",
+        ),
+    ),
+    "told: the client's close with another code": differ(CLOSING, ("closed 1000", "closed 1001")),
     "frame: a close without a code": differ(CLOSING, ("closed 1000", "closed without a code")),
     "frame: a close with 1001": differ(CLOSING, ("closed 1000", "closed 1001")),
     "frame: a close with 3000": differ(CLOSING, ("closed 1000", "closed 3000")),
@@ -149,9 +171,12 @@ NOT_INT64 = NOT_INT32.replace("Int32", "Int64")
 ARRAY = "Reading a message as an array failed: "
 LINE = "LineNumber: 0 | BytePositionInLine:"
 
+VERSIONS = "a version of any size is a version"
+BEYOND = "The server does not support version 2147483648 of the 'json' protocol."
+
 READING = {
     **{
-        f"handshake: {name}, detailed": differ(READER, (f"{theirs}", WORDS))
+        f"handshake: {name}, detailed": differ(READER, (theirs, WORDS))
         for name, theirs in (
             ("no JSON", f"'p' is an invalid start of a value. {LINE} 0."),
             (
@@ -169,6 +194,10 @@ READING = {
             ("a MessagePack message", f"'0x96' is an invalid start of a value. {LINE} 1."),
         )
     },
+    "handshake: a version beyond 32 bits": differ(VERSIONS, (UNEXPECTED, BEYOND)),
+    "handshake: a version beyond 32 bits, detailed": differ(
+        VERSIONS, (f"{UNEXPECTED} <class>: {NOT_INT32}", BEYOND)
+    ),
     "handshake: a fraction for a version, detailed": differ(
         READER, (NOT_INT32, "Expected 'version' to be of type Number.")
     ),
@@ -332,7 +361,24 @@ UNFIT = (
     "Make sure that the types of the provided values match the types of the hub method being invoked."
 )
 
+OWED = "an answer with neither a result nor an error is told in words"
+
 CALLS = {
+    **{
+        f"asked: {name}": differ(OWED, (f"error: {theirs}", "error: The client gave no result."))
+        for name, theirs in (
+            ("neither", "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown."),
+            ("an empty error", ""),
+        )
+    },
+    "asked: the answer comes from another connection": differ(
+        "an answer of somebody who was not asked is skipped, as any that nobody waits for",
+        (
+            'thief text: {"type":7,"error":"Connection closed with an error. <class>: Connection ID \'<id 1>\' '
+            'is not valid for invocation ID \'<call 1>\'.","allowReconnect":true}',
+            f"thief {LIVES[:-1]}",
+        ),
+    ),
     "type 10: unknown": differ(SKIPPED, ("silence instead of ['1']", ECHOED)),
     "error: a type beyond 32 bits": differ(
         SKIPPED,
@@ -369,7 +415,7 @@ CALLS = {
     "upload: an id in use": differ(
         IN_USE,
         (
-            'text: {"type":3,"invocationId":"2","result":5}',
+            'text: {"type":3,"invocationId":"2","result":5}\nsilence instead of [\'1\']',
             'text: {"type":3,"invocationId":"2","error":"Stream ID \'u\' is already in use."}\n'
             f"text: {answer('5')}",
         ),

@@ -9,7 +9,7 @@ import json
 import trio
 
 from . import wire
-from .links import EventsLink, PollsLink, Reader, WebSocketLink, asked, completed, is_item, values_of
+from .links import EventsLink, PollsLink, Reader, WebSocketLink, asked, completed, is_kind
 from .messages import Pack, pack
 from .normalise import HEADERS, Names
 from .steps import (
@@ -74,7 +74,7 @@ class Exchange:
         return pack([self.fill(value) if isinstance(value, str) else value for value in message.values])
 
     async def open_wire(self) -> Wire:
-        """A socket that is closed with the case."""
+        """A socket that lasts as long as the case."""
         opened = await Wire.open(self.address)
         self._wires.append(opened)
         return opened
@@ -83,12 +83,15 @@ class Exchange:
 
     async def fetch(self, step: Http) -> tuple[Head, bytes]:
         """A request and its answer."""
-        opened = await self.open_wire()
         headers = [(name, self.fill(value)) for name, value in step.headers]
-        body = self.data(step.body)
-        await opened.send(wire.request(step.method, self.fill(step.target), headers, body))
-        head = await wire.read_head(opened)
-        return head, await wire.read_body(opened, step.method, head)
+        request = wire.request(step.method, self.fill(step.target), headers, self.data(step.body))
+        opened = await Wire.open(self.address)
+        try:
+            await opened.send(request)
+            head = await wire.read_head(opened)
+            return head, await wire.read_body(opened, step.method, head)
+        finally:
+            await opened.aclose()
 
     def answer(self, head: Head, body: bytes) -> list[str]:
         """The lines of an answer."""
@@ -231,10 +234,14 @@ class Exchange:
         assert isinstance(link, WebSocketLink)
         await link.wire.send(step.data)
 
-    async def one(self, on: str, *, quiet: bool = False, items: bool = True) -> str | None:
-        """Note the next message, or the end."""
+    async def one(
+        self, on: str, *, quiet: bool = False, items: bool = True, acks: bool = False
+    ) -> str | None:
+        """Note the next message, or the end. When acks come is a matter of time: they count only when asked for."""
         reader = self._readers[on]
         message = await reader.next()
+        while not acks and message is not None and is_kind(message, 8):
+            message = await reader.next()
         who = "" if on == "it" else f"{on} "
         if message is None:
             if not reader.over:
@@ -244,7 +251,7 @@ class Exchange:
         if (invocation_id := asked(message)) is not None:
             self._given["asked"] = invocation_id
             self._names.asked(invocation_id)
-        if not quiet and (items or not is_item(message)):
+        if not quiet and (items or not is_kind(message, 2)):
             self.note(f"{who}{message}")
         return message
 
@@ -263,12 +270,12 @@ class Exchange:
     async def next(self, step: Next) -> None:
         """Some messages."""
         for _ in range(step.count):
-            await self.one(step.on, quiet=step.quiet)
+            await self.one(step.on, quiet=step.quiet, acks=step.acks)
 
     async def end(self, step: End) -> None:
         """All messages to the end."""
         while (message := await self.one(step.on, quiet=not step.pings or step.broken)) is not None:
-            if not step.pings and values_of(message) != {"type": 6}:
+            if not step.pings and not is_kind(message, 6):
                 self.note(message)
         if step.broken:
             assert self.lines.pop() in ("cut", "closed 1002"), "broken frames are not the server's fault"
@@ -281,7 +288,7 @@ class Exchange:
         assert isinstance(link, WebSocketLink)
         await link.wire.send(wire.frame(wire.CLOSE, b"" if step.code is None else step.code.to_bytes(2)))
         while (message := await self.one(step.on, quiet=True)) is not None:
-            if not message.startswith(('text: {"type":7', "binary: [7,")):
+            if not is_kind(message, 2) and not is_kind(message, 7):
                 self.note(message)
 
     async def drop(self, step: Drop) -> None:

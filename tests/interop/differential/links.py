@@ -178,11 +178,11 @@ def completed(message: str) -> str | None:
             return None
 
 
-def is_item(message: str) -> bool:
-    """Whether a message is an item of a stream."""
+def is_kind(message: str, kind: int) -> bool:
+    """Whether a message is of a type."""
     match values_of(message):
-        case {"type": 2} | [2, *_]:
-            return True
+        case {"type": found} | [found, *_]:
+            return bool(found == kind)
         case _:
             return False
 

@@ -52,7 +52,7 @@ class Names:
 
 
 def one_notation(message: str) -> str:
-    """A JSON message with its names in their order, and each value written in the one way; other text with its escapes."""
+    """A JSON message with each value written in the one way; any other text with its escapes."""
     try:
         values = json.loads(message, parse_float=_number)
     except ValueError:

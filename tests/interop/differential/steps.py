@@ -125,6 +125,7 @@ class Next:
     count: int = 1
     on: str = "it"
     quiet: bool = False
+    acks: bool = False
 
 
 @attrs.frozen
@@ -142,7 +143,7 @@ class End:
 
 @attrs.frozen
 class Leave:
-    """Close the WebSocket in order; what the server does then, apart from last messages that cross the close."""
+    """Close the WebSocket in order; what the server does then, apart from last items and a goodbye that cross it."""
 
     on: str = "it"
     code: int | None = 1000

@@ -1,0 +1,256 @@
+"""An outbox whose connection may tear keeps what was sent, holds back what may not be, and repeats only what counts."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.replay import Replay
+from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.http import Request
+from trio_hubs.protocol.messages import Message
+
+from .support import PROTOCOL, Json, ack, decode, encode, invocation, sequence
+from .support import run_outbox as run
+
+
+def hello(number: int) -> Json:
+    return invocation("", "hello", number)
+
+
+def parsed(*messages: Json) -> list[Message]:
+    """What the reader makes of messages."""
+    return [message for part in PROTOCOL.parser(None).feed(encode(*messages)) for message in part]
+
+
+class Socket(Connection):
+    """A connection that tears when a test says so.
+
+    Attributes:
+        torn: Whether it is away.
+        takes: Whether it takes anything at once.
+        keeps: Whether what it took at once waits for the rest.
+        open: Unset while what is being sent waits.
+        sent: What has been sent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("socket", Request())
+        self.resumable = True
+        self.torn = False
+        self.takes = False
+        self.keeps = False
+        self.open = trio.Event()
+        self.open.set()
+        self.sent: list[bytes] = []
+
+    @property
+    def away(self) -> bool:
+        return self.torn
+
+    async def receive(self) -> bytes:
+        raise NotImplementedError
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        await self.open.wait()
+        self.keeps = False
+        if data:
+            self.sent.append(data)
+
+    def send_nowait(self, data: bytes) -> bool:
+        if self.takes:
+            self.sent.append(data)
+        return self.takes
+
+    @property
+    def unsent(self) -> bool:
+        return self.keeps and not self.torn
+
+    def received(self) -> list[Json]:
+        """What has been sent since this was last asked."""
+        messages = decode(b"".join(self.sent))
+        self.sent.clear()
+        return messages
+
+
+class Wire:
+    """A running outbox on such a connection."""
+
+    def __init__(self, limit: int = 100_000) -> None:
+        self.socket = Socket()
+        self.replay = Replay(PROTOCOL, limit)
+        self.outbox = Outbox(self.socket, replay=self.replay)
+
+    async def put(self, *messages: Json) -> None:
+        self.outbox.put(encode(*messages), len(messages))
+        await wait_all_tasks_blocked()
+
+    async def resume(self) -> list[Json]:
+        self.socket.torn = False
+        self.outbox.resume()
+        await wait_all_tasks_blocked()
+        return self.socket.received()
+
+
+async def start(nursery: trio.Nursery, limit: int = 100_000) -> Wire:
+    wire = Wire(limit)
+    nursery.start_soon(run, wire.outbox)
+    await wait_all_tasks_blocked()
+    return wire
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_nothing_is_sent_while_away(nursery: trio.Nursery, at_once: bool) -> None:
+    wire = await start(nursery)
+    wire.socket.takes = at_once
+    wire.socket.torn = True
+    wire.outbox.put_now(encode(hello(1)))
+    await wire.put(hello(2))
+    assert wire.socket.sent == []
+    assert await wire.resume() == [sequence(1), hello(1), hello(2)]
+    wire.outbox.give_up()
+
+
+async def test_what_is_put_at_once_does_not_overtake_what_comes_again(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.socket.takes = True
+    wire.outbox.put_now(encode(hello(1)))
+    wire.socket.received()
+    wire.socket.torn = True
+    await wait_all_tasks_blocked()
+    wire.socket.torn = False
+    wire.outbox.resume()
+    wire.outbox.put_now(encode(hello(2)))
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [sequence(1), hello(1), hello(2)]
+    wire.outbox.give_up()
+
+
+async def test_what_was_being_sent_comes_again(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.socket.open = trio.Event()
+    await wire.put(hello(1))
+    await wire.put(hello(2))
+    wire.socket.torn = True
+    wire.outbox.resume()  # before the writer has left the old link
+    wire.socket.torn = False
+    wire.socket.open.set()
+    await wait_all_tasks_blocked()
+    lost, *messages = wire.socket.received()
+    assert lost == hello(1)
+    assert messages == [sequence(1), hello(1), hello(2)]
+    wire.outbox.give_up()
+
+
+async def test_a_resumption_of_a_resumption_repeats_all_again(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    await wire.put(hello(1))
+    wire.socket.received()
+    wire.socket.open = trio.Event()
+    assert await wire.resume() == []  # under way
+    wire.outbox.resume()
+    wire.socket.open.set()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [sequence(1), hello(1)] * 2
+    wire.outbox.give_up()
+
+
+async def test_dropped_messages_do_not_count(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.socket.torn = True
+    for number in range(5):
+        wire.outbox.put_latest("key", encode(hello(number)))
+    assert wire.outbox.dropped == 4
+    assert await wire.resume() == [sequence(1), hello(4)]
+    wire.replay.take(parsed(ack(1)))
+    assert await wire.resume() == [sequence(2)]
+    wire.outbox.give_up()
+
+
+# ---- the limit
+
+
+async def test_the_message_that_goes_beyond_the_limit_is_the_last(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, limit=1)
+    await wire.put(hello(1))
+    await wire.put(hello(2))
+    await wire.put(hello(3))
+    assert wire.socket.received() == [hello(1)]
+    assert wire.outbox.size == len(encode(hello(2), hello(3)))
+    wire.outbox.cork()
+    wire.replay.take(parsed(ack(1)))
+    wire.outbox.uncork()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [hello(2), hello(3)]
+    wire.outbox.give_up()
+
+
+async def test_what_is_put_at_once_heeds_the_limit(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, limit=1)
+    wire.socket.takes = True
+    for number in (1, 2, 3):
+        wire.outbox.put_now(encode(hello(number)))
+    assert wire.socket.received() == [hello(1)]
+    wire.outbox.cork()
+    wire.replay.take(parsed(ack(1)))
+    wire.outbox.uncork()
+    assert wire.socket.received() == [hello(2), hello(3)]
+    wire.outbox.give_up()
+
+
+async def test_what_comes_again_is_sent_though_the_limit_is_passed(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, limit=1)
+    await wire.put(hello(1))
+    await wire.put(hello(2))
+    wire.socket.received()
+    wire.socket.torn = True
+    assert await wire.resume() == [sequence(1), hello(1)]
+    wire.outbox.give_up()
+
+
+async def test_the_last_messages_do_not_heed_the_limit(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, limit=1)
+    await wire.put(hello(1))
+    await wire.put(hello(2))
+    await wire.outbox.finish(1)
+    assert wire.socket.received() == [hello(1), hello(2)]
+
+
+async def test_an_outbox_that_is_away_ends_at_once(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.socket.torn = True
+    await wire.put(hello(1))
+    with trio.fail_after(1):
+        await wire.outbox.finish(1000)
+    assert wire.outbox.over
+    assert wire.socket.sent == []
+
+
+async def test_what_was_taken_in_part_is_finished_above_the_limit_but_nothing_else_is_sent(
+    nursery: trio.Nursery,
+) -> None:
+    wire = await start(nursery, limit=1)
+    wire.socket.takes = wire.socket.keeps = True
+    wire.outbox.put_now(encode(hello(1)))  # goes beyond the limit, and the writer has to finish it
+    wire.outbox.put(encode(hello(2)))
+    await wait_all_tasks_blocked()
+    assert not wire.socket.keeps
+    assert wire.socket.received() == [hello(1)]
+    wire.outbox.give_up()
+
+
+# ---- what does not count
+
+
+async def test_the_answer_to_the_handshake_never_comes_again(nursery: trio.Nursery) -> None:
+    """Which it was sent with; on a new link it would be read as a message, and is none."""
+    wire = Wire()
+    wire.outbox.put_control(b"{}\x1e")
+    wire.outbox.put(encode(hello(1)))
+    nursery.start_soon(run, wire.outbox)
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [{}, hello(1)]
+    wire.socket.torn = True
+    assert await wire.resume() == [sequence(1), hello(1)]
+    wire.outbox.give_up()

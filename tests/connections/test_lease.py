@@ -1,0 +1,163 @@
+"""A lease is one user's, lasts until its time is up or its connection is over, and nothing is kept of it then."""
+
+import time
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hubs.connections.lease import Lease, Leases, new_id
+from trio_hubs.connections.memory import memory_connection_pair
+from trio_hubs.connections.users import User
+from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.negotiate import Transport
+
+ADA, BOB = User("ada"), User("bob")
+
+
+def lease(token: str = "token", user: User | None = None) -> Lease:
+    return Lease("id", token, user, stateful=False, buffer_size=10)
+
+
+def test_ids_cannot_be_guessed() -> None:
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(id) for id in ids} == {22}
+
+
+# ---- users
+
+
+@pytest.mark.parametrize(
+    ("negotiated", "asking", "before", "after"),
+    [
+        (None, None, True, True),
+        (None, ADA, True, False),  # who negotiated as nobody may connect as somebody
+        (ADA, None, False, False),
+        (ADA, ADA, True, True),
+        (ADA, User("ada", claims={"new": 1}), True, True),
+        (ADA, BOB, False, False),
+        (ADA, User("ADA"), False, False),
+        (ADA, User(), False, False),
+    ],
+)
+def test_who_may_use_it(negotiated: User | None, asking: User | None, before: bool, after: bool) -> None:
+    made = lease(user=negotiated)
+    assert made.admits(asking) is before
+    made.transport = Transport.LONG_POLLING
+    assert made.admits(asking) is after
+
+
+def test_a_new_look_at_the_user_reaches_the_connection() -> None:
+    made = lease(user=ADA)
+    made.connection, _ = memory_connection_pair()
+    again = User("ada", claims={"new": 1})
+
+    async def main() -> None:
+        made.renew(again)
+
+    trio.run(main)
+    assert made.user is again
+    assert made.connection.user is again
+
+
+async def test_a_user_expires_once(autojump_clock: MockClock) -> None:
+    made = lease()
+    made.renew(User("ada", expires_at=time.time() + 100))
+    assert not made.take_expiry(trio.current_time() + 99)
+    assert made.take_expiry(trio.current_time() + 101)
+    assert not made.take_expiry(trio.current_time() + 102)
+
+
+async def test_a_user_that_is_seen_again_expires_later(autojump_clock: MockClock) -> None:
+    made = lease()
+    made.renew(User("ada", expires_at=time.time() + 100))
+    made.renew(User("ada", expires_at=time.time() + 500))
+    assert not made.take_expiry(trio.current_time() + 400)
+    made.renew(User("ada"))
+    assert not made.take_expiry(1e9)
+    made.renew(None)
+    assert not made.take_expiry(1e9)
+
+
+# ---- time
+
+
+async def test_an_unused_lease_is_dropped_in_time(autojump_clock: MockClock) -> None:
+    leases = Leases(10)
+    first, second = lease("first"), lease("second")
+    leases.add(first)
+    await trio.sleep(5)
+    leases.add(second)
+    assert list(leases) == [first, second]
+    assert (len(leases), leases.unused) == (2, 2)
+    await trio.sleep(4.9)
+    leases.drop_unused()
+    assert leases.get("first") is first
+    await trio.sleep(0.2)
+    leases.drop_unused()
+    assert leases.get("first") is None
+    assert leases.get("second") is second
+    assert (len(leases), leases.unused) == (1, 1)
+
+
+async def test_a_lease_in_use_is_not_dropped(autojump_clock: MockClock) -> None:
+    leases = Leases(10)
+    used = lease()
+    leases.add(used)
+    connection, _ = memory_connection_pair()
+    leases.use(used, connection)
+    assert leases.unused == 0
+    await trio.sleep(100)
+    leases.drop_unused()
+    assert leases.get("token") is used
+    leases.expire(used)
+    assert used.expires == trio.current_time() + 10
+
+
+async def test_a_lease_needs_no_negotiation() -> None:
+    leases = Leases(10)
+    used = lease()
+    connection, _ = memory_connection_pair()
+    leases.use(used, connection)
+    assert leases.get("token") is used
+    assert leases.unused == 0
+
+
+async def test_a_lease_is_removed_once() -> None:
+    leases = Leases(10)
+    made = lease()
+    leases.add(made)
+    assert leases.remove(made)
+    assert not leases.remove(made)
+    assert (len(leases), leases.unused) == (0, 0)
+    assert list(leases) == []
+
+
+async def test_leases_may_be_removed_while_they_are_looked_at() -> None:
+    leases = Leases(10)
+    for i in range(5):
+        leases.add(lease(f"{i}"))
+    for each in leases:
+        leases.remove(each)
+    assert len(leases) == 0
+
+
+@pytest.mark.parametrize("how", ["remove", "drop"])
+async def test_posts_wait_for_a_lease_no_longer_than_it_lasts(how: str, autojump_clock: MockClock) -> None:
+    leases = Leases(10)
+    made = lease()
+    leases.add(made)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def _() -> None:
+            with pytest.raises(ConnectionClosed):
+                await made.incoming.put(bytes(20))
+
+        await wait_all_tasks_blocked()
+        await trio.sleep(10)
+        if how == "remove":
+            leases.remove(made)
+        else:
+            leases.drop_unused()

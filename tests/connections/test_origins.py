@@ -1,0 +1,244 @@
+"""Foreign pages get nothing, whatever they ask for; the server's own pages, allowed ones and programs get their answers."""
+
+import pytest
+from trio.testing import MockClock
+
+from trio_hubs.connections.http import CaseInsensitive, Request
+from trio_hubs.connections.origins import REFUSAL, Origins
+from trio_hubs.connections.users import User
+
+from .endpoint_peer import Front, Handler, known_by, open_front
+from .http_peer import Answer
+
+ALLOWED = "https://allowed.example"
+ORIGINS = Origins(frozenset((ALLOWED, "http://localhost:3000", "app://local")))
+
+
+def headers_for(origin: str | None, host: str | None = "example", origins: Origins = ORIGINS) -> object:
+    given = [("Origin", origin), ("Host", host)]
+    return origins.headers(Request(headers=CaseInsensitive((n, t) for n, t in given if t is not None)))
+
+
+def test_whoever_sends_no_origin_is_no_page() -> None:
+    assert headers_for(None) == {}
+    assert headers_for(None, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://example", "example"),
+        ("https://example", "example"),  # a proxy may have taken the TLS off
+        ("http://example", "example:80"),
+        ("https://example", "example:443"),
+        ("http://example:80", "example"),
+        ("http://example:8000", "example:8000"),
+        ("HTTP://Example:8000", "eXAMPLE:8000"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+        ("http://[::1]", "[::1]:80"),
+        ("http://[FE80::1]", "[fe80::1]"),
+    ],
+)
+def test_the_servers_own_pages_need_no_permission(origin: str, host: str) -> None:
+    assert headers_for(origin, host) == {}
+
+
+@pytest.mark.parametrize("origin", [ALLOWED, "https://ALLOWED.example", "http://localhost:3000", "app://local"])
+def test_an_allowed_page_is_named_to_its_browser(origin: str) -> None:
+    assert headers_for(origin) == {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://evil.example", "example"),
+        ("http://example:8001", "example:8000"),
+        ("http://example", "example:8000"),
+        ("http://example:443", "example"),
+        ("https://example:80", "example"),
+        ("http://example.evil", "example"),
+        ("http://evil-example", "example"),
+        ("http://sub.example", "example"),
+        ("http://[::2]:8000", "[::1]:8000"),
+        ("http://allowed.example", "example"),  # of another scheme
+        ("https://allowed.example:444", "example"),
+        ("https://allowed.example.evil", "example"),
+        ("https://allowed.example,https://evil.example", "example"),
+        ("http://example,http://evil.example", "example"),
+        ("http://localhost:3001", "example"),
+        ("null", "example"),
+        ("null", "null"),
+        ("", "example"),
+        ("", ""),
+        ("example", "example"),
+        ("http://", ""),
+        ("http://[", "["),
+        ("http://[::1", "[::1"),
+        ("http://example:x", "example:x"),
+        ("http://example:99999", "example:99999"),
+        ("http://example", None),
+        ("http://\u2100.example", "\u2100.example"),
+        ("%", "%"),
+    ],
+)
+def test_all_other_pages_are_foreign(origin: str, host: str | None) -> None:
+    assert headers_for(origin, host) is None
+
+
+# ---- preflight
+
+
+def test_a_preflight_says_what_is_allowed() -> None:
+    headers = {"access-control-request-method": "POST", "access-control-request-headers": "x-requested-with,x"}
+    answer = ORIGINS.preflight(Request(method="OPTIONS", headers=headers), "GET, POST")
+    assert answer is not None
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers == {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "x-requested-with,x",
+        "Access-Control-Max-Age": "600",
+    }
+
+
+def test_a_preflight_for_no_headers() -> None:
+    headers = {"access-control-request-method": "POST"}
+    answer = ORIGINS.preflight(Request(method="OPTIONS", headers=headers), "POST")
+    assert answer is not None
+    assert "Access-Control-Allow-Headers" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "GET", "POST"])
+def test_what_is_no_preflight(method: str) -> None:
+    assert ORIGINS.preflight(Request(method=method), "POST") is None
+    if method != "OPTIONS":
+        headers = {"access-control-request-method": "POST"}
+        assert ORIGINS.preflight(Request(method=method, headers=headers), "POST") is None
+
+
+# ---- on the wire
+
+
+def permits(answer: Answer, origin: str) -> bool:
+    given = {name: answer.headers.get(name) for name in ("access-control-allow-origin", "vary")}
+    return given == {"access-control-allow-origin": origin, "vary": "Origin"} and (
+        answer.headers["access-control-allow-credentials"] == "true"
+    )
+
+
+def is_refusal(answer: Answer) -> bool:
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    return (answer.status, answer.body) == (403, REFUSAL.body)
+
+
+FOREIGN = {"Origin": "https://evil.example"}
+
+
+async def test_foreign_pages_are_refused_before_anything_else(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    asked: list[str] = []
+
+    def authenticate(request: object) -> User | None:
+        asked.append("authenticate")
+        return None
+
+    handler = Handler()
+    async with open_front(handler, authenticate=authenticate, authentication_refresh=True) as front:
+        token = await front.polled()
+        asked.clear()
+        for path in ("/chat/negotiate", "/chat/refresh", "/chat"):
+            assert is_refusal(await front.ask("POST", token, b"x", path=path, **FOREIGN))
+            preflight = {"Access_Control_Request_Method": "POST", **FOREIGN}
+            assert is_refusal(await front.ask("OPTIONS", token, path=path, **preflight))
+        for method in ("GET", "DELETE", "PUT"):
+            assert is_refusal(await front.ask(method, token, **FOREIGN))
+        assert is_refusal(await front.ask("GET", token, Accept="text/event-stream", **FOREIGN))
+        assert is_refusal(await front.refused(token, **FOREIGN))
+        assert is_refusal(await front.refused(**FOREIGN))
+        assert asked == []
+        assert front.admission.active == 1
+        assert "'https://evil.example'" in caplog.text
+
+
+async def allowed_front(front: Front, origin: str) -> None:
+    """Use every transport from this page."""
+    headers = {"Origin": origin}
+    own = origin == "http://example"
+    answer = await front.ask("POST", {"negotiateVersion": "1"}, path="/chat/negotiate", **headers)
+    assert answer.status == 200
+    assert own is not permits(answer, origin)
+    token = await front.token(**headers)
+    for parts in (("GET", token), ("POST", token, b"x"), ("DELETE", token), ("GET", "unknown")):
+        answer = await front.ask(*parts, **headers)
+        assert answer.status in (200, 202, 404)
+        assert own is not permits(answer, origin)
+    events = await front.events(await front.token(), **headers)
+    assert events.head is not None
+    assert own is not ((b"access-control-allow-origin", origin.encode()) in events.head.headers)
+    await front.socket(await front.token(), **headers)
+
+
+@pytest.mark.parametrize("origin", [ALLOWED, "http://example"], ids=["allowed", "own"])
+async def test_allowed_pages_get_their_answers_on_every_transport(
+    origin: str, autojump_clock: MockClock
+) -> None:
+    async with open_front(Handler(), allowed_origins=[ALLOWED]) as front:
+        await allowed_front(front, origin)
+
+
+async def test_an_allowed_page_may_read_refusals_too(autojump_clock: MockClock) -> None:
+    async with open_front(
+        Handler(), allowed_origins=[ALLOWED], policies=[lambda user: False], authenticate=known_by(a=User("a"))
+    ) as front:
+        answer = await front.ask("POST", path="/chat/negotiate", Origin=ALLOWED)
+        assert answer.status == 401
+        assert permits(answer, ALLOWED)
+        answer = await front.ask("GET", path="/chat", Origin=ALLOWED, Authorization="Bearer a")
+        assert answer.status == 403
+        assert permits(answer, ALLOWED)
+
+
+async def test_an_allowed_page_is_told_what_it_may_ask_before_anybody_asks_who_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    def authenticate(request: object) -> User:
+        raise AssertionError
+
+    async with open_front(Handler(), allowed_origins=[ALLOWED], authenticate=authenticate) as front:
+        for path, methods in (("/chat/negotiate", "POST"), ("/chat", "GET, POST, DELETE")):
+            answer = await front.ask(
+                "OPTIONS",
+                path=path,
+                Origin=ALLOWED,
+                Access_Control_Request_Method="POST",
+                Access_Control_Request_Headers="authorization,x-signalr-user-agent",
+            )
+            assert (answer.status, answer.body) == (204, b"")
+            assert permits(answer, ALLOWED)
+            assert answer.headers["access-control-allow-methods"] == methods
+            assert answer.headers["access-control-allow-headers"] == "authorization,x-signalr-user-agent"
+
+
+async def test_options_of_a_page_that_asks_for_nothing_are_not_allowed(autojump_clock: MockClock) -> None:
+    async with open_front(Handler(), allowed_origins=[ALLOWED]) as front:
+        for headers in ({"Origin": ALLOWED}, {}, {"Origin": "http://example"}):
+            assert (await front.ask("OPTIONS", path="/chat/negotiate", **headers)).status == 405
+
+
+async def test_the_long_polls_of_an_allowed_page_say_so_when_they_are_answered_late(
+    autojump_clock: MockClock,
+) -> None:
+    handler = Handler()
+    async with open_front(handler, allowed_origins=[ALLOWED]) as front:
+        token = await front.polled(Origin=ALLOWED)
+        poll = await front.poll(token, Origin=ALLOWED)
+        await handler.only.send(b"data")
+        answer = await poll.answer()
+        assert answer.body == b"data"
+        assert permits(answer, ALLOWED)
+        assert answer.headers["cache-control"] == "no-cache, no-store"

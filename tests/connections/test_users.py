@@ -1,0 +1,151 @@
+"""A user is who ``authenticate`` says, until that expires; policies stand where they were put, and all must be met."""
+
+import time
+
+import attrs
+import pytest
+
+from trio_hubs import Hub
+from trio_hubs.connections.users import Policy, User, authorize, meets, policies_of, policies_of_method, settle
+
+ADA = User("ada", claims={"role": "admin"})
+
+
+def test_a_user() -> None:
+    assert (User().id, User().claims, User().expires_at, User().lifetime) == (None, {}, None, None)
+    assert User("ada") == User("ada")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        ADA.id = "bob"  # type: ignore[misc]
+
+
+def test_how_long_a_user_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert User(expires_at=1010).lifetime == 10
+    assert User(expires_at=990.5).lifetime == -9.5
+
+
+# ---- policies
+
+
+def is_admin(user: User) -> bool:
+    return user.claims.get("role") == "admin"
+
+
+async def is_ada(user: User) -> bool:
+    return user.id == "ada"
+
+
+@pytest.mark.parametrize(
+    ("user", "policies", "met"),
+    [
+        (ADA, [], True),
+        (ADA, [is_admin], True),
+        (ADA, [is_admin, is_ada], True),
+        (User("ada"), [is_ada], True),
+        (User("ada"), [is_admin, is_ada], False),
+        (User("bob"), [is_ada], False),
+        (User("bob", claims={"role": "admin"}), [is_admin, is_ada], False),
+    ],
+)
+async def test_all_policies_must_be_met(user: User, policies: list[Policy], met: bool) -> None:
+    assert await meets(user, policies) is met
+
+
+async def test_what_a_policy_raises_is_no_answer() -> None:
+    def fail(user: User) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await meets(ADA, [fail])
+    assert not await meets(User(), [is_admin, fail])  # the first that says no decides
+
+
+async def test_settling() -> None:
+    async def answer() -> int:
+        return 42
+
+    assert await settle(answer()) == await settle(42) == 42
+    assert await settle(None) is None
+
+
+async def test_a_mark_without_a_policy_wants_any_user() -> None:
+    @authorize()
+    async def handle(connection: object) -> None:
+        pass
+
+    (policy,) = policies_of(handle)
+    assert await meets(User(), [policy])
+
+
+def test_marks_gather() -> None:
+    @authorize(is_ada)
+    @authorize(is_admin)
+    def function() -> None:
+        pass
+
+    assert policies_of(function) == (is_admin, is_ada)
+    assert policies_of(lambda: None) == ()
+
+
+def test_what_inherits_is_marked_too_and_marks_nothing_above_it() -> None:
+    @authorize(is_admin)
+    class Base(Hub):
+        @authorize(is_ada)
+        def method(self) -> None:
+            pass
+
+    @authorize(is_ada)
+    class Derived(Base):
+        pass
+
+    class Plain(Base):
+        pass
+
+    assert policies_of(Base) == policies_of(Plain) == (is_admin,)
+    assert set(policies_of(Derived)) == {is_admin, is_ada}
+    assert len(policies_of(Derived)) == 2
+    assert policies_of(Derived.method) == (is_ada,)
+
+
+def test_every_base_counts() -> None:
+    @authorize(is_ada)
+    class One(Hub):
+        pass
+
+    @authorize(is_admin)
+    class Other(Hub):
+        pass
+
+    class Both(One, Other):
+        pass
+
+    assert set(policies_of(Both)) == {is_ada, is_admin}
+
+
+def test_an_override_loses_no_policy() -> None:
+    class Base(Hub):
+        @authorize(is_ada)
+        def method(self) -> None:
+            pass
+
+    class Middle(Base):
+        def method(self) -> None:
+            pass
+
+    class Derived(Middle):
+        @authorize(is_admin)
+        def method(self) -> None:
+            pass
+
+    assert policies_of_method(Base, "method") == policies_of_method(Middle, "method") == (is_ada,)
+    assert set(policies_of_method(Derived, "method")) == {is_ada, is_admin}
+    assert policies_of_method(Derived, "other") == ()
+
+
+def test_an_object_that_handles_is_marked_by_its_class() -> None:
+    @authorize(is_ada)
+    class Handler:
+        async def __call__(self, connection: object) -> None:
+            pass
+
+    assert policies_of(Handler()) == (is_ada,)
