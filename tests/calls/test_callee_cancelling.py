@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import ChannelReader
 
@@ -32,15 +32,16 @@ async def test_a_running_stream_is_cancelled_without_an_error(desk: Desk) -> Non
     assert gates.notes == ["a started", "a cancelled"]
 
 
-async def test_a_waiting_call_is_cancelled_before_it_starts(desk: Desk) -> None:
+async def test_a_waiting_call_is_cancelled_and_answered_before_its_turn(desk: Desk) -> None:
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
     await desk.answers(stream_call("3", "stream", "c"), call("4", "wait", "d"))
     desk.callee.cancel("2")
     desk.callee.cancel("3")
+    assert desk.sent == [failed("2", CANCELLED), done("3")]
     await gates.open("a")
     await gates.open("d")
-    assert desk.sent == [result("1", "a"), failed("2", CANCELLED), done("3"), result("4", "d")]
+    assert desk.sent[2:] == [result("1", "a"), result("4", "d")]
     assert gates.notes == ["a started", "d started"]
 
 
@@ -159,3 +160,67 @@ async def test_a_cancelled_call_forgets_its_uploads(desk: Desk) -> None:
     desk.callee.cancel("2")
     await desk.answers()
     assert "s" not in desk.intake
+
+
+@pytest.mark.parametrize("batch", [False, True])
+async def test_a_call_that_needs_a_task_after_all_is_cancelled(desk: Desk, batch: bool) -> None:
+    """It is neither waiting nor has its task begun when its cancellation comes in the same packet."""
+
+    async def forever(name: str) -> None:
+        await trio.sleep_forever()
+
+    desk.face.add("lazy", lambda: forever("lazy"))
+    desk.callee.invoke(call("1", "lazy"))
+    if not batch:
+        await wait_all_tasks_blocked()
+    desk.callee.cancel("1")
+    assert await desk.answers() == [failed("1", CANCELLED)]
+    assert desk.callee.idle
+
+
+async def test_a_waiting_call_that_is_cancelled_twice_is_answered_once(desk: Desk) -> None:
+    gates = Gates(desk)
+    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    desk.callee.cancel("2")
+    desk.callee.cancel("2")
+    await gates.open("a")
+    assert desk.sent == [failed("2", CANCELLED), result("1", "a")]
+    assert desk.callee.idle
+
+
+async def test_a_waiting_call_with_uploads_that_is_cancelled_forgets_them(desk: Desk) -> None:
+    gates = Gates(desk)
+
+    @desk.method
+    async def total(items: ChannelReader[int]) -> int:
+        return sum([number async for number in items])
+
+    await desk.answers(call("1", "wait", "a"), call("2", "total", uploads=("u",)))
+    assert "u" in desk.intake
+    desk.callee.cancel("2")
+    assert "u" not in desk.intake
+    await desk.answers(call("3", "total", uploads=("u",)))  # its ids are free again
+    await gates.open("a")
+    desk.intake.complete("u", None)
+    assert await desk.answers() == [failed("2", CANCELLED), result("1", "a"), result("3", 0)]
+
+
+async def test_a_call_may_be_cancelled_before_calls_run(nursery: trio.Nursery) -> None:
+    desk = Desk()
+    desk.face.add("plain", lambda: 1)
+    for id in "12":
+        desk.callee.invoke(call(id, "plain"))
+    desk.callee.cancel("1")
+    assert desk.sent == [failed("1", CANCELLED)]
+    desk.callee.start(nursery)
+    assert await desk.answers() == [failed("1", CANCELLED), result("2", 1)]
+
+
+async def test_the_last_of_the_waiting_calls_may_be_cancelled(desk: Desk) -> None:
+    gates = Gates(desk)
+    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    desk.callee.cancel("2")
+    desk.callee.cancel("1")
+    await desk.answers(call("3", "wait", "c"))
+    await gates.open("c")
+    assert desk.sent == [failed("2", CANCELLED), failed("1", CANCELLED), result("3", "c")]

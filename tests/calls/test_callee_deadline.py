@@ -18,6 +18,7 @@ from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 from .gates import CANCELLED, started
 from .support import Desk, Json, call, failed, item, read_all, result, stream_call
 
+NEVER_CHECKED = Deadline(-7.0)
 PAYLOADS = [JsonHubProtocol().payloads, MessagePackHubProtocol().payloads]
 
 
@@ -67,7 +68,9 @@ def test_nothing_else_is(payloads: Any, seconds: Any) -> None:
 def test_nor_is_what_only_messagepack_can_say(seconds: float) -> None:
     payloads = PAYLOADS[1]
     method = Method("slow", slow, Signature.of(slow), payloads)
-    with pytest.raises(BindingError, match="A deadline is a number of seconds from 0 on, which (nan|-?inf) is not"):
+    with pytest.raises(
+        BindingError, match=r"A deadline is a number of seconds from 0 on, which (nan|-?inf) is not"
+    ):
         method.load(Raw(payloads.dump_arguments((1, seconds))))
 
 
@@ -79,7 +82,7 @@ def test_nor_is_what_no_float_can_hold(text: bytes) -> None:
 
 
 def test_one_that_is_not_given_is_not_checked() -> None:
-    def function(a: int, deadline: Deadline = Deadline(-1)) -> None: ...
+    def function(a: int, deadline: Deadline = NEVER_CHECKED) -> None: ...
 
     method = Method("x", function, Signature.of(function), PAYLOADS[0])
     assert method.load(Raw(b"[1]")) == [1]
@@ -128,14 +131,14 @@ async def test_a_deadline_that_has_passed_already_keeps_the_method_from_being_ca
 
 async def test_a_deadline_far_away_is_none(desk: Desk, autojump_clock: MockClock) -> None:
     desk.method(slow)
-    desk.callee.invoke(call("1", "slow", 1e6, 1e300))
-    await trio.sleep(2e6)
+    desk.callee.invoke(call("1", "slow", 10_000, 1e300))
+    await trio.sleep(20_000)
     assert desk.sent == [result("1", 1e300)]
 
 
 async def test_a_call_without_the_argument_has_no_deadline(desk: Desk, autojump_clock: MockClock) -> None:
     @desk.method
-    async def limited(seconds: float, deadline: Deadline = Deadline(7.0)) -> float:
+    async def limited(seconds: float, deadline: Deadline = NEVER_CHECKED) -> float:
         await trio.sleep(seconds)
         return deadline
 
@@ -143,7 +146,7 @@ async def test_a_call_without_the_argument_has_no_deadline(desk: Desk, autojump_
     await trio.sleep(101)
     desk.callee.invoke(call("2", "limited", 100, 1))
     await trio.sleep(2)
-    assert desk.sent == [result("1", 7.0), passed("2", "limited")]
+    assert desk.sent == [result("1", -7.0), passed("2", "limited")]
 
 
 async def test_a_call_that_nobody_waits_for_is_cancelled_without_a_word(
@@ -230,18 +233,30 @@ async def test_a_deadline_counts_on_while_the_call_waits_for_its_turn(
     assert desk.sent == [result("1", 10.0), passed("2", "slow"), result("3", 15.0)]
 
 
-@pytest.mark.xfail(strict=True, reason="a call that waits is answered only when its turn comes; see bugs.md")
 async def test_a_call_that_waits_is_answered_at_its_deadline(desk: Desk, autojump_clock: MockClock) -> None:
     desk.method(slow)
-    for id, seconds in (("1", 1000), ("2", 5)):
+
+    @desk.method
+    async def total(deadline: Deadline, items: ChannelReader[int]) -> int:
+        return sum([number async for number in items])
+
+    for id, seconds in (("1", 1000), ("2", 5), ("3", 50), ("4", 3)):
         desk.callee.invoke(call(id, "slow", 500, seconds))
-    await trio.sleep(6)
-    assert desk.sent == [passed("2", "slow")]
+    desk.callee.invoke(call("5", "total", 1, uploads=("u",)))
+    await trio.sleep(4.99)
+    desk.callee.drop_overdue(trio.current_time())
+    assert desk.sent == [passed("4", "slow"), passed("5", "total")]
+    assert "u" not in desk.intake
+    await trio.sleep(0.01)
+    for _ in range(2):
+        desk.callee.drop_overdue(trio.current_time())
+    assert desk.sent[2:] == [passed("2", "slow")]
+    await trio.sleep(600)
+    assert desk.sent[3:] == [result("1", 1000.0), passed("3", "slow")]
+    assert desk.callee.idle
 
 
-async def test_a_deadline_may_be_none_as_type_checkers_want_it(
-    desk: Desk, autojump_clock: MockClock
-) -> None:
+async def test_a_deadline_may_be_none_as_type_checkers_want_it(desk: Desk, autojump_clock: MockClock) -> None:
     @desk.method
     async def wait(deadline: Deadline | None = None) -> None:
         await trio.sleep(100)
@@ -251,13 +266,54 @@ async def test_a_deadline_may_be_none_as_type_checkers_want_it(
     assert desk.sent == [passed("1", "wait")]
 
 
+@pytest.mark.parametrize("payloads", PAYLOADS)
+def test_none_is_no_deadline_where_it_may_be_given(payloads: Any) -> None:
+    def function(deadline: Deadline | None = None) -> None: ...
+
+    method = Method("x", function, Signature.of(function), payloads)
+    assert method.load(Raw(payloads.dump_arguments((None,)))) == [None]
+    with pytest.raises(BindingError):
+        method.load(Raw(payloads.dump_arguments((-1,))))
+
+
+async def test_a_call_with_none_for_its_deadline_has_none(desk: Desk, autojump_clock: MockClock) -> None:
+    @desk.method
+    async def wait(deadline: Deadline | None) -> None:
+        await trio.sleep(100)
+        assert deadline is None
+
+    desk.callee.invoke(call("1", "wait", None))
+    await trio.sleep(101)
+    assert desk.sent == [result("1", None)]
+
+
+def test_a_call_has_one_deadline() -> None:
+    def function(a: Deadline, b: Deadline) -> None: ...
+
+    with pytest.raises(TypeError, match="'b' cannot be another"):
+        Signature.of(function)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the test of the number raises TypeError for what is none; see bugs.md"
+)
+@pytest.mark.parametrize(("annotation", "value"), [(list[Deadline], [5]), (Deadline | str, "5")])
+def test_what_only_mentions_a_deadline_is_none_or_is_refused(annotation: Any, value: Any) -> None:
+    def function(deadline: Any) -> None: ...
+
+    function.__annotations__["deadline"] = annotation
+    try:
+        method = Method("x", function, Signature.of(function), PAYLOADS[0])
+    except TypeError:
+        return
+    assert method.load(Raw(PAYLOADS[0].dump_arguments((value,)))) == [value]
+
+
 # ---- streams
 
 
 @pytest.mark.parametrize("kind", ["generator", "reader"])
-async def test_a_stream_is_cut_off_at_its_deadline(
-    desk: Desk, autojump_clock: MockClock, kind: str
-) -> None:
+async def test_a_stream_is_cut_off_at_its_deadline(desk: Desk, autojump_clock: MockClock, kind: str) -> None:
     ended: list[float] = []
 
     async def ticks() -> AsyncIterator[int]:
@@ -325,6 +381,6 @@ async def test_a_deadline_frees_its_place(nursery: trio.Nursery, autojump_clock:
     desk = started(nursery, maximum_parallel=2)
     desk.method(slow)
     for id in ("1", "2", "3", "4"):
-        desk.callee.invoke(call(id, "slow", 100, 5 if id in "12" else 500))
-    await trio.sleep(106)
+        desk.callee.invoke(call(id, "slow", 100, int(id) if id in "12" else 500))
+    await trio.sleep(103)
     assert desk.sent == [passed("1", "slow"), passed("2", "slow"), result("3", 500.0), result("4", 500.0)]

@@ -191,6 +191,7 @@ async def test_what_is_put_at_once_heeds_the_limit(nursery: trio.Nursery) -> Non
     wire.socket.takes = True
     for number in (1, 2, 3):
         wire.outbox.put_now(encode(hello(number)))
+    await wait_all_tasks_blocked()
     assert wire.socket.received() == [hello(1)]
     wire.outbox.cork()
     wire.replay.take(parsed(ack(1)))

@@ -15,7 +15,6 @@ from .support import (
     cancel,
     close,
     done,
-    encode,
     failed,
     invocation,
     item,
@@ -37,9 +36,9 @@ class Gate:
             side.method(method)
         side.face.add("plain", lambda: "plain")
 
-    async def slow(self) -> str:
+    async def slow(self, text: str = "slow") -> str:
         await self.open.wait()
-        return "slow"
+        return text
 
     async def fails(self) -> None:
         await self.open.wait()
@@ -65,7 +64,9 @@ async def test_one_that_has_been_busy_and_is_not_any_more_ends_at_once() -> None
     async with open_side() as side:
         gate = Gate(side)
         gate.open.set()
-        await side.peer.send(invocation("1", "slow"), invocation("2", "plain"), stream_invocation("3", "stream"))
+        await side.peer.send(
+            invocation("1", "slow"), invocation("2", "plain"), stream_invocation("3", "stream")
+        )
         side.session.drain()
         assert await ended(side) == GOODBYE
 
@@ -158,14 +159,14 @@ async def test_an_upload_is_waited_for() -> None:
 async def test_a_call_that_ran_in_the_readers_task_and_needs_its_own_is_waited_for() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        side.face.add("lazy", lambda: gate.slow())
+        side.face.add("lazy", lambda: gate.slow("lazy"))
         await side.peer.send(invocation("1", "lazy"))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
         gate.open.set()
         await side.over.wait()
-        assert await side.peer.rest() == [result("1", "slow"), GOODBYE]
+        assert await side.peer.rest() == [result("1", "lazy"), GOODBYE]
 
 
 async def test_a_call_refused_is_not_waited_for() -> None:
@@ -236,7 +237,7 @@ async def test_a_call_that_asks_the_peer_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-async def test_while_it_is_opened(waiting: bool) -> None:
+async def test_an_opening_is_waited_for(waiting: bool) -> None:
     opening = trio.Event()
 
     def prepare(side: Side) -> None:
@@ -248,13 +249,45 @@ async def test_while_it_is_opened(waiting: bool) -> None:
             await side.peer.send(invocation("1", "plain"), invocation("2", "total", uploads=("u",)))
         side.session.drain()
         await wait_all_tasks_blocked()
-        assert side.over.is_set() is not waiting  # nobody waits for an opening of which nothing is wanted yet
+        assert not side.over.is_set()
         opening.set()
-        await side.peer.connection.send(encode(done("u")))
+        await wait_all_tasks_blocked()
+        if waiting:
+            await side.peer.send(done("u"))
         await side.over.wait()
-        messages = await side.peer.rest()
-        assert messages == [result("1", "plain"), result("2", 0), GOODBYE] if waiting else [GOODBYE]
-        assert side.life.events == (["opened", ("closed", "")] if waiting else [])
+        answers = [result("1", "plain"), result("2", 0)] if waiting else []
+        assert await side.peer.rest() == [*answers, GOODBYE]
+        assert side.life.events == ["opened", ("closed", "")]
+
+
+async def test_an_opening_that_fails_is_no_less_refused() -> None:
+    opening = trio.Event()
+
+    async def refuse() -> None:
+        await opening.wait()
+        raise ValueError("not today")
+
+    def prepare(side: Side) -> None:
+        side.life.on_open = refuse
+
+    async with open_side(prepare=prepare) as side:
+        side.session.drain()
+        opening.set()
+        await side.over.wait()
+        assert await side.peer.rest() == [close("ended: not today")]
+
+
+async def test_the_last_waiting_call_may_be_cancelled_instead() -> None:
+    async with open_side() as side:
+        gate = Gate(side)
+        await side.peer.send(invocation("1", "slow"), invocation("2", "slow"))
+        side.session.drain()
+        await side.peer.send(cancel("1"))
+        assert not side.over.is_set()
+        await side.peer.send(cancel("2"))
+        await side.over.wait()
+        assert not gate.open.is_set()
+        assert (await side.peer.rest())[-1] == GOODBYE
 
 
 async def test_draining_twice_is_draining() -> None:

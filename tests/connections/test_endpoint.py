@@ -37,9 +37,7 @@ def made(
     formats: frozenset[TransferFormat] = frozenset(TransferFormat),
     **options: Any,
 ) -> Endpoint:
-    return Endpoint(
-        handle, EndpointOptions(**options), admission=Admission(1000), transfer_formats=formats
-    )
+    return Endpoint(handle, EndpointOptions(**options), admission=Admission(1000), transfer_formats=formats)
 
 
 def asked(method: str = "GET", query: Mapping[str, str] = {}, /, **headers: str) -> Request:

@@ -1,4 +1,4 @@
-"""Whatever way a connection ends, or fails to begin, it counts no longer; and limits hold for all transports together."""
+"""Whatever way a connection ends, or fails to begin, it counts no longer; limits hold for all transports together."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Long polling on the wire: one poll waits at a time, each answer is whole or the connection is over, and ends are told."""
+"""Long polling: one poll waits at a time, each answer is whole or the connection is over, and ends are told."""
 
 import logging
 from contextlib import nullcontext
@@ -8,7 +8,6 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_hubs.connections.connection import Connection
-
 from trio_hubs.errors import ConnectionClosed
 
 from .endpoint_peer import Handler, Reader, echo, open_front

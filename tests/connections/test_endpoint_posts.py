@@ -13,6 +13,7 @@ from trio_hubs.errors import ConnectionClosed
 from .endpoint_peer import Front, Handler, Reader, open_front
 from .http_peer import Client, request
 
+
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 

@@ -104,9 +104,7 @@ async def test_replaced_again_and_again_at_once(autojump_clock: MockClock) -> No
     handler = Resuming()
     async with open_front(handler, stateful_reconnect=True) as front:
         token = await stateful(front)
-        peers: list[Peer] = []
-        for _ in range(6):
-            peers.append(await front.upgrade(token))
+        peers: list[Peer] = [await front.upgrade(token) for _ in range(6)]
         for peer in peers:
             assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
         await wait_all_tasks_blocked()

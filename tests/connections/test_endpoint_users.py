@@ -45,9 +45,11 @@ async def everything(front: Front, token: str, **headers: str) -> list[Answer]:
 
 
 @pytest.mark.parametrize("shown", [{}, bearer("unknown"), bearer("old"), {"Authorization": "Basic a"}])
-async def test_nobody_gets_401_where_a_user_is_needed(shown: dict[str, str], autojump_clock: MockClock) -> None:
+async def test_nobody_gets_401_where_a_user_is_needed(
+    shown: dict[str, str], autojump_clock: MockClock
+) -> None:
     async with open_front(
-        Handler(), authenticate=known(), policies=[lambda user: True], authentication_refresh=True
+        Handler(), authenticate=known(), policies=[lambda _: True], authentication_refresh=True
     ) as front:
         token = await front.polled(**ADA)
         for answer in await everything(front, token, **shown):
@@ -271,7 +273,7 @@ async def test_a_connection_is_asked_once_to_end_when_its_user_expires(
     ) as front:
         await open_by(front, transport, **ADA)
         await trio.sleep(200)
-        assert len(handler.asked) == wanted
+        assert len(handler.asked) == int(wanted)
         assert all(49 <= at <= 52 for at in handler.asked)
 
 
@@ -286,7 +288,7 @@ async def test_a_raw_connection_whose_user_expires_ends(transport: str, autojump
     ) as front:
         await open_by(front, transport, **ADA)
         await trio.sleep(49)
-        assert not handler.ended
+        assert handler.ended < 1
         await trio.sleep(3)
         assert handler.ended == 1
 

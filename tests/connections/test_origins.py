@@ -1,4 +1,4 @@
-"""Foreign pages get nothing, whatever they ask for; the server's own pages, allowed ones and programs get their answers."""
+"""Foreign pages get nothing, whatever they ask for; the server's own pages, allowed ones and programs do."""
 
 import pytest
 from trio.testing import MockClock
@@ -44,7 +44,9 @@ def test_the_servers_own_pages_need_no_permission(origin: str, host: str) -> Non
     assert headers_for(origin, host) == {}
 
 
-@pytest.mark.parametrize("origin", [ALLOWED, "https://ALLOWED.example", "http://localhost:3000", "app://local"])
+@pytest.mark.parametrize(
+    "origin", [ALLOWED, "https://ALLOWED.example", "http://localhost:3000", "app://local"]
+)
 def test_an_allowed_page_is_named_to_its_browser(origin: str) -> None:
     assert headers_for(origin) == {
         "Access-Control-Allow-Origin": origin,
@@ -94,7 +96,10 @@ def test_all_other_pages_are_foreign(origin: str, host: str | None) -> None:
 
 
 def test_a_preflight_says_what_is_allowed() -> None:
-    headers = {"access-control-request-method": "POST", "access-control-request-headers": "x-requested-with,x"}
+    headers = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-requested-with,x",
+    }
     answer = ORIGINS.preflight(Request(method="OPTIONS", headers=headers), "GET, POST")
     assert answer is not None
     assert (answer.status, answer.body) == (204, b"")
@@ -193,7 +198,7 @@ async def test_allowed_pages_get_their_answers_on_every_transport(
 
 async def test_an_allowed_page_may_read_refusals_too(autojump_clock: MockClock) -> None:
     async with open_front(
-        Handler(), allowed_origins=[ALLOWED], policies=[lambda user: False], authenticate=known_by(a=User("a"))
+        Handler(), allowed_origins=[ALLOWED], policies=[lambda _: False], authenticate=known_by(a=User("a"))
     ) as front:
         answer = await front.ask("POST", path="/chat/negotiate", Origin=ALLOWED)
         assert answer.status == 401

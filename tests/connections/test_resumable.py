@@ -14,7 +14,6 @@ from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.errors import ConnectionClosed
 
 
-
 class Carried:
     """A resumable connection, and the memory that stands for its WebSockets.
 

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from trio_hubs.errors import NegotiationError
+from trio_hubs.protocol.hub_protocol import TransferFormat
 from trio_hubs.protocol.negotiate import (
     AvailableTransport,
     NegotiateResponse,
+    Transport,
     encode_error,
     encode_response,
     negotiated_version,
@@ -53,8 +55,46 @@ def test_a_redirect() -> None:
     )
 
 
-def test_what_is_offered_if_nothing_is_said() -> None:
-    assert NegotiateResponse(version=1).available_transports == TRANSPORTS[:1]
+def test_all_that_an_answer_can_say() -> None:
+    answer = NegotiateResponse(
+        version=1,
+        connection_id="id",
+        connection_token="token",
+        available_transports=TRANSPORTS[1:],
+        stateful_reconnect=True,
+        token_lifetime=60,
+    )
+    assert encode_response(answer) == (
+        b'{"useStatefulReconnect":true,"negotiateVersion":1,"connectionId":"id","connectionToken":"token",'
+        b'"availableTransports":[{"transport":"ServerSentEvents","transferFormats":["Text"]}],'
+        b'"tokenLifetimeSeconds":60}'
+    )
+    assert parse_response(encode_response(answer)) == answer
+
+
+def test_nothing_is_offered_if_nothing_is_said() -> None:
+    answer = NegotiateResponse(version=1)
+    assert answer.available_transports == ()
+    assert not answer.stateful_reconnect
+    assert answer.token_lifetime is None
+
+
+@pytest.mark.parametrize(("value", "stateful"), [("true", True), ("false", False), ("null", False)])
+def test_stateful_reconnect_is_there_only_where_it_is_said(value: str, stateful: bool) -> None:
+    body = f'{{"useStatefulReconnect":{value},"connectionId":"id","availableTransports":[]}}'
+    assert parse_response(body.encode()).stateful_reconnect is stateful
+
+
+@pytest.mark.parametrize(("value", "lifetime"), [("60", 60), ("0.5", 0.5), ("null", None), ("0", None)])
+def test_a_lifetime_that_is_none_is_for_ever(value: str, lifetime: float | None) -> None:
+    body = f'{{"tokenLifetimeSeconds":{value},"connectionId":"id","availableTransports":[]}}'
+    assert parse_response(body.encode()).token_lifetime == lifetime
+
+
+def test_the_transports_and_what_they_carry() -> None:
+    assert [f"{transport}" for transport in Transport] == ["WebSockets", "ServerSentEvents", "LongPolling"]
+    both = {TransferFormat.TEXT, TransferFormat.BINARY}
+    assert [transport.transfer_formats for transport in Transport] == [both, {TransferFormat.TEXT}, both]
 
 
 def test_unknown_fields_and_transports_are_no_error() -> None:
@@ -99,6 +139,8 @@ def test_the_other_signalr_is_told_apart() -> None:
         b'{"negotiateVersion":1,"connectionId":"id","connectionToken":"","availableTransports":[]}',
         b'{"negotiateVersion":"1","connectionId":"id","availableTransports":[]}',
         b'{"connectionId":"id","availableTransports":null}',
+        b'{"connectionId":"id","availableTransports":[],"tokenLifetimeSeconds":"60"}',
+        b'{"connectionId":"id","availableTransports":[],"useStatefulReconnect":"true"}',
         b'{"connectionId":"id","availableTransports":[{"transport":"WebSockets"}]}',
     ],
 )

@@ -5,7 +5,7 @@ The server is the real one, from the first byte of HTTP on; only the sockets are
 
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
@@ -138,6 +138,7 @@ class _WebSocketWire:
     def __init__(self, stream: FarStream, protocol: str) -> None:
         self.peer = Peer(stream, client=True)
         self._stream = stream
+        self._sending = trio.Lock()
         self._first = TEXT if protocol == "json" else BINARY
 
     @classmethod
@@ -151,7 +152,11 @@ class _WebSocketWire:
         return wire
 
     async def send(self, data: bytes) -> None:
-        await self.peer.send(self.peer.frame(self._first, data))
+        await self._send(self._first, data)
+
+    async def _send(self, first: int, data: bytes) -> None:
+        async with self._sending:
+            await self.peer.send(self.peer.frame(first, data))
 
     async def receive(self) -> bytes:
         while True:
@@ -160,7 +165,8 @@ class _WebSocketWire:
             except AssertionError:
                 raise ConnectionClosed("The server cut the WebSocket.") from None
             if first == CLOSE:
-                await self.peer.send(self.peer.frame(CLOSE, payload))
+                with suppress(trio.BrokenResourceError):  # the server need not wait for it
+                    await self._send(CLOSE, payload)
                 return b""
             if first != PING:
                 return payload

@@ -119,3 +119,23 @@ async def test_a_user_can_be_renewed(autojump_clock: MockClock) -> None:
         assert (answer.status, json.loads(answer.body)["tokenLifetimeSeconds"] in (299, 300)) == (200, True)
         assert await client.rest() == [close(allow_reconnect=True)]
         assert 499 <= trio.current_time() - start <= 502
+
+
+class Exact(Hub):
+    """Calls by whatever name."""
+
+    async def on_connected(self) -> None:
+        await self.groups.add(self.context.connection_id, "Room")
+
+    async def call(self, way: str, name: str) -> None:
+        choose = {"group": self.clients.group, "user": self.clients.user, "client": self.clients.client}
+        await choose[way](name).send("Hear", name)
+
+
+@pytest.mark.parametrize(("way", "name"), [("group", "Room"), ("user", "Ann"), ("client", "Id")])
+async def test_ids_groups_and_users_match_in_their_exact_letter_case(
+    way: str, name: str, autojump_clock: MockClock
+) -> None:
+    async with open_client(Exact, id="Id", user=User("Ann")) as client:
+        await client.send(call("Call", way, name.lower(), id="1"), call("Call", way, name, id="2"))
+        assert await client.take(3) == [result("1", None), call("Hear", name), result("2", None)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from types import CoroutineType
 from typing import Any, Protocol
@@ -69,6 +70,7 @@ class Call:
         "began",
         "cancelled",
         "children",
+        "dropped",
         "has_place",
         "id",
         "method",
@@ -88,6 +90,7 @@ class Call:
         self.scope = trio.CancelScope()
         self.children: Children | None = None  # once it runs
         self.cancelled = False  # by the peer
+        self.dropped = False  # while it waited
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
 
@@ -134,6 +137,7 @@ class Callee:
         self._maximum = self._free = maximum_parallel
         self._maximum_streams = maximum_streams
         self._streams = 0
+        self._lent = 0  # places of calls that wait for the peer
         self._upload_capacity = upload_capacity
         self._connection_id = connection_id
         self._on_idle = on_idle
@@ -194,18 +198,35 @@ class Callee:
         else:
             logger.debug("connection %s: nothing to cancel under id %r", self._connection_id, id)
 
+    @contextmanager
+    def place_lent(self) -> Iterator[None]:
+        """Hold this open while a call waits for its own peer: others may run, so that the peer can call us.
+
+        There may be as many such calls as streams; of further ones the places stay taken.
+        """
+        lent = int(self._lent < self._maximum_streams)
+        self._lent += lent
+        self._free += lent
+        self._start_waiting()
+        try:
+            yield
+        finally:
+            self._lent -= lent
+            self._free -= lent
+
     def drop_overdue(self, now: float) -> None:
         """End the calls whose deadlines have passed while they waited."""
         for call in tuple(self._queue):
-            if call.scope.deadline <= now:
+            if call.scope.deadline <= now and not call.dropped:
                 self._drop(call)
 
     def _drop(self, call: Call) -> None:
-        """End a call that waits."""
-        self._queue.remove(call)
-        self._intake.count(-call.size)
+        """End a call that waits; it counts as waiting until its turn comes."""
+        call.dropped = True
+        call.arguments.clear()
         self._forget(call)
-        self._answer_cancelled(call)
+        if not self._halted:
+            self._answer_refused(call.id, self._cancelled_text(call))
         self._note_ended()
 
     def _forget(self, call: Call) -> None:
@@ -246,7 +267,7 @@ class Callee:
             )
         if method.signature.streaming and id in self._calls:
             raise _Refused(f"Invocation ID '{id}' is already in use.")
-        if method.inline and self._free and not self._queue and self._nursery and not self._outbox.full:
+        if method.inline and self._free > 0 and not self._queue and self._nursery and not self._outbox.full:
             self._run_inline(method, id, arguments)
             return
         if method.streams and self._streams >= self._maximum_streams:
@@ -257,7 +278,8 @@ class Callee:
             raise _Refused(f"Too many calls wait: '{name}' was not queued.")
         size = payload_size(message.arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
-        call.scope.deadline = deadline
+        if deadline != inf:
+            call.scope.deadline = deadline
         if id:
             self._calls.setdefault(id, call)
         self._unfinished += 1
@@ -295,6 +317,7 @@ class Callee:
             self._answer_result(id, method, result)
             return
         call = Call(id, method, [], [], 0)
+        call.children = children  # as it does not wait: a cancellation may come before its task has begun
         if id:
             self._calls.setdefault(id, call)
         self._free -= 1
@@ -305,10 +328,10 @@ class Callee:
 
     def _start_waiting(self) -> None:
         """Have a worker take the head of the queue, if there is one and a call may start."""
-        if self._queue and self._free and self._nursery is not None:
+        if self._queue and self._free > 0 and self._nursery is not None:
             if self._idle:
                 self._idle.unpark()
-            elif self._workers < self._maximum:
+            elif self._workers < self._maximum + self._lent:
                 self._workers += 1
                 self._nursery.start_soon(self._work)
 
@@ -320,7 +343,7 @@ class Callee:
             run += 1
             if run % GIVE_WAY == 0:  # calls that wait for nothing let others run now and then
                 await trio.lowlevel.checkpoint()
-            while not (self._queue and self._free):
+            while not (self._queue and self._free > 0):
                 await self._idle.park()
             if self._halted:
                 return
@@ -329,6 +352,8 @@ class Callee:
                 continue
             call = self._queue.popleft()
             self._intake.count(-call.size)
+            if call.dropped:
+                continue
             self._free -= 1
             self._start_waiting()
             children = Children(self._nursery, call.scope)
@@ -415,11 +440,13 @@ class Callee:
         else:
             self._answer_result(call.id, method, result)
 
-    def _answer_cancelled(self, call: Call) -> None:
-        error = "" if call.method.signature.streaming else "The invocation was canceled by the client."
+    def _cancelled_text(self, call: Call) -> str:
         if not call.cancelled:
-            error = f"The deadline of '{call.method.name}' has passed."
-        self._answer(call.id, Completion(call.id, error=error))
+            return f"The deadline of '{call.method.name}' has passed."
+        return "" if call.method.signature.streaming else "The invocation was canceled by the client."
+
+    def _answer_cancelled(self, call: Call) -> None:
+        self._answer(call.id, Completion(call.id, error=self._cancelled_text(call)))
 
     def _answer_result(self, id: str, method: Method, result: Any) -> None:
         if not id:

@@ -22,8 +22,13 @@ async def beat(sessions: Callable[[], Collection[Session]], period: float) -> No
         before = trio.current_time()
         await trio.sleep(period)
         now = trio.current_time()
-        for session in tuple(sessions()):
-            session.tick(now, judge_silence=now - before < 2 * period)
+        _tick_all(tuple(sessions()), now, judge_silence=now - before < 2 * period)
+
+
+def _tick_all(sessions: Collection[Session], now: float, *, judge_silence: bool) -> None:
+    """A function of its own, so that the last one is not kept in a variable while the beat sleeps."""
+    for session in sessions:
+        session.tick(now, judge_silence=judge_silence)
 
 
 def period_for(*seconds: float) -> float:

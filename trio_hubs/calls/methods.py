@@ -28,14 +28,17 @@ that, in trio's clock.
 _STREAMS = (ChannelReader, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
+def _without_none(annotation: Any) -> Any:
+    """The type itself where it may be ``None``, too, which type checkers want where that is possible."""
+    if get_origin(annotation) in (Union, UnionType):
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        return parts[0] if len(parts) == 1 else annotation
+    return annotation
+
+
 def _item_type(annotation: Any) -> tuple[Any] | None:
     """The item type of a stream's annotation, in a tuple; ``None`` when it is no stream."""
-    if get_origin(annotation) in (
-        Union,
-        UnionType,
-    ):  # with None, which type checkers want where it is possible
-        parts = [part for part in get_args(annotation) if part is not NoneType]
-        annotation = parts[0] if len(parts) == 1 else annotation
+    annotation = _without_none(annotation)
     if (get_origin(annotation) or annotation) not in _STREAMS:
         return None
     arguments = get_args(annotation)
@@ -104,7 +107,7 @@ class Signature:
                 uploads.append((position, item[0]))
                 required = len(parameters)  # a stream's place is fixed, so all before it must be there
             else:
-                if annotation is Deadline or Deadline in get_args(annotation):
+                if _without_none(annotation) is Deadline:
                     if deadline is not None:
                         raise TypeError(
                             f"{name}: a call has one deadline, so '{parameter.name}' cannot be another."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 import trio
 from typing_extensions import TypeVar
@@ -13,6 +14,8 @@ from ..calls.session import Session
 from ..errors import BindingError, ConnectionClosed
 from .roster import Roster
 from .slow_clients import SlowClientPolicy, Wait
+
+Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 class ClientProxy:
@@ -24,6 +27,7 @@ class ClientProxy:
         policy: What becomes of calls of slow clients.
         id: The connection's id, where it is one client.
         result_timeout: Seconds that a client may take to answer; ``None`` for any time.
+        asking: Held open while a client's answer is awaited.
     """
 
     def __init__(
@@ -34,12 +38,14 @@ class ClientProxy:
         *,
         id: str | None = None,
         result_timeout: float | None = None,
+        asking: Asking = nullcontext,
     ) -> None:
         self._roster = roster
         self._clients = clients
         self._policy = policy
         self._id = id
         self._result_timeout = result_timeout
+        self._asking = asking
 
     async def send(self, method: str, *args: Any) -> None:
         """Call a method of each client, without waiting for it. A checkpoint.
@@ -59,7 +65,8 @@ class ClientProxy:
     async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
         """Call a method of one client and wait for its result. A checkpoint; cancelling tells the client nothing.
 
-        It works everywhere in a hub, also with one invocation at a time, and in ``on_connected``.
+        It works everywhere in a hub, also in ``on_connected``. Meanwhile another invocation of the caller's may run in
+        this one's place, so the client's method may itself call the hub.
 
         Args:
             method: The client's name for it.
@@ -86,7 +93,7 @@ class ClientProxy:
             raise ConnectionClosed(f"Connection '{self._id}' does not exist.")
         limit = self._result_timeout
         try:
-            with trio.CancelScope() as patience:
+            with self._asking(), trio.CancelScope() as patience:
                 if limit is not None:
                     patience.deadline = trio.current_time() + limit
                 return await session.caller.invoke(method, args, result_type)
@@ -112,7 +119,14 @@ class CallerProxy(ClientProxy):
     """
 
     def __init__(self, roster: Roster, session: Session, id: str, result_timeout: float | None) -> None:
-        super().__init__(roster, lambda: (session,), Wait(), id=id, result_timeout=result_timeout)
+        super().__init__(
+            roster,
+            lambda: (session,),
+            Wait(),
+            id=id,
+            result_timeout=result_timeout,
+            asking=session.callee.place_lent,
+        )
         self._session = session
 
     async def send(self, method: str, *args: Any) -> None:
@@ -156,6 +170,7 @@ class HubClients(Generic[C]):
         self._wrap = wrap
         self._policy = policy
         self._result_timeout = result_timeout
+        self._asking: Asking = nullcontext
 
     def when_slow(self, policy: SlowClientPolicy) -> HubClients[C]:
         """The same clients, with another policy for those that do not take messages as fast as they come."""
@@ -182,6 +197,7 @@ class HubClients(Generic[C]):
                 self._policy,
                 id=id,
                 result_timeout=self._result_timeout,
+                asking=self._asking,
             )
         )
 
@@ -236,6 +252,7 @@ class HubCallerClients(HubClients[C]):
         result_timeout: float | None,
     ) -> None:
         super().__init__(roster, wrap, policy, result_timeout)
+        self._asking = session.callee.place_lent
         self._session = session
         self._connection_id = connection_id
 

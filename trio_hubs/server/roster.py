@@ -142,6 +142,7 @@ class Roster:
             encoded[protocol] = protocol.encode(Invocation(target=target, arguments=payload))
         slow: list[tuple[Session, bytes]] = []
         waits, expendable = isinstance(policy, Wait), isinstance(policy, DropOldest)
+        latest = (target, policy.key) if isinstance(policy, Conflate) else None
         overdue = inf
         if isinstance(policy, Disconnect):
             overdue = trio.current_time() + (policy.after or self._send_timeout)
@@ -156,8 +157,8 @@ class Roster:
                 slow.append((session, data))
             elif expendable:
                 outbox.put_expendable(data)
-            elif isinstance(policy, Conflate):
-                outbox.put_latest((target, policy.key), data)
+            elif latest is not None:
+                outbox.put_latest(latest, data)
             elif outbox.put_shared(data, overdue):
                 unflushed[outbox] = None
         self._note_sent(max(map(len, encoded.values()), default=0))

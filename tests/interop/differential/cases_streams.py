@@ -194,10 +194,16 @@ UP = (
         complete("u"),
         until=("1",),
     ),
-    talk(
+    Case(
         "upload: an id again",
-        *(invoke("1", "Sum", streamIds=["u"]) + item("u", 1) + complete("u"),) * 2,
-        until=("1",),
+        (
+            *opening(),
+            Send((invoke("1", "Sum", streamIds=["u"]) + item("u", 1) + complete("u"),)),
+            Read(("1",)),
+            Send((invoke("1", "Sum", streamIds=["u"]) + item("u", 2) + complete("u"),)),
+            Read(("1",)),
+            *ending(),
+        ),
     ),
     Case(
         "upload: an id in use",
