@@ -266,6 +266,17 @@ async def test_a_deadline_may_be_none_as_type_checkers_want_it(desk: Desk, autoj
     assert desk.sent == [passed("1", "wait")]
 
 
+async def test_a_call_that_waits_is_not_answered_any_more_once_all_is_halted(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.method(slow)
+    for id in "12":
+        desk.callee.invoke(call(id, "slow", 500, 5))
+    desk.callee.halt()
+    desk.callee.drop_overdue(trio.current_time() + 10)
+    assert desk.sent == []
+
+
 @pytest.mark.parametrize("payloads", PAYLOADS)
 def test_none_is_no_deadline_where_it_may_be_given(payloads: Any) -> None:
     def function(deadline: Deadline | None = None) -> None: ...
@@ -294,9 +305,6 @@ def test_a_call_has_one_deadline() -> None:
         Signature.of(function)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the test of the number raises TypeError for what is none; see bugs.md"
-)
 @pytest.mark.parametrize(("annotation", "value"), [(list[Deadline], [5]), (Deadline | str, "5")])
 def test_what_only_mentions_a_deadline_is_none_or_is_refused(annotation: Any, value: Any) -> None:
     def function(deadline: Any) -> None: ...

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 import pytest
 from msgspec import Raw
@@ -59,6 +59,16 @@ def test_any_number_of_arguments() -> None:
 
     assert Signature.of(log) == Signature((), 0, (int,), (), None, False, False)
     assert Signature.of(print).variadic
+
+
+def test_a_parameter_of_a_generic_function_is_what_bounds_it() -> None:
+    free = TypeVar("free")
+    bound = TypeVar("bound", bound=int)
+
+    def function(a: Any, b: Any) -> None: ...
+
+    function.__annotations__.update(a=free, b=bound)
+    assert Signature.of(function).parameters == (Any, int)
 
 
 def test_a_builtin_that_tells_nothing_of_itself_takes_anything() -> None:

@@ -10,7 +10,7 @@ from trio_hubs.connections.connection import Connection
 from trio_hubs.connections.http import Request
 from trio_hubs.protocol.messages import Message
 
-from .support import PROTOCOL, Json, ack, decode, encode, invocation, sequence
+from .support import PING, PROTOCOL, Json, ack, decode, encode, invocation, sequence
 from .support import run_outbox as run
 
 
@@ -27,7 +27,7 @@ class Socket(Connection):
     """A connection that tears when a test says so.
 
     Attributes:
-        torn: Whether it is away.
+        away: Whether it is torn.
         takes: Whether it takes anything at once.
         keeps: Whether what it took at once waits for the rest.
         open: Unset while what is being sent waits.
@@ -37,16 +37,12 @@ class Socket(Connection):
     def __init__(self) -> None:
         super().__init__("socket", Request())
         self.resumable = True
-        self.torn = False
+        self.away = False
         self.takes = False
         self.keeps = False
         self.open = trio.Event()
         self.open.set()
         self.sent: list[bytes] = []
-
-    @property
-    def away(self) -> bool:
-        return self.torn
 
     async def receive(self) -> bytes:
         raise NotImplementedError
@@ -65,7 +61,7 @@ class Socket(Connection):
 
     @property
     def unsent(self) -> bool:
-        return self.keeps and not self.torn
+        return self.keeps and not self.away
 
     def received(self) -> list[Json]:
         """What has been sent since this was last asked."""
@@ -87,7 +83,7 @@ class Wire:
         await wait_all_tasks_blocked()
 
     async def resume(self) -> list[Json]:
-        self.socket.torn = False
+        self.socket.away = False
         self.outbox.resume()
         await wait_all_tasks_blocked()
         return self.socket.received()
@@ -104,7 +100,7 @@ async def start(nursery: trio.Nursery, limit: int = 100_000) -> Wire:
 async def test_nothing_is_sent_while_away(nursery: trio.Nursery, at_once: bool) -> None:
     wire = await start(nursery)
     wire.socket.takes = at_once
-    wire.socket.torn = True
+    wire.socket.away = True
     wire.outbox.put_now(encode(hello(1)))
     await wire.put(hello(2))
     assert wire.socket.sent == []
@@ -117,9 +113,9 @@ async def test_what_is_put_at_once_does_not_overtake_what_comes_again(nursery: t
     wire.socket.takes = True
     wire.outbox.put_now(encode(hello(1)))
     wire.socket.received()
-    wire.socket.torn = True
+    wire.socket.away = True
     await wait_all_tasks_blocked()
-    wire.socket.torn = False
+    wire.socket.away = False
     wire.outbox.resume()
     wire.outbox.put_now(encode(hello(2)))
     await wait_all_tasks_blocked()
@@ -132,9 +128,9 @@ async def test_what_was_being_sent_comes_again(nursery: trio.Nursery) -> None:
     wire.socket.open = trio.Event()
     await wire.put(hello(1))
     await wire.put(hello(2))
-    wire.socket.torn = True
+    wire.socket.away = True
     wire.outbox.resume()  # before the writer has left the old link
-    wire.socket.torn = False
+    wire.socket.away = False
     wire.socket.open.set()
     await wait_all_tasks_blocked()
     lost, *messages = wire.socket.received()
@@ -158,7 +154,7 @@ async def test_a_resumption_of_a_resumption_repeats_all_again(nursery: trio.Nurs
 
 async def test_dropped_messages_do_not_count(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    wire.socket.torn = True
+    wire.socket.away = True
     for number in range(5):
         wire.outbox.put_latest("key", encode(hello(number)))
     assert wire.outbox.dropped == 4
@@ -205,7 +201,7 @@ async def test_what_comes_again_is_sent_though_the_limit_is_passed(nursery: trio
     await wire.put(hello(1))
     await wire.put(hello(2))
     wire.socket.received()
-    wire.socket.torn = True
+    wire.socket.away = True
     assert await wire.resume() == [sequence(1), hello(1)]
     wire.outbox.give_up()
 
@@ -220,7 +216,7 @@ async def test_the_last_messages_do_not_heed_the_limit(nursery: trio.Nursery) ->
 
 async def test_an_outbox_that_is_away_ends_at_once(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    wire.socket.torn = True
+    wire.socket.away = True
     await wire.put(hello(1))
     with trio.fail_after(1):
         await wire.outbox.finish(1000)
@@ -244,6 +240,42 @@ async def test_what_was_taken_in_part_is_finished_above_the_limit_but_nothing_el
 # ---- what does not count
 
 
+async def test_control_messages_go_first_and_never_again(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.socket.away = True
+    await wire.put(hello(1))
+    wire.outbox.put_control(encode(PING))
+    await wait_all_tasks_blocked()
+    wire.socket.away = False
+    wire.outbox.cork()
+    wire.outbox.put_control(encode(ack(3)))
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == []
+    wire.outbox.uncork()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [PING, ack(3), hello(1)]
+    assert await wire.resume() == [sequence(1), hello(1)]
+    wire.outbox.give_up()
+
+
+async def test_control_messages_do_not_heed_the_limit(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, limit=1)
+    await wire.put(hello(1))
+    await wire.put(hello(2))
+    wire.outbox.put_control(encode(PING))
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [hello(1), PING]
+    wire.outbox.give_up()
+
+
+async def test_no_control_message_is_kept_once_it_is_over(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.outbox.give_up()
+    await wire.outbox.finish(1)
+    wire.outbox.put_control(encode(PING))
+    assert wire.socket.sent == []
+
+
 async def test_the_answer_to_the_handshake_never_comes_again(nursery: trio.Nursery) -> None:
     """Which it was sent with; on a new link it would be read as a message, and is none."""
     wire = Wire()
@@ -252,6 +284,6 @@ async def test_the_answer_to_the_handshake_never_comes_again(nursery: trio.Nurse
     nursery.start_soon(run, wire.outbox)
     await wait_all_tasks_blocked()
     assert wire.socket.received() == [{}, hello(1)]
-    wire.socket.torn = True
+    wire.socket.away = True
     assert await wire.resume() == [sequence(1), hello(1)]
     wire.outbox.give_up()

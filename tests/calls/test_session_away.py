@@ -1,6 +1,7 @@
 """While its client is away, or acknowledges nothing, a connection holds a bounded amount, and nobody waits for ever."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -349,6 +350,15 @@ async def test_refusals_do_not_wait_for_an_acknowledgement_that_nobody_reads(
                 await side.peer.connection.send(encode(invocation(f"{number}", "x" * 100)))
             await peer.satisfied.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_causes_refusals_and_acknowledges_none_is_ended(autojump_clock: MockClock) -> None:
+    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000) as side:
+        with trio.fail_after(9), suppress(ConnectionClosed):  # before the send timeout sees to it
+            while not side.over.is_set():
+                with trio.move_on_after(1):
+                    await side.peer.connection.send(encode(*[invocation("1", "x" * 100)] * 10))
+        assert side.session.too_slow
 
 
 # ---- the end while away

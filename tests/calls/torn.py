@@ -48,6 +48,7 @@ class TornSide:
         self.method = self.face.method
         self.life = Diary()
         self.connection = ResumableConnection("torn", Request())
+        self.connection.enable_resume()
         self.session = Session(self.connection, PROTOCOL, self.face, self.life, options)
         self.scope = trio.CancelScope()
         self.over = trio.Event()

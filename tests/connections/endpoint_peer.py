@@ -138,7 +138,11 @@ class Events:
 
 
 class Front:
-    """An endpoint that is served, from its clients' side."""
+    """An endpoint that is served, from its clients' side.
+
+    Attributes:
+        running: What holds the endpoint itself; requests are answered also when it is cancelled.
+    """
 
     def __init__(
         self, endpoint: Endpoint, admission: Admission, nursery: trio.Nursery, *, express: bool = True
@@ -146,7 +150,13 @@ class Front:
         self.endpoint = endpoint
         self.admission = admission
         self.server = HttpServer(endpoint.routes("/chat"), posted={"/chat"}, express=express)
+        self.running = trio.CancelScope()
         self._nursery = nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the endpoint."""
+        with self.running:
+            await self.endpoint.run(task_status=task_status)
 
     def client(self, near: trio.abc.Stream | None = None, far: trio.abc.Stream | None = None) -> Client:
         """A new client's stream."""
@@ -267,8 +277,9 @@ async def open_front(
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as doors:
             async with trio.open_nursery() as nursery:
-                await nursery.start(endpoint.run)
-                yield Front(endpoint, admission, doors, express=express)
+                front = Front(endpoint, admission, doors, express=express)
+                await nursery.start(front.run)
+                yield front
                 nursery.cancel_scope.cancel()
             doors.cancel_scope.cancel()
     assert admission.active == 0

@@ -32,6 +32,9 @@ def test_a_connection_begins_with_text_and_pings() -> None:
     assert connection.transfer_format is TransferFormat.TEXT
     assert connection.transfer_formats == {TransferFormat.TEXT, TransferFormat.BINARY}
     assert not connection.inherent_keep_alive
+    assert not connection.resumable
+    assert not connection.away
+    assert connection.user is None
 
 
 def test_a_connection_that_cannot_send_without_waiting_takes_nothing_then() -> None:
@@ -39,3 +42,16 @@ def test_a_connection_that_cannot_send_without_waiting_takes_nothing_then() -> N
     assert not connection.send_nowait(b"data")
     assert not connection.unsent
     assert connection.last_progress == -inf
+
+
+def test_most_connections_end_when_they_are_torn() -> None:
+    connection = Duplex("id", Request())
+    connection.enable_resume()
+    assert not connection.can_resume
+    assert not connection.resumable
+
+
+def test_what_nobody_waits_for_may_be_called() -> None:
+    connection = Duplex("id", Request())
+    connection.on_end_asked()
+    connection.on_resumed()

@@ -12,7 +12,7 @@ from trio_hubs.connections.connection import Connection
 
 from .endpoint_peer import Front, Handler, Reader, open_front
 from .http_peer import Answer, upgrade
-from .websocket_peer import Peer, narrow_stream_pair
+from .websocket_peer import CLOSE, Peer, close_payload, narrow_stream_pair
 
 ACCEPT = {"Accept": "text/event-stream"}
 TRANSPORTS = ("polls", "events", "socket", "resumable")
@@ -73,15 +73,6 @@ async def test_who_is_in_stays_in_at_the_maximum(autojump_clock: MockClock) -> N
         assert (await poll.answer()).body == b"data"
         assert (await front.ask("POST", token, b"x")).status == 200
         assert (await front.ask("DELETE", token)).status == 202
-
-
-async def test_at_the_maximum_a_torn_connection_may_come_back(autojump_clock: MockClock) -> None:
-    async with open_front(Reader(), maximum=1, stateful_reconnect=True) as front:
-        token = await front.token(useStatefulReconnect="true")
-        await front.socket(token)
-        await front.socket(token)
-        assert front.admission.active <= 1
-        assert front.admission.refused == 0
 
 
 async def test_the_maximum_holds_for_those_who_come_together(autojump_clock: MockClock) -> None:
@@ -264,3 +255,55 @@ async def test_a_socket_that_is_accepted_after_its_token_expired_is_served(autoj
         await wait_all_tasks_blocked()
         assert front.admission.active == len(handler.connections) == 1
         assert (await front.refused(token)).status == 409
+
+
+async def test_what_comes_after_the_endpoints_end_is_sent_away(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """Requests are still answered then: another endpoint may take its time to end."""
+    handler = Handler()
+    async with open_front(handler, stateful_reconnect=True) as front:
+        polled, unused = await front.polled(), await front.token()
+        stateful = await front.token(useStatefulReconnect="true")
+        poll = await front.poll(polled)
+        front.running.cancel()
+        assert (await poll.answer()).status == 204
+        answer = await front.ask("GET", unused)
+        assert (answer.status, answer.body) == (503, b"The server is shutting down.")
+        assert answer.headers["retry-after"] == "5"
+        peer = await front.upgrade(stateful)
+        assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+        assert await peer.next_frame() == (CLOSE, close_payload(1000))
+        await peer.send_close()
+        await wait_all_tasks_blocked()
+        assert front.admission.active == 0
+        assert handler.ended == 1
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_poll_at_the_shutdown_fetches_the_last_data_and_the_end(autojump_clock: MockClock) -> None:
+    async def speak(connection: Connection) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.send(b"last")
+
+    async with open_front(speak) as front:
+        token = await front.polled()
+        poll = await front.poll(token)
+        front.running.cancel()
+        assert (await poll.answer()).body == b"last"
+        await wait_all_tasks_blocked()
+        assert front.admission.active == 0
+
+
+@pytest.mark.parametrize("stateful", ["true", "false"])
+async def test_the_time_that_closing_may_take_is_an_option(stateful: str, autojump_clock: MockClock) -> None:
+    handler = Handler()
+    async with open_front(handler, close_timeout=2, stateful_reconnect=True) as front:
+        peer = await front.socket(await front.token(useStatefulReconnect=stateful))
+        handler.release.set()
+        assert await peer.rest() == [(CLOSE, close_payload(1000))]
+        assert autojump_clock.current_time() == 2
+        assert front.admission.active == 0

@@ -27,7 +27,8 @@ class Resuming(Handler):
 
     async def __call__(self, connection: Connection) -> None:
         self.connections.append(connection)
-        connection.resumable = connection.resumable and self.resumable
+        if self.resumable:
+            connection.enable_resume()
         try:
             while True:
                 try:
@@ -104,8 +105,9 @@ async def test_replaced_again_and_again_at_once(autojump_clock: MockClock) -> No
     handler = Resuming()
     async with open_front(handler, stateful_reconnect=True) as front:
         token = await stateful(front)
-        peers: list[Peer] = [await front.upgrade(token) for _ in range(6)]
-        for peer in peers:
+        peers: list[Peer] = [await front.socket(token)]
+        peers += [await front.upgrade(token) for _ in range(5)]
+        for peer in peers[1:]:
             assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
         await wait_all_tasks_blocked()
         assert front.admission.active == len(handler.connections) == 1
@@ -199,7 +201,67 @@ async def test_a_race_with_a_handler_that_wants_no_resuming(autojump_clock: Mock
         for peer in peers:
             assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
         await wait_all_tasks_blocked()
-        assert "resumed" not in handler.events
+        assert handler.events == []
+        assert len(handler.connections) == 1
+        closed = [peer for peer in peers if await ends(peer)]
+        assert len(closed) == 1
+
+
+async def ends(peer: Peer) -> bool:
+    """Whether the server closes a WebSocket in order, soon."""
+    with trio.move_on_after(1):
+        return await peer.next_frame() == (CLOSE, close_payload(1000))
+    return False
+
+
+async def test_two_that_race_before_the_handler_wants_resuming(autojump_clock: MockClock) -> None:
+    handler = Resuming()
+
+    async def late(connection: Connection) -> None:
+        await trio.sleep(3)
+        await handler(connection)
+
+    async with open_front(late, stateful_reconnect=True) as front:
+        token = await stateful(front)
+        peer = await front.socket(token)
+        assert (await front.refused(token)).status == 409
+        await trio.sleep(4)
+        newer = await front.socket(token)
+        assert await ends(peer)
+        assert not await ends(newer)
+        assert handler.events == ["resumed"]
+
+
+async def test_who_is_torn_off_before_the_handler_wants_resuming_is_gone(autojump_clock: MockClock) -> None:
+    handler = Resuming(resumable=False)
+    async with open_front(handler, stateful_reconnect=True) as front:
+        token = await stateful(front)
+        peer = await front.socket(token)
+        await peer.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert handler.events == ["The connection was lost."]
+        assert (await front.refused(token)).status == 404
+
+
+async def test_who_has_closed_in_order_has_no_connection_even_while_its_handler_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    handler = Resuming()
+
+    async def lingering(connection: Connection) -> None:
+        await handler(connection)
+        await trio.sleep(4)
+
+    async with open_front(lingering, stateful_reconnect=True) as front:
+        token = await stateful(front)
+        peer = await front.socket(token)
+        await peer.send_close()
+        await wait_all_tasks_blocked()
+        assert handler.events == ["end"]
+        answer = await front.refused(token)
+        assert (answer.status, answer.body) == (404, b"No Connection with that ID")
+        await trio.sleep(5)
+        assert front.admission.active == 0
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/event-stream"], ids=["polls", "events"])
@@ -228,3 +290,20 @@ async def test_other_transports_know_nothing_of_it(transport: str, autojump_cloc
         await wait_all_tasks_blocked()
         assert not handler.only.resumable
         assert (await front.refused(token)).status == 400
+
+
+async def test_at_the_maximum_and_while_draining_a_torn_connection_may_come_back(
+    autojump_clock: MockClock,
+) -> None:
+    handler = Resuming()
+    async with open_front(handler, maximum=1, stateful_reconnect=True) as front:
+        token = await stateful(front)
+        for draining in (False, True):
+            front.admission.draining = draining
+            peer = await front.socket(token)
+            await peer.stream.aclose()
+            await wait_all_tasks_blocked()
+            await front.socket(token)
+            assert front.admission.active == 1
+            assert front.admission.refused == 0
+        assert set(handler.events) == {"resumed"}

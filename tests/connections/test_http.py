@@ -74,3 +74,29 @@ def test_requests_and_answers_do_not_change() -> None:
         Request().path = "/other"  # type: ignore[misc]
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Response().status = 404  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "token"),
+    [
+        ("Bearer abc", None, "abc"),
+        ("bearer  abc ", None, "abc"),
+        ("BEARER a.b-c_d=", None, "a.b-c_d="),
+        (None, "abc", "abc"),
+        ("Bearer abc", "other", "abc"),
+        ("Bearer", "other", None),  # a header that says nothing is not helped out
+        ("Basic abc", "other", "other"),
+        ("Basic abc", None, None),
+        ("Bearerabc", None, None),
+        ("", None, None),
+        (None, "", None),
+        (None, None, None),
+    ],
+)
+def test_a_token_is_in_the_header_or_in_the_query(
+    header: str | None, query: str | None, token: str | None
+) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    fields = {} if query is None else {"ACCESS_TOKEN": query}
+    request = Request(headers=CaseInsensitive(headers.items()), query=CaseInsensitive(fields.items()))
+    assert request.bearer_token == token

@@ -12,6 +12,7 @@ from trio_hubs.connections.memory import MemoryConnection, memory_connection_pai
 from trio_hubs.connections.resumable import ResumableConnection
 from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 
 class Carried:
@@ -26,6 +27,7 @@ class Carried:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.connection = ResumableConnection("id", Request())
+        self.connection.enable_resume()
         self.told = 0
         self.connection.on_resumed = self._tell
         self.near: list[MemoryConnection] = []
@@ -140,6 +142,7 @@ async def test_what_is_sent_into_the_gap_is_the_users_to_repeat() -> None:
 
 async def test_sending_is_a_checkpoint_also_while_away() -> None:
     connection = ResumableConnection("id", Request())
+    connection.enable_resume()
     with trio.testing.assert_checkpoints():
         await connection.send(b"x")
 
@@ -230,8 +233,13 @@ async def test_an_end_in_order_is_final() -> None:
         carried = Carried(nursery)
         connection = carried.connection
         await carried.carry()
+        assert not connection.ended
+        await carried.far[0].send(b"last")
+        assert await connection.receive() == b"last"
+        assert not connection.ended
         carried.far[0].close()
         assert await connection.receive() == b""
+        assert connection.ended
         connection.close()
 
 
@@ -269,12 +277,13 @@ async def test_closing_frees_a_reader_that_waits_in_the_gap() -> None:
         connection.close()
 
 
-async def test_one_that_is_not_resumable_any_more_ends_when_it_is_torn() -> None:
+async def test_one_that_is_not_to_be_resumed_ends_when_it_is_torn() -> None:
     async with trio.open_nursery() as nursery:
         carried = Carried(nursery)
-        connection = carried.connection
+        connection = carried.connection = ResumableConnection("id", Request())
+        assert connection.can_resume
+        assert not connection.resumable
         await carried.carry()
-        connection.resumable = False
         carried.far[0].cut()
         with pytest.raises(ConnectionClosed):
             await connection.send(b"x")
@@ -308,3 +317,46 @@ async def test_what_carries_it_may_be_cancelled() -> None:
         await connection.carry(cast("WebSocketConnection", near))
     assert connection.lost
     assert connection.away
+
+
+class Direct(MemoryConnection):
+    """Takes what it can at once, and the rest in its time."""
+
+    @property
+    def unsent(self) -> bool:
+        return True
+
+    @property
+    def last_progress(self) -> float:
+        return 7.0
+
+    def send_nowait(self, data: bytes) -> bool:
+        self._outgoing.send_nowait(data)
+        return True
+
+
+async def test_sending_at_once_is_the_websockets_matter(autojump_clock: MockClock) -> None:
+    connection = ResumableConnection("id", Request())
+    near, far = memory_connection_pair()
+    direct = Direct("id", Request(), near._incoming, near._outgoing)
+    assert not connection.send_nowait(b"x")
+    assert not connection.unsent
+    assert connection.last_progress == trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry, cast("WebSocketConnection", direct))
+        await wait_all_tasks_blocked()
+        connection.transfer_format = TransferFormat.BINARY
+        assert connection.send_nowait(b"x")
+        assert await far.receive() == b"x"
+        assert direct.transfer_format is TransferFormat.BINARY
+        assert connection.unsent
+        assert connection.last_progress == 7
+        connection.close()
+        assert not connection.send_nowait(b"y")
+
+
+async def test_one_that_never_had_a_websocket_may_be_closed() -> None:
+    connection = ResumableConnection("id", Request())
+    connection.close()
+    with pytest.raises(ConnectionClosed):
+        await connection.receive()

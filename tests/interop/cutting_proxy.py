@@ -16,6 +16,7 @@ import argparse
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,7 +78,10 @@ class Gate:
         """Forward one connection, from its beginning to its end."""
         if self.refusing:
             return reset(near)
-        far = await trio.open_tcp_stream(self.host, self.port)
+        try:
+            far = await trio.open_tcp_stream(self.host, self.port)
+        except OSError:
+            return reset(near)
         passage = Passage(near, far)
         self.passages.add(passage)
         try:
@@ -118,7 +122,10 @@ class Control:
         """One request, one answer, and the connection is over."""
         request = b""
         while b"\r\n\r\n" not in request:
-            data = await stream.receive_some()
+            try:
+                data = await stream.receive_some()
+            except trio.BrokenResourceError:
+                return
             if not data:
                 return
             request += data
@@ -136,7 +143,8 @@ class Control:
             commands[target.path]()
             text = ""
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-        await stream.send_all((head + text).encode())
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all((head + text).encode())
 
     async def open(self) -> str:
         """A new gate's address."""

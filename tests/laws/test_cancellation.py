@@ -96,5 +96,5 @@ async def test_a_call_that_waits_can_be_cancelled_and_never_begins(autojump_cloc
     events: list[str] = []
     async with open_client(witness(events)) as client:
         await client.send(call("Plain", id="1"), call("Careful", id="2"), cancel("2"), cancel("1"))
-        assert await client.take(2) == [ended("1", CANCELED), ended("2", CANCELED)]
+        assert await client.take(2) == [ended("2", CANCELED), ended("1", CANCELED)]  # as soon as may be
     assert "careful began" not in events

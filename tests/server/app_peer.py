@@ -18,7 +18,7 @@ from trio.testing import memory_stream_pair
 from tests.connections.http_peer import Answer, Client, request, upgrade
 from tests.connections.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
 from tests.hub_peer import PATIENCE, RawPeer
-from trio_hubs import ConnectionClosed, HubApp
+from trio_hubs import ConnectionClosed, HubApp, HubOptions
 from trio_hubs.server import app as app_module
 
 TRANSPORTS = ("WebSockets", "ServerSentEvents", "LongPolling")
@@ -200,7 +200,7 @@ class _EventStreamWire(_PostingWire):
         self._event: list[bytes] = []
 
     @classmethod
-    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_EventStreamWire":
+    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_EventStreamWire":  # noqa: ARG003
         target = f"{path}?id={await served.negotiate(path, **headers)}"
         wire = cls(served, target, headers)
         wire._http.send(h11.Request(method="GET", target=target, headers=[("Host", "a")]))
@@ -232,7 +232,9 @@ class _EventStreamWire(_PostingWire):
                         raise ConnectionClosed(str(error)) from error
                 case h11.Response() as head:
                     if head.status_code != 200:
-                        raise ConnectionClosed(f"The request for events was answered with {head.status_code}.")
+                        raise ConnectionClosed(
+                            f"The request for events was answered with {head.status_code}."
+                        )
                 case h11.Data() as part:
                     self._lines += bytes(part.data)
                 case h11.EndOfMessage():
@@ -253,7 +255,7 @@ class _PollingWire(_PostingWire):
         self._polls = Client(self._stream)
 
     @classmethod
-    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_PollingWire":
+    async def open(cls, served: ServedApp, path: str, protocol: str, **headers: str) -> "_PollingWire":  # noqa: ARG003
         target = f"{path}?id={await served.negotiate(path, **headers)}"
         wire = cls(served, target, headers)
         answer = await wire._polls.ask("GET", target, **headers)
@@ -312,5 +314,5 @@ async def connect(
 def hub_app(hub: Any, factory: Callable[[], Any] | None = None, **options: Any) -> HubApp:
     """An app with one hub at ``/hub``."""
     app = HubApp()
-    app.add_hub("/hub", hub, factory=factory, options=app_module.HubOptions(**options))
+    app.add_hub("/hub", hub, factory=factory, options=HubOptions(**options))
     return app

@@ -94,7 +94,7 @@ class Guarded(Hub):
         self.events.append("total")
         return sum([number async for number in items])
 
-    @authorize(lambda user: 1 / 0 > 0)
+    @authorize(lambda _: 1 / 0 > 0)
     def broken(self) -> None:
         raise AssertionError
 
@@ -366,7 +366,7 @@ async def test_a_websocket_without_negotiation_is_guarded_too(
         if (hub, token) == ("ForUsers", "bob"):
             await visit(served, f"/{hub}?access_token=bob")
             return
-        with pytest.raises(ConnectionClosed, match="HTTP/1.1 40[13] "):
+        with pytest.raises(ConnectionClosed, match=r"HTTP/1\.1 40[13] "):
             await connect(served, f"/{hub}?access_token={token}")
         assert served.app.statistics.connections == 0
 
@@ -388,7 +388,7 @@ async def test_every_request_of_a_connection_is_guarded(autojump_clock: MockCloc
 async def test_a_policy_of_a_hub_that_fails_lets_nobody_in(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @authorize(lambda user: 1 / 0 > 0)
+    @authorize(lambda _: 1 / 0 > 0)
     class Broken(Hub):
         """Cannot be entered."""
 

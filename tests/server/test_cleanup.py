@@ -108,7 +108,7 @@ async def test_work_ends_before_the_hub_hears(
             assert served.app.statistics.connections == served.leases() == served.sessions() == 1
             await end(served, client)
             with trio.fail_after(PATIENCE):
-                while served.sessions():
+                while served.sessions():  # noqa: ASYNC110
                     await trio.sleep(0.1)
             assert trio.current_time() <= patience
             assert (events[-1] != f"{id}: disconnected: None") in fails

@@ -1,6 +1,6 @@
-"""Filters stand around invocations, connecting and disconnecting; each decides what passes, and what becomes of it."""
+"""Filters stand around invocations; each decides what passes, and what becomes of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,124 +21,12 @@ from tests.hub_peer import (
     stream,
 )
 from tests.server.app_peer import open_app, visit
-from trio_hubs import (
-    ChannelReader,
-    Hub,
-    HubApp,
-    HubException,
-    HubFilter,
-    HubInvocationContext,
-    HubLifetimeContext,
-    open_channel,
-)
-from trio_hubs.server.filters import (
-    ConnectedNext,
-    DisconnectedNext,
-    FilterChain,
-    InvocationNext,
-)
+from tests.server.filtered_hub import Filtered, Invoking, noting
+from trio_hubs import ChannelReader, HubApp, HubException, HubFilter, HubInvocationContext, HubLifetimeContext
+from trio_hubs.server.filters import FilterChain, InvocationNext
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 INVOKING = "An unexpected error occurred invoking '{}' on the server."
-CLOSED = "Connection closed with an error."
-
-
-class Noting(HubFilter):
-    """Notes what passes, and changes nothing."""
-
-    def __init__(self, name: str, events: list[str]) -> None:
-        self.name = name
-        self.events = events
-
-    async def invoke(self, context: HubInvocationContext, next: InvocationNext) -> Any:
-        self.events.append(f"{self.name} before {context.method.__name__}")
-        try:
-            return await next(context)
-        finally:
-            self.events.append(f"{self.name} after {context.method.__name__}")
-
-    async def on_connected(self, context: HubLifetimeContext, next: ConnectedNext) -> None:
-        self.events.append(f"{self.name} before connecting")
-        await next(context)
-        self.events.append(f"{self.name} after connecting")
-
-    async def on_disconnected(
-        self, context: HubLifetimeContext, error: Exception | None, next: DisconnectedNext
-    ) -> None:
-        self.events.append(f"{self.name} before disconnecting")
-        await next(context, error)
-        self.events.append(f"{self.name} after disconnecting")
-
-
-class Invoking(HubFilter):
-    """Does as a test says around invocations."""
-
-    def __init__(self, does: Callable[[HubInvocationContext, InvocationNext], Any]) -> None:
-        self.does = does
-
-    async def invoke(self, context: HubInvocationContext, next: InvocationNext) -> Any:
-        return await self.does(context, next)
-
-
-class Filtered(Hub):
-    """Methods of every kind."""
-
-    def __init__(self, events: list[str] | None = None) -> None:
-        self.events = [] if events is None else events
-
-    async def on_connected(self) -> None:
-        self.events.append("connected")
-
-    async def on_disconnected(self, error: Exception | None) -> None:
-        self.events.append(f"disconnected: {error}")
-
-    def inline(self, value: object = None) -> object:
-        self.events.append(f"inline {value}")
-        return value
-
-    async def plain(self, value: object = None) -> object:
-        await trio.lowlevel.checkpoint()
-        self.events.append(f"plain {value}")
-        return value
-
-    def failing(self) -> None:
-        raise HubException("told")
-
-    def with_child(self) -> str:
-        self.start_soon(self._child)
-        return "parent"
-
-    async def _child(self) -> None:
-        await trio.sleep(1)
-        self.events.append("child ended")
-
-    async def forever(self) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.events.append("forever ended")
-
-    async def count(self, count: int) -> AsyncIterator[int]:
-        try:
-            for number in range(count):
-                yield number
-                await trio.sleep(1)
-        finally:
-            self.events.append("count ended")
-
-    def channel(self, count: int) -> ChannelReader[int]:
-        writer, reader = open_channel(int, capacity=count)
-        for number in range(count):
-            writer.try_write(number)
-        writer.complete()
-        return reader
-
-    async def total(self, items: ChannelReader[int]) -> int:
-        return sum([number async for number in items])
-
-
-def noting(events: list[str], *names: str) -> list[Noting]:
-    return [Noting(name, events) for name in names]
 
 
 # ---- order
@@ -320,7 +208,10 @@ async def test_what_does_not_fit_the_method_reaches_no_filter(autojump_clock: Mo
 
     async with open_client(endpoint(Filtered, filters=[Invoking(never)])) as client:
         await client.send(
-            call("Unknown", id="1"), call("Inline", 1, 2, id="2"), call("Count", 1, id="3"), call("Total", id="4")
+            call("Unknown", id="1"),
+            call("Inline", 1, 2, id="2"),
+            call("Count", 1, id="3"),
+            call("Total", id="4"),
         )
         answers = await client.take(4)
         assert all("error" in answer for answer in answers)
@@ -393,7 +284,9 @@ async def test_a_refused_stream_is_never_begun(autojump_clock: MockClock) -> Non
     with no_task_left():
         async with open_client(served) as client:
             await client.send(stream("Count", 3))
-            assert await client.receive() == ended("1", f"{INVOKING.format('Count')} HubException: no streams")
+            assert await client.receive() == ended(
+                "1", f"{INVOKING.format('Count')} HubException: no streams"
+            )
     assert "count ended" not in events
 
 
@@ -534,142 +427,3 @@ async def test_a_filter_is_cancelled_before_it_passes_on_when_the_client_leaves(
             client.leave()
             await client.served()
     assert events == ["connected", "filter ended", "disconnected: None"]
-
-
-# ---- connecting and disconnecting
-
-
-class Lifetime(HubFilter):
-    """Does as a test says around connecting and disconnecting."""
-
-    def __init__(self, connects: Any = None, disconnects: Any = None) -> None:
-        self.connects = connects
-        self.disconnects = disconnects
-
-    async def on_connected(self, context: HubLifetimeContext, next: ConnectedNext) -> None:
-        await (self.connects(context, next) if self.connects else next(context))
-
-    async def on_disconnected(
-        self, context: HubLifetimeContext, error: Exception | None, next: DisconnectedNext
-    ) -> None:
-        await (self.disconnects(context, error, next) if self.disconnects else next(context, error))
-
-
-class Failing(Filtered):
-    """Cannot be connected to."""
-
-    async def on_connected(self) -> None:
-        raise HubException("hub says no")
-
-    async def on_disconnected(self, error: Exception | None) -> None:
-        self.events.append("disconnected")
-        raise ValueError("hub fails")
-
-
-async def test_an_error_of_on_connected_may_be_swallowed(autojump_clock: MockClock) -> None:
-    events: list[str] = []
-
-    async def swallow(context: HubLifetimeContext, next: ConnectedNext) -> None:
-        try:
-            await next(context)
-        except HubException as error:
-            events.append(str(error))
-
-    served = endpoint(Failing, lambda: Failing(events), filters=[Lifetime(connects=swallow)])
-    async with open_client(served) as client:
-        await client.send(call("Inline", id="1"))
-        assert await client.receive() == result("1", None)
-    assert events == ["hub says no", "inline None", "disconnected"]
-
-
-@both_protocols
-async def test_raising_refuses_the_client(autojump_clock: MockClock, protocol: str) -> None:
-    events: list[str] = []
-
-    async def refuse(context: HubLifetimeContext, next: ConnectedNext) -> None:
-        raise HubException(f"not you, {context.context.connection_id}")
-
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=refuse)])
-    async with open_client(served, protocol, id="a", handshake=False) as client:
-        await client.shake_hands(call("Inline", id="1"))
-        assert await client.rest() == [close(f"{CLOSED} HubException: not you, a")]
-    assert events == []
-    assert not served.roster.sessions
-
-
-async def test_the_hub_may_be_kept_from_hearing_of_its_clients(autojump_clock: MockClock) -> None:
-    events: list[str] = []
-
-    async def quiet(*_: Any) -> None:
-        await trio.lowlevel.checkpoint()
-
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(quiet, quiet)])
-    async with open_client(served) as client:
-        await client.send(call("Inline", id="1"))
-        assert await client.receive() == result("1", None)
-    assert events == ["inline None"]
-    assert not served.roster.sessions
-
-
-async def test_what_ended_the_connection_may_be_replaced(autojump_clock: MockClock) -> None:
-    events: list[str] = []
-
-    async def replace(context: HubLifetimeContext, error: Exception | None, next: DisconnectedNext) -> None:
-        events.append(f"filter: {error}")
-        await next(context, ValueError("another"))
-
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(disconnects=replace)])
-    async with open_client(served) as client:
-        await client.send(close("client failed"))
-        await client.rest()
-    assert events == ["connected", "filter: client failed", "disconnected: another"]
-
-
-@pytest.mark.parametrize("where", ["filter", "hub"])
-async def test_failing_around_on_disconnected_is_logged_and_harms_nothing(
-    autojump_clock: MockClock, where: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail(context: HubLifetimeContext, error: Exception | None, next: DisconnectedNext) -> None:
-        if where == "filter":
-            raise ValueError("filter fails")
-        await next(context, error)
-
-    served = endpoint(Failing if where == "hub" else Filtered, filters=[
-        Lifetime(connects=lambda context, next: trio.lowlevel.checkpoint(), disconnects=fail)
-    ])
-    with no_task_left():
-        async with open_client(served, id="c1") as client:
-            client.connection.close()
-            assert await client.rest() == [close(allow_reconnect=True)]
-    assert "connection c1: on_disconnected failed" in caplog.text
-    assert f"ValueError: {where} fails" in caplog.text
-    assert not served.roster.sessions
-
-
-async def test_a_filter_that_hangs_around_on_disconnected_has_no_more_time_than_the_hub(
-    autojump_clock: MockClock,
-) -> None:
-    async def hang(*_: Any) -> None:
-        await trio.sleep_forever()
-
-    served = endpoint(Filtered, filters=[Lifetime(disconnects=hang)], on_disconnected_timeout=3.0)
-    async with open_client(served) as client:
-        client.connection.close()
-        assert await client.rest() == [close(allow_reconnect=True)]
-        assert trio.current_time() == pytest.approx(3)
-    assert not served.roster.sessions
-
-
-async def test_calls_wait_for_a_filter_around_on_connected(autojump_clock: MockClock) -> None:
-    events: list[str] = []
-
-    async def slow(context: HubLifetimeContext, next: ConnectedNext) -> None:
-        await next(context)
-        await trio.sleep(5)
-        events.append("let in")
-
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=slow)])
-    async with open_client(served) as client:
-        await client.send(call("Inline", id="1"))
-        assert await client.receive() == result("1", None)
-    assert events[:3] == ["connected", "let in", "inline None"]

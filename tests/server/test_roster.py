@@ -11,7 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import PROTOCOLS, call, endpoint, open_client
 from trio_hubs import Disconnect, Hub, User, Wait
-from trio_hubs.server.roster import GIVE_WAY, Roster
+from trio_hubs.calls.channels import GIVE_WAY
+from trio_hubs.server.roster import Roster
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 

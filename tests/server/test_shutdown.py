@@ -215,9 +215,9 @@ async def test_what_was_served_is_no_object_any_more(autojump_clock: MockClock) 
         clients = [await visit(served, "/hub", transport) for transport in TRANSPORTS[:2]]
         for client in clients:
             await set_to_work(client)
-        for session in served.app._hubs[0][1].roster.sessions.values():
-            kept += [weakref.ref(session), weakref.ref(session.connection)]
-        del session
+        sessions = served.app._hubs[0][1].roster.sessions
+        kept += [weakref.ref(session) for session in sessions.values()]
+        kept += [weakref.ref(session.connection) for session in sessions.values()]
         await shut_down(served, *clients)
         await wait_all_tasks_blocked()
         gc.collect()

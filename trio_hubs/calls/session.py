@@ -39,6 +39,8 @@ from .replay import Replay
 
 logger = logging.getLogger(__name__)
 
+_HALF_A_MESSAGE = "Connection terminated while reading a message."
+
 LAST_BYTES_TIMEOUT = 5.0
 """Seconds that the last messages of a connection have to leave."""
 
@@ -323,14 +325,14 @@ class Session:
                     self._silent_since = None
                 if not data:
                     if parser.pending:
-                        raise ProtocolError("Connection terminated while reading a message.")
+                        raise ProtocolError(_HALF_A_MESSAGE)
                     self.end(None, allow_reconnect=True)
         except ProtocolError as error:
             logger.warning("connection %s: %r", self.connection.id, error)
             self.end(error, allow_reconnect=True)
         except ConnectionClosed as error:
             logger.debug("connection %s: %s", self.connection.id, error)
-            self.end(error)
+            self.end(ProtocolError(_HALF_A_MESSAGE) if parser.pending else error)
 
     def _dispatch(self, messages: Sequence[Message]) -> None:
         """Act on messages in order; the items of one stream that follow each other are taken together."""

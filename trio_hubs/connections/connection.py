@@ -28,7 +28,8 @@ class Connection(abc.ABC):
         transfer_format: How :meth:`send` marks its bytes where the transport tells text from binary.
         transfer_formats: The formats that the transport can carry.
         inherent_keep_alive: The transport keeps itself alive, so that nobody need ping on it.
-        resumable: Whether it may be torn and go on; then :meth:`receive` may raise :exc:`Resumed`.
+        can_resume: Whether its transport can be torn and go on.
+        resumable: Whether it does so, which takes :meth:`enable_resume`; then :meth:`receive` may raise :exc:`Resumed`.
         away: Whether it is torn at this moment: nothing should be sent.
         on_resumed: Called when a torn connection goes on, before anything is sent or received on it.
         on_end_asked: Called when the connection should end for the server's sake, so that its client reconnects.
@@ -36,6 +37,7 @@ class Connection(abc.ABC):
 
     transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat)
     inherent_keep_alive = False
+    can_resume = False
     resumable = False
     away = False
 
@@ -89,3 +91,7 @@ class Connection(abc.ABC):
     def unsent(self) -> bool:
         """Whether something that :meth:`send_nowait` took waits for :meth:`send`."""
         return False
+
+    def enable_resume(self) -> None:
+        """From now on go on when torn, if the transport can; until then that is the end."""
+        self.resumable = self.can_resume

@@ -270,7 +270,7 @@ class Endpoint:
         if not token:
             return _text("Connection ID required", 400)
         lease = self._leases.get(token)
-        if lease is None:
+        if lease is None or (isinstance(lease.connection, ResumableConnection) and lease.connection.ended):
             return _text("No Connection with that ID", 404)
         if lease.disposed:
             return _text("", 404)
@@ -335,8 +335,9 @@ class Endpoint:
             connection = ResumableConnection(lease.id, websocket.request)
             self._open(lease, Transport.WEBSOCKETS, connection)
             self._nursery.start_soon(self._run_detached, lease, connection)
-        if not (isinstance(connection, ResumableConnection) and connection.resumable):
+        elif not (isinstance(connection, ResumableConnection) and connection.resumable):
             return  # two requests with one token raced, and the other was faster
+        assert isinstance(connection, ResumableConnection)
         lease.expires = inf
         try:
             await connection.carry(websocket)

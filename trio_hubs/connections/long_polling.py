@@ -118,8 +118,8 @@ class LongPollingConnection(Connection):
         data = None
         with poll.scope:
             if self._next is poll:
-                assert self._current is not None
-                await self._current.done.wait()
+                if self._current is not None:
+                    await self._current.done.wait()
                 self._current, self._next = poll, None
             poll.scope.deadline = trio.current_time() + timeout
             data = await self._outgoing.take()

@@ -34,12 +34,18 @@ class _Link:
 
 
 class ResumableConnection(Connection):
-    """A connection over one WebSocket after another."""
+    """A connection over one WebSocket after another.
+
+    Attributes:
+        ended: Whether the client has ended it in good order, so that no further WebSocket can be its.
+    """
+
+    can_resume = True
 
     def __init__(self, id: str, request: Request) -> None:
         super().__init__(id, request)
-        self.resumable = True
         self.away = True
+        self.ended = False
         self._link: _Link | None = None
         self._over = False
         self._changed = trio.lowlevel.ParkingLot()
@@ -99,7 +105,9 @@ class ResumableConnection(Connection):
             else:
                 try:
                     with trio.CancelScope() as link.receiving:
-                        return await link.websocket.receive()
+                        data = await link.websocket.receive()
+                        self.ended = not data
+                        return data
                 except ConnectionClosed:
                     self._lose(link)
 

@@ -23,7 +23,7 @@ class Invocation(
 
     headers: Headers = UNSET
     invocation_id: str = ""
-    target: NonEmpty
+    target: str
     arguments: Raw
     stream_ids: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ class StreamInvocation(
     """A call of a streaming `target`."""
 
     invocation_id: NonEmpty
-    target: NonEmpty
+    target: str
     arguments: Raw
     stream_ids: tuple[str, ...] = ()
     headers: Headers = UNSET

@@ -16,7 +16,7 @@ from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
 from ..connections.background import open_background
-from ..connections.connection import Connection, Resumed
+from ..connections.connection import Connection
 from ..connections.users import Policy, meets
 from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
 from ..protocol.handshake import (
@@ -120,7 +120,8 @@ class HubEndpoint:
             return
         protocol, methods = self._protocols[request.protocol.lower()]
         connection.transfer_format = protocol.transfer_format
-        connection.resumable = connection.resumable and request.version >= STATEFUL_VERSION
+        if request.version >= STATEFUL_VERSION:
+            connection.enable_resume()
         assert connection.id is not None
         side = _HubSide(self, methods, connection.id)
         session = side.session = Session(connection, protocol, side, side, self.options.session_options())
@@ -148,8 +149,6 @@ class HubEndpoint:
                     if not data:
                         raise ConnectionClosed("The client closed the connection.")
                     received += data
-        except Resumed:
-            raise ConnectionClosed("The client lost its connection in mid-handshake.") from None
         except trio.TooSlowError:
             raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:

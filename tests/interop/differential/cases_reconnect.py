@@ -178,19 +178,6 @@ CASES = (
         (*began(query="negotiateVersion=1"), WebSocket(IT, on="again"), Leave()),
     ),
     Case(
-        "reconnect: before the handshake",
-        (
-            Negotiate(query=STATEFUL),
-            WebSocket(IT),
-            WebSocket(IT, on="again", wait=False),
-            End(),
-            Upgraded("again"),
-            Send((hello(version=2), invoke("1", "Echo", "x")), on="again"),
-            Read(("1",), on="again"),
-            Leave("again"),
-        ),
-    ),
-    Case(
         "reconnect: not by events",
         (*began(), Http("GET", IT, (("Accept", "text/event-stream"),)), Leave()),
     ),

@@ -432,4 +432,56 @@ CALLS = {
     ),
 }
 
-DIFFERENCES = HTTP | READING | PAYLOADS | CALLS
+STRICT = "a message that is no whole one ends its connection, as any other malformed one does"
+DETAIL = "the hub method is told what did not fit by the log, not by the text that its client would see"
+WHO_STREAMS = "whether a method streams is no secret, so the mismatch is found first, without asking a policy"
+NULL = "null is a value, only of the wrong type"
+
+UNREADABLE = (
+    "<class>: The JSON value could not be converted to System.Int32. "
+    "Path: $ | LineNumber: 0 | BytePositionInLine: "
+)
+MSGPACK_END = 'binary: [3, {}, "end", 3, "end"]'
+MSGPACK_LOST = 'binary: [7, "Connection closed with an error.", true]'
+
+EDGES = {
+    "auth: a method that is not allowed, as a stream": differ(
+        WHO_STREAMS,
+        (
+            "Failed to invoke 'ForUsers' because user is unauthorized",
+            "The client attempted to invoke the non-streaming 'ForUsers' method with a streaming invocation.",
+        ),
+    ),
+    "handshake: null for a version, detailed": differ(
+        NULL,
+        (
+            "Missing required property 'version'. Message content: "
+            '{\\"protocol\\":\\"json\\",\\"version\\":null}',
+            "Expected 'version' to be of type Number.",
+        ),
+    ),
+    "error: null for a sequence": differ(
+        NULL, ("Missing required property 'sequenceId'.", "Expected 'sequenceId' to be of type Number.")
+    ),
+    "payload: half of a pair": differ(
+        "text that is no Unicode makes the whole message malformed",
+        (f"{error('Echo')}\ntext: ", ""),
+        (LIVES, LOST),
+    ),
+    "upload: ended with an empty error": differ(
+        "an empty error is none, as the official clients write it", ("failed: ", "completed")
+    ),
+    "upload: an item of another type, detailed": differ(DETAIL, (f" {UNREADABLE}3.", "")),
+    "upload: null for an item, detailed": differ(DETAIL, (f" {UNREADABLE}4.", "")),
+    "error: a stream with nothing": differ(
+        "what is missing is named in the order in which messages are written", ("'target'", "'invocationId'")
+    ),
+    "messagepack: an invocation without arguments": differ(
+        STRICT,
+        ('binary: [3, {}, "1", 1, "Failed to invoke \'Add\' due to an error on the server."]\n', ""),
+        (MSGPACK_END, MSGPACK_LOST),
+    ),
+    "messagepack: an item without item": differ(STRICT, (MSGPACK_END, MSGPACK_LOST)),
+}
+
+DIFFERENCES = HTTP | READING | PAYLOADS | CALLS | EDGES
