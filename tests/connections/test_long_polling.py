@@ -218,3 +218,21 @@ async def test_a_cancelled_answer_leaves_the_place_free(autojump_clock: MockCloc
         await polled.connection.send(b"data")
         await polled.poll(answers)
         assert answers.given == [(200, b"data")]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="what was taken in the pass in which its client left is answered to nobody"
+)
+async def test_data_that_comes_as_the_client_leaves_is_not_answered_to_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        polled = Polled(nursery)
+        left, back = Answers(), Answers()  # a socket takes an answer also when its peer is gone
+        poll = await polled.poll(left)
+        await polled.connection.send(b"data")
+        poll.leave()
+        await wait_all_tasks_blocked()
+        assert left.given == []
+        await polled.poll(back)
+        assert back.given in ([(200, b"data")], [(204, b"")])  # kept, or the connection is over

@@ -72,9 +72,41 @@ async def test_the_answer_is_the_result_also_with_one_invocation_at_a_time(
     async with open_client(Asking, protocol) as client:
         await client.send(call("Ask", "how many?", id="1"), call("Same", 7, id="2"))
         assert await client.receive() == asked("s1", "how many?")
-        assert await client.arrived() == []  # the second waits for the first
+        assert await client.arrived() == [result("2", 7)]  # who is asked may call meanwhile
         await client.send(result("s1", 5))
-        assert await client.take(2) == [result("1", 5), result("2", 7)]
+        assert await client.receive() == result("1", 5)
+
+
+async def test_whoever_has_been_answered_goes_on_and_the_next_waits_for_both(
+    autojump_clock: MockClock,
+) -> None:
+    """The one that ran in its place is not stopped for it; but no third comes to these two."""
+    running: list[str] = []
+    together: list[int] = []
+
+    class Turns(Asking):
+        async def on_its_own(self, name: str) -> None:
+            running.append(name)
+            together.append(len(running))
+            await trio.sleep(1)
+            running.remove(name)
+
+        async def ask_and_work(self, name: str) -> None:
+            await self.on_its_own(name)
+            await self.clients.caller.invoke("Answer", name)
+            await self.on_its_own(name)
+
+    async with open_client(Turns) as client:
+        calls = [
+            call("AskAndWork", "a", id="1"),
+            call("OnItsOwn", "b", id="2"),
+            call("OnItsOwn", "c", id="3"),
+        ]
+        await client.send(*calls)
+        assert await client.receive() == asked("s1", "a")
+        await client.send(result("s1", 1))
+        assert sorted(m["invocationId"] for m in await client.take(3)) == ["1", "2", "3"]
+    assert together == [1, 1, 2, 1]
 
 
 @both_protocols
@@ -109,10 +141,11 @@ async def test_a_result_of_another_type_fails_the_call_alone(
 
 async def test_an_answer_without_a_result_is_an_error_and_null_is_none(autojump_clock: MockClock) -> None:
     async with open_client(Asking, id="a") as client:
-        await client.send(call("AskOther", "a", id="1"), call("AskOther", "a", id="2"))
+        await client.send(call("AskOther", "a", id="1"))
         await client.receive()
         await client.send(ended("s1"))
         assert "HubException: The client gave no result." in (await client.receive())["error"]
+        await client.send(call("AskOther", "a", id="2"))
         await client.receive()
         await client.send(result("s2", None))
         assert await client.receive() == result("2", None)

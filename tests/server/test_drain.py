@@ -378,7 +378,6 @@ async def test_many_clients_by_every_transport_leave_each_when_it_is_done(autoju
     assert sorted(events) == ["disconnected: None"] * 20 + ["work ended"] * 20
 
 
-@pytest.mark.xfail(strict=True, reason="a hook that runs is torn at once, though it has time")
 async def test_on_connected_goes_on_to_its_end_too(autojump_clock: MockClock) -> None:
     events: list[str] = []
 

@@ -430,7 +430,7 @@ async def test_a_malformed_message_closes_with_the_official_text(
         text = f"{CLOSED} ProtocolError: Error reading JSON." if detailed else CLOSED
         assert await client.rest() == [result("1", True), close(text, allow_reconnect=True)]
     assert [str(event) for event in events] == ["connected", "Error reading JSON."]
-    assert "connection c1: Error reading JSON." in caplog.text
+    assert "connection c1: ProtocolError('Error reading JSON.')" in caplog.text
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, RawClient, call, encode, endpoint, no_task_left, open_client, result
-from trio_hubs import Hub
+from trio_hubs import HandshakeError, Hub
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
 from .calls_hub import Calls
@@ -97,7 +97,7 @@ async def test_a_handshake_that_fails_is_answered_with_its_text_and_nothing_else
             assert await client.rest() == []
             await client.served()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert f"connection c1: handshake failed: {text}" in caplog.text
+    assert f"connection c1: handshake failed: {HandshakeError(text)!r}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,11 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
     ("message", "level", "expected"),
     [
         (call("Fail", "other", id="1"), logging.ERROR, "connection c1: 'Fail' failed"),
-        (call("Fail", "hub", id="1"), logging.WARNING, "connection c1: 'Fail' answered: told"),
+        (
+            call("Fail", "hub", id="1"),
+            logging.WARNING,
+            "connection c1: 'Fail' answered: HubException('told')",
+        ),
         (call("Fail", "other"), logging.ERROR, "connection c1: 'Fail' failed"),
         (call("FailInline", "other", id="1"), logging.ERROR, "connection c1: 'FailInline' failed"),
         (stream("FailAfter", 1, "other"), logging.ERROR, "connection c1: 'FailAfter' failed"),

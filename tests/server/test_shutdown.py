@@ -69,7 +69,6 @@ async def test_one_that_polls_ends_in_order(autojump_clock: MockClock, protocol:
     assert_order(events, id)
 
 
-@pytest.mark.xfail(strict=True, reason="the doors close before a waiting poll is answered")
 @pytest.mark.parametrize("protocol", ["json", "messagepack"])
 async def test_one_that_polls_is_told(autojump_clock: MockClock, protocol: str) -> None:
     async with open_app(busy_app([])) as served:

@@ -450,7 +450,6 @@ async def test_what_cannot_be_written_reaches_nobody(
         assert await client.arrived() == [call("Good")]
 
 
-@pytest.mark.xfail(strict=True, reason="those whose protocol has it get it, and not even at once")
 @pytest.mark.parametrize(
     ("able", "unable", "value"),
     [

@@ -280,6 +280,7 @@ class _HttpConnection:
                 answer = Response(str(error), status=400)
         if isinstance(answer, Held):
             await self._hold(answer)
+            await self._skip_body()
         else:
             await self._skip_body()
             await Exchange(self._wire, {}, self._with_body).respond(answer)
