@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from .gates import Gates, plain, started
-from .support import Desk, call, result, stream_call
+from .support import Desk, call, result
 
 
 class Asking:
@@ -95,12 +95,3 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_its_peer_takes_its_pl
     assert gates.notes == ["a started"]
     await gates.open("a")
     await gates.open("b")
-
-
-@pytest.mark.xfail(strict=True, reason="a call lends a place that it has not; see bugs.md")
-async def test_a_stream_has_no_place_to_lend(desk: Desk) -> None:
-    Asking(desk)
-    gates = Gates(desk)
-    await desk.answers(stream_call("1", "asking_stream"))
-    await desk.answers(call("2", "wait", "a"), call("3", "wait", "b"))
-    assert gates.notes == ["a started"]

@@ -159,7 +159,7 @@ async def test_dropped_messages_do_not_count(nursery: trio.Nursery) -> None:
         wire.outbox.put_latest("key", encode(hello(number)))
     assert wire.outbox.dropped == 4
     assert await wire.resume() == [sequence(1), hello(4)]
-    wire.replay.take(parsed(ack(1)))
+    list(wire.replay.take(parsed(ack(1))))
     assert await wire.resume() == [sequence(2)]
     wire.outbox.give_up()
 
@@ -175,7 +175,7 @@ async def test_the_message_that_goes_beyond_the_limit_is_the_last(nursery: trio.
     assert wire.socket.received() == [hello(1)]
     assert wire.outbox.size == len(encode(hello(2), hello(3)))
     wire.outbox.cork()
-    wire.replay.take(parsed(ack(1)))
+    list(wire.replay.take(parsed(ack(1))))
     wire.outbox.uncork()
     await wait_all_tasks_blocked()
     assert wire.socket.received() == [hello(2), hello(3)]
@@ -190,7 +190,7 @@ async def test_what_is_put_at_once_heeds_the_limit(nursery: trio.Nursery) -> Non
     await wait_all_tasks_blocked()
     assert wire.socket.received() == [hello(1)]
     wire.outbox.cork()
-    wire.replay.take(parsed(ack(1)))
+    list(wire.replay.take(parsed(ack(1))))
     wire.outbox.uncork()
     assert wire.socket.received() == [hello(2), hello(3)]
     wire.outbox.give_up()

@@ -267,9 +267,6 @@ async def test_answers_to_waiting_calls_that_are_cancelled_stop_the_reading() ->
             nursery.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a waiting call counts until its turn though it is cancelled; see bugs.md"
-)
 async def test_waiting_calls_that_are_cancelled_make_room_for_others(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

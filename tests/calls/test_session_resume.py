@@ -245,7 +245,6 @@ async def test_a_sequence_that_is_too_high_closes(autojump_clock: MockClock, num
         assert side.life.events[-1] == ("closed", text)
 
 
-@pytest.mark.xfail(strict=True, reason="what came before a bad sequence in its packet is lost; see bugs.md")
 async def test_what_came_before_a_bad_sequence_is_done(autojump_clock: MockClock) -> None:
     async with open_torn() as side:
         seen: list[int] = []

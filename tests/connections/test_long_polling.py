@@ -220,9 +220,6 @@ async def test_a_cancelled_answer_leaves_the_place_free(autojump_clock: MockCloc
         assert answers.given == [(200, b"data")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what was taken in the pass in which its client left is answered to nobody"
-)
 async def test_data_that_comes_as_the_client_leaves_is_not_answered_to_nobody(
     autojump_clock: MockClock,
 ) -> None:

@@ -77,6 +77,7 @@ TOLERATED: list[tuple[str, Message]] = [
     ('{"type":7,"error":"old","error":"new"}', Close("new")),
     ('{"\\u0074ype":6}', Ping()),
     ('{"type":1,"target":"T","arguments": [1] }', Invocation(target="T", arguments=Raw(b"[1]"))),
+    ('{"type":1,"target":"","arguments":[1]}', Invocation(target="", arguments=Raw(b"[1]"))),
     (
         '{"type":1,"invocationId":"","target":"T","arguments":[1]}',
         Invocation(target="T", arguments=Raw(b"[1]")),
@@ -136,7 +137,6 @@ INVALID: list[tuple[str, str]] = [
     ('{"type":1.5}', expected("type", "Number")),
     ('{"type":1}', missing("target")),
     ('{"type":1,"arguments":[]}', missing("target")),
-    ('{"type":1,"target":"","arguments":[]}', missing("target")),
     ('{"type":1,"target":"T"}', missing("arguments")),
     ('{"type":1,"target":null,"arguments":[]}', expected("target", "String")),
     ('{"type":1,"target":42,"arguments":[]}', expected("target", "String")),

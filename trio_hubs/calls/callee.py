@@ -8,7 +8,7 @@ that needs no task runs at once, in the reader's.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -70,7 +70,6 @@ class Call:
         "began",
         "cancelled",
         "children",
-        "dropped",
         "has_place",
         "id",
         "method",
@@ -90,7 +89,6 @@ class Call:
         self.scope = trio.CancelScope()
         self.children: Children | None = None  # once it runs
         self.cancelled = False  # by the peer
-        self.dropped = False  # while it waited
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
 
@@ -146,7 +144,7 @@ class Callee:
         self._halted = False
         self._over = False
         self._calls: dict[str, Call] = {}
-        self._queue: deque[Call] = deque()
+        self._queue: OrderedDict[Call, None] = OrderedDict()  # calls that wait, in their order
         self._workers = 0  # tasks that take calls from the queue
         self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
         self._nursery: trio.Nursery | None = None
@@ -204,7 +202,7 @@ class Callee:
 
         There may be as many such calls as streams; of further ones the places stay taken.
         """
-        lent = int(self._lent < self._maximum_streams)
+        lent = int(self._free <= 0 and self._lent < self._maximum_streams)
         self._lent += lent
         self._free += lent
         self._start_waiting()
@@ -217,13 +215,13 @@ class Callee:
     def drop_overdue(self, now: float) -> None:
         """End the calls whose deadlines have passed while they waited."""
         for call in tuple(self._queue):
-            if call.scope.deadline <= now and not call.dropped:
+            if call.scope.deadline <= now:
                 self._drop(call)
 
     def _drop(self, call: Call) -> None:
-        """End a call that waits; it counts as waiting until its turn comes."""
-        call.dropped = True
-        call.arguments.clear()
+        """End a call that waits."""
+        del self._queue[call]
+        self._intake.count(-call.size)
         self._forget(call)
         if not self._halted:
             self._answer_refused(call.id, self._cancelled_text(call))
@@ -284,7 +282,7 @@ class Callee:
             self._calls.setdefault(id, call)
         self._unfinished += 1
         self._streams += method.streams
-        self._queue.append(call)
+        self._queue[call] = None
         self._intake.count(size)
         self._start_waiting()
 
@@ -350,10 +348,8 @@ class Callee:
             if self._outbox.full:  # of answers that the peer does not take
                 await self._outbox.wait_not_full()
                 continue
-            call = self._queue.popleft()
+            call, _ = self._queue.popitem(last=False)
             self._intake.count(-call.size)
-            if call.dropped:
-                continue
             self._free -= 1
             self._start_waiting()
             children = Children(self._nursery, call.scope)

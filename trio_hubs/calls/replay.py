@@ -7,7 +7,7 @@ not. What arrives twice is dropped (HubProtocol.md, stateful reconnect).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 from ..errors import ProtocolError
 from ..protocol.hub_protocol import HubProtocol
@@ -58,13 +58,12 @@ class Replay:
 
     # ---- the peer's messages
 
-    def take(self, messages: Sequence[Message]) -> list[Message]:
+    def take(self, messages: Iterable[Message]) -> Iterator[Message]:
         """What is to be acted on of messages that have arrived; those that are about counting are acted on here.
 
         Raises:
             ProtocolError: The peer says that it goes on behind what it has sent so far.
         """
-        fresh: list[Message] = []
         for message in messages:
             if isinstance(message, Ack):
                 self._acknowledge(message.sequence_id)
@@ -73,15 +72,15 @@ class Replay:
                     raise ProtocolError("Sequence ID greater than amount of messages we've received.")
                 self._next = message.sequence_id
             elif isinstance(message, _UNCOUNTED):
-                fresh.append(message)
+                yield message
             else:
-                if self._next > self._received:
-                    self._received = self._next
-                    fresh.append(message)
+                number = self._next
+                self._next += 1
+                if number > self._received:
+                    self._received = number
+                    yield message
                 else:
                     self._last_ack = 0  # it would not come again if its acknowledgement had not been lost
-                self._next += 1
-        return fresh
 
     def _acknowledge(self, number: int) -> None:
         while self._sent and self._sent[0][0] <= number:

@@ -7,7 +7,7 @@ cancelled and awaited; then whoever was told of the connection is told of its en
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -334,26 +334,28 @@ class Session:
             logger.debug("connection %s: %s", self.connection.id, error)
             self.end(ProtocolError(_HALF_A_MESSAGE) if parser.pending else error)
 
-    def _dispatch(self, messages: Sequence[Message]) -> None:
+    def _dispatch(self, messages: Iterable[Message]) -> None:
         """Act on messages in order; the items of one stream that follow each other are taken together."""
         stream = ""
         items: list[Raw] = []
-        for message in messages:
-            if self._ended:
-                return
-            if type(message) is StreamItem:
-                if message.invocation_id != stream and items:
+        try:
+            for message in messages:
+                if self._ended:
+                    return
+                if type(message) is StreamItem:
+                    if message.invocation_id != stream and items:
+                        self._on_items(stream, items)
+                        items = []
+                    stream = message.invocation_id
+                    items.append(message.item)
+                    continue
+                if items:
                     self._on_items(stream, items)
                     items = []
-                stream = message.invocation_id
-                items.append(message.item)
-                continue
+                self._handlers[type(message)](message)
+        finally:
             if items:
                 self._on_items(stream, items)
-                items = []
-            self._handlers[type(message)](message)
-        if items:
-            self._on_items(stream, items)
 
     def _on_items(self, stream: str, items: Sequence[Raw]) -> None:
         if self._intake.feed(stream, items):

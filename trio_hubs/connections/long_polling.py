@@ -123,6 +123,9 @@ class LongPollingConnection(Connection):
                 self._current, self._next = poll, None
             poll.scope.deadline = trio.current_time() + timeout
             data = await self._outgoing.take()
+        if data and poll.client_left:
+            self._outgoing.put_back(data)
+            return None
         if data:
             return Response(data, content_type="application/octet-stream", headers=NO_CACHE)
         if data is not None or poll.superseded:

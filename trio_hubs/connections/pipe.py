@@ -64,6 +64,10 @@ class Pipe:
         self._writers.unpark_all()
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """Put back what was taken and could not be used; it comes first again."""
+        self._data[:0] = data
+
     def close(self, error: ConnectionClosed | None = None) -> None:
         """Let nothing more in; what is in it can still be taken. The first call decides how."""
         if not self._closed:
