@@ -247,6 +247,7 @@ async def test_an_answer_that_cannot_be_delivered_ends_the_connection(
         await client.send(request("GET", f"/chat?id={token}"))
         await wait_all_tasks_blocked()
         await reader.only.send(b"lost")
+        await wait_all_tasks_blocked()  # a part of the answer is on its way
         if how == "leaves":
             await far.aclose()
             near.send_stream.room = 1 << 30
