@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
+from typing import TypeAlias
 
 import trio
 
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
+
+Batch: TypeAlias = tuple[list[bytes | bytearray], bytes]
+"""Pieces, and what they make together."""
 
 _BLANKS = 256
 _FLOOD = 16
@@ -143,12 +147,13 @@ class Outbox:
             self.deadline = deadline
         return self._idle
 
-    def flush(self, like: tuple[list[bytes | bytearray], bytes]) -> tuple[list[bytes | bytearray], bytes]:
+    def flush(self, like: Batch, now: float) -> Batch:
         """Send what is queued, as :meth:`uncork` does.
 
         Args:
             like: What the outbox before this one has sent: its pieces, and what they made together. The same for
                 many is joined only once.
+            now: The time, in trio's clock.
 
         Returns:
             The same for this one.
@@ -156,16 +161,19 @@ class Outbox:
         if self._idle:
             if self._pieces != like[0]:
                 like = self._pieces[:], b"".join(self._pieces)
-            self._send_now(like[1])
+            self._send_now(like[1], now)
         return like
 
-    def _send_now(self, data: bytes) -> None:
-        """Send all that is queued, if an idle connection takes it, else have the writer see to it."""
-        blocked = not data or self._control or self._held or self._connection.away
-        if not blocked and self._connection.send_nowait(data):
+    def _send_now(self, data: bytes, now: float) -> None:
+        """Send all of the pieces, if an idle connection takes them, else have the writer see to it."""
+        connection = self._connection
+        blocked = not data or self._control or connection.away or (self._replay is not None and self._held)
+        if not blocked and connection.send_nowait(data):
             self._took(data)
-            self.last_sent = trio.current_time()
-        if self._pieces or self._control or self._awaits or self._connection.unsent:
+            self.last_sent = now
+            if self._awaits or connection.unsent:
+                self._wake_writer()
+        elif self._pieces or self._control or self._awaits:
             self._wake_writer()
 
     def put_expendable(self, data: bytes) -> None:
@@ -209,7 +217,7 @@ class Outbox:
         """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
         self._corked = False
         if self._idle:
-            self._send_now(b"".join(self._pieces))
+            self._send_now(b"".join(self._pieces), trio.current_time())
 
     # ---- waiting
 

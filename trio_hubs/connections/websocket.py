@@ -47,18 +47,9 @@ class NoWebSocketError(Exception):
 class _LastFrame:
     """The last frame that a server made: what goes to many clients, one after the other, is framed once."""
 
-    def __init__(self) -> None:
-        self._first = 0
-        self._data = b""
-        self._frame = b""
-
-    def of(self, first: int, data: bytes) -> bytes:
-        if data is not self._data or first != self._first:
-            self._first, self._data, self._frame = first, data, encode_frame(first, data, masked=False)
-        return self._frame
-
-
-_last_frame = _LastFrame()
+    data = b""
+    format = TransferFormat.TEXT
+    frame = b""
 
 
 class WebSocketConnection(Connection):
@@ -99,6 +90,8 @@ class WebSocketConnection(Connection):
         await self._stream.send_frame(self._frame(data) if data else b"")
 
     def send_nowait(self, data: bytes) -> bool:
+        if data is _LastFrame.data and self.transfer_format is _LastFrame.format and not self._masked:
+            return self._stream.send_frame_nowait(_LastFrame.frame)
         return self._stream.send_frame_nowait(self._frame(data))
 
     @property
@@ -111,9 +104,10 @@ class WebSocketConnection(Connection):
 
     def _frame(self, data: bytes) -> bytes:
         first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
-        if self._masked:
-            return encode_frame(first, data, masked=True)
-        return _last_frame.of(first, data)
+        frame = encode_frame(first, data, masked=self._masked)
+        if not self._masked:
+            _LastFrame.data, _LastFrame.format, _LastFrame.frame = data, self.transfer_format, frame
+        return frame
 
     async def close(self, code: int) -> None:
         """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""

@@ -17,7 +17,7 @@ import trio
 from msgspec import Raw
 
 from ..calls.channels import GIVE_WAY
-from ..calls.outbox import HIGH_WATER, Outbox
+from ..calls.outbox import HIGH_WATER, Batch, Outbox
 from ..calls.session import Session
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Invocation
@@ -177,9 +177,10 @@ class Roster:
         self._send_out()
 
     def _send_out(self) -> None:
-        like: tuple[list[bytes | bytearray], bytes] = ([], b"")
+        like: Batch = ([], b"")
+        now = trio.current_time()
         for outbox in self._unflushed:
-            like = outbox.flush(like)
+            like = outbox.flush(like, now)
         self._unflushed.clear()
         self._sends = self._bytes = 0
 
