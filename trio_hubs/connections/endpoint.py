@@ -1,7 +1,7 @@
 """A path at which connections are made: negotiate, then a transport, whatever the bytes mean.
 
-Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Whoever asks is known, allowed, and from
-no foreign page, before anything else is looked at; every request of a connection comes from the same user.
+Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Every request of a connection comes from the
+same user.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from ..protocol.negotiate import (
 from .admission import Admission
 from .connection import Connection
 from .event_stream import EventStreamConnection
+from .gate import UNAUTHORIZED, Answer, Gate
 from .http import Request, Response
 from .http_server import Exchange, Held, Route, Upgrade, is_websocket_request
 from .lease import Lease, Leases, new_id
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .options import EndpointOptions
-from .origins import REFUSAL, Origins
+from .origins import Origins
 from .pipe import Pipe
 from .resumable import ResumableConnection
-from .users import Authenticate, Policy, User, meets, settle
+from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
 
 logger = logging.getLogger(__name__)
@@ -75,9 +76,7 @@ class Endpoint:
         self._handle = handle
         self._options = options
         self._admission = admission
-        self._authenticate = authenticate
-        self._policies = policies
-        self._origins = Origins(options.allowed_origins)
+        self._gate = Gate(Origins(options.allowed_origins), authenticate, policies)
         offered = [
             AvailableTransport(
                 name, tuple(f for f in TransferFormat if f in name.transfer_formats & transfer_formats)
@@ -145,52 +144,19 @@ class Endpoint:
             if lease.connection is not None:
                 lease.connection.on_end_asked()
 
-    # ---- who may come in
+    # ---- what it answers
 
-    async def negotiate(self, request: Request) -> Response | Upgrade | Held:
+    async def negotiate(self, request: Request) -> Answer:
         """Answer ``POST {path}/negotiate``."""
-        return await self._guard(request, "POST", self._negotiate)
+        return await self._gate.answer(request, "POST", self._negotiate)
 
-    async def connect(self, request: Request) -> Response | Upgrade | Held:
+    async def connect(self, request: Request) -> Answer:
         """Answer a request for the path itself."""
-        return await self._guard(request, _METHODS, self._connect)
+        return await self._gate.answer(request, _METHODS, self._connect)
 
-    async def refresh(self, request: Request) -> Response | Upgrade | Held:
+    async def refresh(self, request: Request) -> Answer:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
-        return await self._guard(request, "POST", self._refresh)
-
-    async def _guard(
-        self,
-        request: Request,
-        methods: str,
-        answer: Callable[[Request, User | None], Response | Upgrade | Held],
-    ) -> Response | Upgrade | Held:
-        headers = self._origins.headers(request)
-        if headers is None:
-            logger.warning(
-                "%s refused: the origin %r is not allowed", request.path, request.headers["origin"]
-            )
-            return REFUSAL
-        given = (self._origins.preflight(request, methods) if headers else None) or await self._admit(
-            request, answer
-        )
-        if isinstance(given, Upgrade):  # which is no matter of the Fetch standard's
-            return given
-        return attrs.evolve(given, headers={**given.headers, **headers})
-
-    async def _admit(
-        self, request: Request, answer: Callable[[Request, User | None], Response | Upgrade | Held]
-    ) -> Response | Upgrade | Held:
-        user = await settle(self._authenticate(request)) if self._authenticate is not None else None
-        if user is not None and user.lifetime is not None and user.lifetime <= 0:
-            user = None
-        if self._policies:
-            if user is None:
-                return UNAUTHORIZED
-            if not await meets(user, self._policies):
-                return Response(status=403)
-        self._leases.drop_unused()
-        return answer(request, user)
+        return await self._gate.answer(request, "POST", self._refresh)
 
     # ---- negotiate and refresh
 
@@ -250,7 +216,7 @@ class Endpoint:
 
     # ---- transports
 
-    def _connect(self, request: Request, user: User | None) -> Response | Upgrade | Held:
+    def _connect(self, request: Request, user: User | None) -> Answer:
         if request.method == "GET":
             transport = _transport_of(request)
             answer = self._connect_by(transport, request, user)
@@ -279,9 +245,7 @@ class Endpoint:
             return UNAUTHORIZED if user is None else _text("The connection belongs to another user.", 403)
         return lease
 
-    def _connect_by(
-        self, transport: Transport, request: Request, user: User | None
-    ) -> Response | Upgrade | Held:
+    def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
         lease: Lease | Response
         if transport is Transport.WEBSOCKETS and not request.query.get("id"):
             id = new_id()
@@ -467,10 +431,6 @@ class Endpoint:
     def _remove(self, lease: Lease) -> None:
         if self._leases.remove(lease) and lease.connection is not None:
             self._admission.leave()
-
-
-UNAUTHORIZED = Response(status=401, headers={"WWW-Authenticate": "Bearer"})
-"""What nobody gets where a user is needed."""
 
 
 def _transport_of(request: Request) -> Transport:

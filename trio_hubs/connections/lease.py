@@ -99,6 +99,7 @@ class Leases:
     @property
     def unused(self) -> int:
         """How many wait for their first transport."""
+        self.drop_unused()
         return len(self._unused)
 
     def add(self, lease: Lease) -> None:
@@ -108,6 +109,7 @@ class Leases:
 
     def get(self, token: str) -> Lease | None:
         """The lease of a token, if there is one."""
+        self.drop_unused()
         return self._all.get(token)
 
     def use(self, lease: Lease, connection: Connection) -> None:
