@@ -74,3 +74,11 @@ class ChannelClosed(HubsError):
 
     Raised on either side, from `ChannelWriter`.
     """
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, as it can cross the wire: what cannot be encoded, or told, is replaced."""
+    try:
+        return str(error).encode(errors="replace").decode()
+    except Exception:  # noqa: BLE001 - whoever wrote the exception
+        return "(an error without a text)"

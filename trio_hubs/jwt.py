@@ -108,8 +108,8 @@ class JwtAuthenticator:
             user_id = claims[self._user_id]
             if not isinstance(user_id, str):
                 raise InvalidClaimError(self._user_id, f"Claim '{self._user_id}' must be a text")
-        # The latter two are how joserfc fails at texts that are no UTF-8 and headers of shapes that it does not expect.
-        except (JoseError, ValueError, TypeError) as error:
+        # All but the first are how joserfc fails at texts that are no UTF-8 and at shapes that it does not expect.
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             logger.info("a token was refused: %a", str(error))  # it may hold what the token's maker wrote
             return None
         return User(user_id, claims=claims, expires_at=claims["exp"] + self._claims.leeway)

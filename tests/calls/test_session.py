@@ -362,7 +362,7 @@ async def test_a_connection_refused_on_purpose_is_one_line_in_the_log(
         await side.over.wait()
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
-    assert record.getMessage() == "connection memory was refused: not you"
+    assert record.getMessage() == "connection memory was refused: HubException('not you')"
 
 
 async def test_an_end_before_the_connection_is_open_ends_the_opening() -> None:

@@ -90,7 +90,7 @@ async def test_what_is_held_back_survives_a_tear(autojump_clock: MockClock) -> N
 async def test_who_sends_waits_while_nothing_is_acknowledged(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async with open_torn(replay_bytes=1500) as side:
+    async with open_torn(replay_bytes=1500, send_timeout=10**9) as side:
         sent = 0
 
         async def produce() -> None:
@@ -128,7 +128,7 @@ async def test_an_end_does_not_wait_for_acknowledgements(autojump_clock: MockClo
 
 async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> None:
     """Else two peers that both wait for acknowledgements wait for ever."""
-    async with open_torn(replay_bytes=1) as side:
+    async with open_torn(replay_bytes=1, send_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         await side.peer.send(invocation("", "note"))
@@ -140,7 +140,7 @@ async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> Non
 
 
 async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_clock: MockClock) -> None:
-    async with open_torn(replay_bytes=1, peer_timeout=10**9) as side:
+    async with open_torn(replay_bytes=1, peer_timeout=10**9, send_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         for _ in range(1000):
@@ -148,6 +148,31 @@ async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_cloc
             await trio.sleep(15)
             await received(side)
         assert side.session.outbox.size < 1000
+
+
+async def test_a_peer_that_never_acknowledges_is_ended(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async with open_torn(replay_bytes=1, peer_timeout=10**9) as side:
+        await say(side, "1", "2")
+        await trio.sleep(9)
+        assert not side.session.ended
+        await trio.sleep(3)
+        assert side.session.ended
+        assert side.session.too_slow
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
+async def test_a_peer_that_acknowledges_is_not_too_slow(autojump_clock: MockClock, quick: bool) -> None:
+    async with open_torn(quick=quick, replay_bytes=1, peer_timeout=10**9) as side:
+        for number in range(1, 40):
+            await say(side, str(number))
+            await say(side, str(-number))
+            await trio.sleep(1)
+            await received(side)
+            await side.peer.send(ack(2 * number - 1), ack(2 * number))
+            await trio.sleep(0.1)
+        assert not side.session.ended
 
 
 # ---- while it is away

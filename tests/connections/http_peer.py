@@ -138,7 +138,7 @@ BAD_REQUESTS = {
     "two lengths": b"POST /describe HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
     "an unknown coding": b"POST /describe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
     "a chunk that is none": b"POST /describe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-    "a target that is no url": b"GET //[ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a target that is no url": b"GET x:/[ HTTP/1.1\r\nHost: a\r\n\r\n",
     "another target that is no url": b"GET http://[::1/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "a long line": b"GET /" + b"x" * 20_000,
     "many headers": b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000,

@@ -52,10 +52,11 @@ def test_a_request_of_its_raw_parts() -> None:
     ("target", "path"),
     [
         (b"/", "/"),
-        (b"*", "*"),
         (b"http://example/chat?id=1", "/chat"),
         (b"/%ff", "/\ufffd"),
-        (b"/chat#part", "/chat"),
+        (b"/chat#part", "/chat#part"),
+        (b"//x/chat", "//x/chat"),
+        (b"/chat%2Fnegotiate", "/chat%2Fnegotiate"),
     ],
 )
 def test_a_target_has_a_path(target: bytes, path: str) -> None:

@@ -222,7 +222,7 @@ async def test_an_answer_that_is_not_taken_is_given_up(autojump_clock: MockClock
     near.send_stream.room = 50
     await far.send_all(request("GET", "/") + request("GET", "/describe"))
     await HttpServer(routes(Holding(serve))).serve_stream(near)
-    assert errors == ["The client did not take its answer within 3 s."]
+    assert errors == ["The client took nothing of its answer for 3 s."]
     assert autojump_clock.current_time() == 3
     assert len(await far.receive_some()) == 50
 

@@ -273,19 +273,32 @@ async def test_what_was_not_sent_so_is_never_dropped(autojump_clock: MockClock) 
         assert [m["arguments"][0] for m in messages if m.get("target") == "Word"][-1] == 199
 
 
-async def test_who_lets_what_may_not_be_dropped_lie_is_disconnected(autojump_clock: MockClock) -> None:
-    """Dropping bounds what was sent so, and the limit what was not."""
+async def test_who_lets_what_was_sent_without_waiting_lie_is_disconnected(autojump_clock: MockClock) -> None:
     ends: list[str] = []
-    served = quiet(ends, transport_buffer_size=1000, broadcast_buffer_limit=20_000)
+    served = quiet(ends, broadcast_buffer_limit=20_000)
     async with open_client(served, id="slow", capacity=0) as slow:
         await wait_all_tasks_blocked()
-        session = served.roster.sessions["slow"]
-        session.outbox.put(b"x")
+        served.roster.sessions["slow"].outbox.put(b"x")
         await wait_all_tasks_blocked()
-        session.outbox.put(b"x" * 20_001)
-        await tell(served.clients.when_slow(DropOldest()), 0, 2)
+        for _ in range(3):
+            await served.clients.all.send("Large", "x" * 20_000)
         await slow.over.wait()
     assert ends == ["slow: TimeoutError"]
+
+
+async def test_a_clients_own_results_do_not_count(autojump_clock: MockClock) -> None:
+    ends: list[str] = []
+    served = quiet(ends, broadcast_buffer_limit=20_000)
+    async with open_client(served, id="slow", capacity=0) as slow:
+        await wait_all_tasks_blocked()
+        outbox = served.roster.sessions["slow"].outbox
+        outbox.put(b"x")
+        await wait_all_tasks_blocked()
+        outbox.put(b"x" * 100_000)
+        await served.clients.all.send("Small")
+        await wait_all_tasks_blocked()
+        assert not slow.over.is_set()
+    assert ends == ["slow: None"]
 
 
 # ---- Conflate

@@ -161,7 +161,7 @@ class Callee:
         methods = self._face.find(message.target)
         id = message.invocation_id
         if not methods:
-            logger.warning("connection %s: nothing answers to %r", self._connection_id, message.target)
+            logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
             self._answer_refused(id, self._face.unknown_fault(message.target))
         for method in methods:
             try:
@@ -342,6 +342,9 @@ class Callee:
             if run % GIVE_WAY == 0:  # calls that wait for nothing let others run now and then
                 await trio.lowlevel.checkpoint()
             while not (self._queue and self._free > 0):
+                if self._workers > self._maximum + self._lent:
+                    self._workers -= 1
+                    return
                 await self._idle.park()
             if self._halted:
                 return
@@ -462,7 +465,7 @@ class Callee:
         cause = refused.__cause__
         reasons = (refused, cause, *getattr(cause, "__notes__", ())) if cause else (refused,)
         logger.warning(
-            "connection %s: call of %r refused: %s",
+            "connection %s: call of %.100r refused: %s",
             self._connection_id,
             target,
             " ".join(map(str, reasons)),
@@ -483,10 +486,11 @@ class Callee:
             self._outbox.put_now(data)
 
     def _log_failure(self, method: Method, error: Exception) -> None:
-        if self._over and isinstance(error, (ConnectionClosed, UploadBroken)):
+        gone = self._halted or self._outbox.over
+        if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
-        elif isinstance(error, HubException):
-            logger.warning("connection %s: '%s' answered: %r", self._connection_id, method.name, error)
+        elif isinstance(error, (HubException, ConnectionClosed, trio.TooSlowError, RecursionError)):
+            logger.warning("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
 

@@ -12,7 +12,7 @@ import trio
 from msgspec import Raw
 
 from ..connections.background import open_background
-from ..errors import ConnectionClosed, HubException
+from ..errors import ConnectionClosed, HubException, text_of
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
 from .channels import ChannelReader
@@ -232,6 +232,6 @@ class Caller:
             logger.debug("upload %s ended with the connection", id)
         except Exception as failure:
             logger.warning("upload %s failed", id, exc_info=failure)
-            error = f"Stream errored by client: '{failure}'"
+            error = f"Stream errored by client: '{text_of(failure)}'"
         finally:
             self._outbox.put(self._protocol.encode(Completion(id, error=error)))

@@ -44,8 +44,10 @@ class Outbox:
     Attributes:
         high_water: Bytes beyond which producers wait.
         size: Bytes that wait.
+        unheld: Those of them that whoever sent them could not be made to wait with.
         deadline: When the oldest of the messages that must not wait for long is overdue, in trio's clock.
         dropped: How many messages have been dropped since they were no longer worth sending.
+        awaiting_since: Since when the peer has to acknowledge something before more is sent, in trio's clock.
         sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
         last_sent: When something was last sent.
         over: Whether the connection cannot be sent on any more.
@@ -59,7 +61,7 @@ class Outbox:
         replay: Replay | None = None,
         awaiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.size = 0
+        self.size = self.unheld = 0
         self.deadline = inf
         self.dropped = 0
         self.sending_since: float | None = None
@@ -68,7 +70,7 @@ class Outbox:
         self.high_water = high_water
         self._replay = replay
         self._awaiting = awaiting
-        self._awaits = False  # an acknowledgement
+        self.awaiting_since = inf
         self._control = b""  # what goes out before all else, and is never repeated
         self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._connection = connection
@@ -143,6 +145,7 @@ class Outbox:
         self._pieces.append(data)
         self._count += 1
         self.size += len(data)
+        self.unheld += len(data)
         if deadline < self.deadline:
             self.deadline = deadline
         return self._idle
@@ -171,9 +174,9 @@ class Outbox:
         if not blocked and connection.send_nowait(data):
             self._took(data)
             self.last_sent = now
-            if self._awaits or connection.unsent:
+            if self.awaiting_since < inf or connection.unsent:
                 self._wake_writer()
-        elif self._pieces or self._control or self._awaits:
+        elif self._pieces or self._control or self.awaiting_since < inf:
             self._wake_writer()
 
     def put_expendable(self, data: bytes) -> None:
@@ -188,8 +191,10 @@ class Outbox:
     def put_latest(self, key: Hashable, data: bytes) -> None:
         """Queue a message instead of the one with the same key that still waits, if there is one."""
         if (old := self._latest.pop(key, None)) is not None:
+            self.unheld -= len(old)
             self._drop(old)
         piece = bytearray(data)
+        self.unheld += len(data)
         self.put_now(piece)
         if self._pieces:
             self._latest[key] = piece
@@ -268,8 +273,8 @@ class Outbox:
         if self._expendable or self._latest:
             self._expendable.clear()
             self._latest.clear()
-        self.size = self._unasked = self._count = self._blanks = 0
-        self.deadline = inf
+        self.size = self._unasked = self._count = self._blanks = self.unheld = 0
+        self.deadline = self.awaiting_since = inf
         if self._producers:
             self._producers.unpark_all()
 
@@ -277,7 +282,7 @@ class Outbox:
         """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
         assert self._replay is not None
         self._control = self._replay.repeat()
-        self.deadline = inf
+        self.deadline = self.awaiting_since = inf
         if self._idle:
             self._wake_writer()
 
@@ -318,12 +323,12 @@ class Outbox:
     async def _wait_sendable(self) -> None:
         self._idle = True
         if self._pieces and self._held:
-            self._awaits = True
+            self.awaiting_since = min(self.awaiting_since, trio.current_time())
             self._producers.unpark_all()  # whoever reads for the peer's sake has to read on
             with self._awaiting():
                 await self._writer.park()
-            self._awaits = False
         else:
+            self.awaiting_since = inf
             await self._writer.park()
 
     def give_up(self) -> None:

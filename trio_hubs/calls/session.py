@@ -203,8 +203,10 @@ class Session:
                     if self._opened:
                         await self._life.closed(self._error)
                 finally:
-                    self.outbox.put(self.protocol.encode(self._farewell), 0)
-                    await self.outbox.finish(LAST_BYTES_TIMEOUT)
+                    try:
+                        self.outbox.put(self.protocol.encode(self._farewell), 0)
+                    finally:
+                        await self.outbox.finish(LAST_BYTES_TIMEOUT)
 
     def end(self, error: Exception | None = None, *, allow_reconnect: bool = False) -> None:
         """End the connection in order; the first call decides how.
@@ -221,12 +223,17 @@ class Session:
             self.callee.halt()
             self._reading.cancel()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, or about to be."""
+        return self._ended
+
     def end_slow(self) -> None:
         """End the connection of a peer that does not take what is sent to it, without waiting for it any longer."""
+        self.outbox.give_up()
         if not self._ended:
             logger.warning("connection %s is too slow for its messages: disconnected", self.connection.id)
             self.too_slow = True
-            self.outbox.give_up()
             self.end(TimeoutError("The peer does not take its messages fast enough."))
 
     def drain(self) -> None:
@@ -254,8 +261,10 @@ class Session:
             self._end_drained()
         except* Exception as group:
             error = bare(group)
-            if isinstance(error, HubException):
-                logger.warning("connection %s was refused: %s", self.connection.id, error)
+            if self._ended and isinstance(error, ConnectionClosed):
+                logger.debug("connection %s ended before it was open: %r", self.connection.id, error)
+            elif isinstance(error, HubException):
+                logger.warning("connection %s was refused: %r", self.connection.id, error)
             else:
                 logger.error("connection %s was refused", self.connection.id, exc_info=error)
             self.end(error)
@@ -281,9 +290,13 @@ class Session:
         self.callee.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
-        if sending_since is not None and now - sending_since >= options.send_timeout:
+        if judge_silence and sending_since is not None and now - sending_since >= options.send_timeout:
             self.end_slow()
-        if now >= self.outbox.deadline and not self.connection.away:
+        if (
+            judge_silence
+            and not self.connection.away
+            and (now >= self.outbox.deadline or now - self.outbox.awaiting_since >= options.send_timeout)
+        ):
             self.end_slow()
         if (
             judge_silence

@@ -66,8 +66,9 @@ def run(
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             if received == signal.SIGTERM and on_terminate is not None:
                 await on_terminate()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        scope.cancel()
+            scope.cancel()
+            async for _ in signals:
+                pass  # it ends already
 
     async def watched() -> None:
         async with open_background() as nursery:

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_PERIOD = 1.0
 """Seconds between looks at which connections have lost their transport for too long, or their user."""
+MAXIMUM_WAITING_POSTS = 16
+"""Posts of a connection that may wait for the ones before them; further ones get 429."""
 LAST_POLLS_TIMEOUT = 1.0
 """Seconds that the last polls have to be answered at shutdown."""
 
@@ -84,6 +86,9 @@ class Endpoint:
             for name in options.transports
         ]
         self._offered = tuple(transport for transport in offered if transport.transfer_formats)
+        if not self._offered:
+            raise ValueError("none of the transports can carry what the hub protocols need")
+        self._resumable = options.stateful_reconnect and Transport.WEBSOCKETS in options.transports
         self._leases = Leases(options.disconnect_timeout)
         self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
@@ -105,8 +110,12 @@ class Endpoint:
                 task_status.started()
                 try:
                     while True:
+                        before = trio.current_time()
                         await trio.sleep(SWEEP_PERIOD)
-                        self._sweep()
+                        if (
+                            trio.current_time() - before < 2 * SWEEP_PERIOD
+                        ):  # else we are late, not the clients
+                            self._sweep()
                 finally:
                     self._nursery = None
         finally:
@@ -126,10 +135,13 @@ class Endpoint:
             if lease.expires <= now:
                 if connection is None or lease.over:
                     self._remove(lease)
+                elif lease.disposed:  # and its handler has had time to see it
+                    lease.expires = inf
+                    connection.on_end_asked()
                 else:
                     logger.info("connection %s did not come back: it is over", lease.id)
-                    lease.expires = inf
-                    self._dispose(lease)
+                    self._leases.expire(lease)
+                    self._dispose(lease, ConnectionClosed("The client did not come back."))
             if (
                 connection is not None
                 and self._options.close_on_authentication_expiration
@@ -175,9 +187,7 @@ class Endpoint:
             return self._admission.refuse("Too many connections wait for their transport.")
         wanted = request.query.get("useStatefulReconnect", "").strip().lower() == "true"
         id = new_id()
-        lease = self._new_lease(
-            id, new_id() if version else id, user, stateful=wanted and self._options.stateful_reconnect
-        )
+        lease = self._new_lease(id, new_id() if version else id, user, stateful=wanted and self._resumable)
         self._leases.add(lease)
         document = NegotiateResponse(
             version=version,
@@ -193,9 +203,8 @@ class Endpoint:
         return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)
 
     def _token_lifetime(self, user: User | None) -> int | None:
-        if user is None or user.lifetime is None or not self._options.authentication_refresh:
-            return None
-        return int(user.lifetime)
+        lifetime = user.lifetime if user is not None and self._options.authentication_refresh else None
+        return None if lifetime is None or lifetime == inf else max(1, int(lifetime))
 
     def _refresh(self, request: Request, user: User | None) -> Response:
         if request.method != "POST":
@@ -241,8 +250,11 @@ class Endpoint:
         if lease.disposed:
             return _text("", 404)
         if not lease.admits(user):
+            if user is None:
+                logger.info("connection %s: a request without its user was refused", lease.id)
+                return UNAUTHORIZED
             logger.warning("connection %s: a request of another user was refused", lease.id)
-            return UNAUTHORIZED if user is None else _text("The connection belongs to another user.", 403)
+            return _text("The connection belongs to another user.", 403)
         return lease
 
     def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
@@ -289,7 +301,7 @@ class Endpoint:
         if lease.connection is None and not self._admission.refusal():
             self._open(lease, Transport.WEBSOCKETS, websocket)
             with self._in_use(lease):
-                await self._handle(websocket)
+                await self._serve(websocket)
 
     async def _serve_resumable(self, lease: Lease, websocket: WebSocketConnection) -> None:
         connection = lease.connection
@@ -320,7 +332,7 @@ class Endpoint:
                 with trio.move_on_after(self._options.send_timeout) as opening:
                     await connection.open()
                 if not opening.cancelled_caught:
-                    await self._handle(connection)
+                    await self._serve(connection)
         finally:
             with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
                 await connection.close()
@@ -358,12 +370,15 @@ class Endpoint:
         finally:
             if lease.disposed and lease.over:
                 self._remove(lease)
-            elif not connection.polled:
+            elif lease.disposed or not connection.polled:
                 self._leases.expire(lease)
 
     def _post(self, lease: Lease) -> Response | Held:
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
+        if lease.posting.statistics().tasks_waiting >= MAXIMUM_WAITING_POSTS:
+            logger.warning("connection %s: too many posts wait", lease.id)
+            return _text("Too many posts wait.", 429)
         return Held(serve=partial(self._serve_post, lease), left=lambda: None)
 
     async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:
@@ -380,6 +395,7 @@ class Endpoint:
     def _delete(self, lease: Lease) -> Response:
         if lease.transport is not Transport.LONG_POLLING:
             return _text("Cannot terminate this connection using the DELETE endpoint.", 400)
+        self._leases.expire(lease)  # what was posted before is still read
         self._dispose(lease)
         return _text("", 202)
 
@@ -406,7 +422,7 @@ class Endpoint:
     ) -> None:
         try:
             with lease.scope:
-                await self._handle(connection)
+                await self._serve(connection)
         except ConnectionClosed as error:
             logger.debug("connection %s broke: %s", lease.id, error)
         except Exception:
@@ -420,11 +436,23 @@ class Endpoint:
             else:
                 self._remove(lease)
 
-    def _dispose(self, lease: Lease) -> None:
+    async def _serve(self, connection: Connection) -> None:
+        """Have a connection handled; that its client has left is one bare exception, whatever nurseries made of it."""
+        try:
+            await self._handle(connection)
+        except ExceptionGroup as group:
+            left, others = group.split(ConnectionClosed)
+            if left is None or others is not None:
+                raise
+            raise ConnectionClosed("The client left.") from group
+
+    def _dispose(self, lease: Lease, error: ConnectionClosed | None = None) -> None:
         """A lease's client has ended its connection, or is not coming back."""
         lease.disposed = True
-        if isinstance(lease.connection, (ResumableConnection, LongPollingConnection)):
+        if isinstance(lease.connection, ResumableConnection):
             lease.connection.close()
+        elif isinstance(lease.connection, LongPollingConnection):
+            lease.connection.close(error)
         if lease.over:
             self._remove(lease)
 

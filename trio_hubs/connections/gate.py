@@ -50,7 +50,7 @@ class Gate:
         headers = self._origins.headers(request)
         if headers is None:
             logger.warning(
-                "%s refused: the origin %r is not allowed", request.path, request.headers["origin"]
+                "%s refused: the origin %.100r is not allowed", request.path, request.headers["origin"]
             )
             return REFUSAL
         given: Answer | None = self._origins.preflight(request, methods) if headers else None

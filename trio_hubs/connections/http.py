@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
+
+_ENCODED_SLASH = re.compile("%2F", re.IGNORECASE)  # which parts no path
 
 
 class CaseInsensitive(Mapping[str, str]):
@@ -63,12 +66,21 @@ class Request:
     def parse(
         cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b""
     ) -> Request:
-        """Make a request of the raw parts of an HTTP/1.1 message."""
-        url = urlsplit(target.decode("latin-1"))
+        """Make a request of the raw parts of an HTTP/1.1 message.
+
+        Raises:
+            ValueError: The target is none (RFC 9112, section 3.2).
+        """
+        path, _, query = target.decode("latin-1").partition("?")
+        if not path.startswith("/") and method not in (b"CONNECT", b"OPTIONS"):
+            url = urlsplit(path)
+            if url.scheme not in ("http", "https"):
+                raise ValueError("the target is neither a path nor a URL")
+            path = url.path
         return cls(
             method=method.decode("ascii").upper(),
-            path=unquote(url.path),
-            query=CaseInsensitive(parse_qsl(url.query, keep_blank_values=True)),
+            path=unquote(_ENCODED_SLASH.sub("%252F", path)),
+            query=CaseInsensitive(parse_qsl(query, keep_blank_values=True)),
             headers=CaseInsensitive(
                 (name.decode("latin-1"), text.decode("latin-1")) for name, text in headers
             ),

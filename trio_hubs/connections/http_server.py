@@ -33,6 +33,7 @@ REQUEST_TIMEOUT = 30.0
 answer; an idle connection is closed after as long.
 """
 _PART_SIZE = 64 * 1024
+_GIVE_WAY = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -149,18 +150,23 @@ class Exchange:
     async def respond(self, response: Response, *, timeout: float = REQUEST_TIMEOUT) -> None:
         """Send a whole answer.
 
+        Args:
+            response: The answer.
+            timeout: Seconds in which the client has to take each part of it, of 64 KiB.
+
         Raises:
             ConnectionClosed: The client did not take it in time, or left.
         """
         head, body = _render(response, self._headers)
-        try:
-            with trio.fail_after(timeout):
-                await self._wire.send(head)
-                if self._with_body:
-                    await self._wire.send(h11.Data(data=body))
-                await self._wire.send(h11.EndOfMessage())
-        except trio.TooSlowError:
-            raise ConnectionClosed(f"The client did not take its answer within {timeout:g} s.") from None
+        events: list[h11.Event] = [head]
+        if self._with_body:
+            events += [h11.Data(data=body[at : at + _PART_SIZE]) for at in range(0, len(body), _PART_SIZE)]
+        for event in (*events, h11.EndOfMessage()):
+            try:
+                with trio.fail_after(timeout):
+                    await self._wire.send(event)
+            except trio.TooSlowError:
+                raise ConnectionClosed(f"The client took nothing of its answer for {timeout:g} s.") from None
 
     async def start(self, headers: Mapping[str, str]) -> None:
         """Begin an answer with status 200 whose body follows by :meth:`write`, and ends with the exchange."""
@@ -194,9 +200,13 @@ class _Wire:
     def __init__(self, http: h11.Connection, stream: trio.abc.Stream) -> None:
         self._http = http
         self._stream = stream
+        self._events = 0
         self.cut = False
 
     async def next_event(self) -> h11.Event | type[h11.PAUSED]:
+        self._events += 1
+        if self._events % _GIVE_WAY == 0:  # one read may hold thousands of tiny chunks
+            await trio.lowlevel.checkpoint()
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
@@ -220,7 +230,7 @@ class _Wire:
             self.cut = False
 
     async def watch(self, left: Callable[[], None]) -> None:
-        """Notice that the client leaves, while nothing is expected of it; what it sends meanwhile is kept."""
+        """Notice that the client leaves, while nothing is expected of it, or sends far too much for that."""
         size = 0
         while size < _PART_SIZE:
             try:
@@ -228,10 +238,10 @@ class _Wire:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
-                left()
-                return
+                break
             size += len(data)
             self._http.receive_data(bytes(data))
+        left()
 
 
 class _HttpConnection:
@@ -280,10 +290,10 @@ class _HttpConnection:
                 answer = Response(str(error), status=400)
         if isinstance(answer, Held):
             await self._hold(answer)
-            await self._skip_body()
         else:
-            await self._skip_body()
             await Exchange(self._wire, {}, self._with_body).respond(answer)
+        if isinstance(request, Request):
+            await self._skip_body()
         return not self._wire.cut and {self._http.our_state, self._http.their_state} == {h11.DONE}
 
     async def _read_request(self) -> Request | Response | None:
@@ -297,6 +307,11 @@ class _HttpConnection:
             lines = [b"%b %b HTTP/%b" % (head.method, head.target, head.http_version)]
             lines += [b"%b: %b" % (name, value) for name, value in head.headers]
             self._head = b"\r\n".join((*lines, b"", b""))
+            names = [name for name, _ in head.headers]
+            if (
+                b"content-length" in names and b"transfer-encoding" in names
+            ):  # a way to smuggle requests past proxies
+                return Response("A body has one length.", status=400, headers={"Connection": "close"})
             request = Request.parse(head.method, head.target, head.headers)
             if request.method == "POST" and request.path in self._server.posted:
                 return request
@@ -334,7 +349,7 @@ class _HttpConnection:
             if isinstance(answer, Upgrade):
                 fault = _websocket_fault(request, self._http.their_http_version)
                 return Response(fault, status=400) if fault else answer
-            if isinstance(answer, Response):
+            if not isinstance(answer, Held):
                 _render(answer, {})
             return answer
         except Exception:

@@ -65,9 +65,11 @@ class LongPollingConnection(Connection):
         await self._outgoing.put(data)
 
     def close(self, error: ConnectionClosed | None = None) -> None:
-        """Nothing more comes or goes; what has been sent is still there for a poll."""
+        """Nothing more comes or goes; what has been sent is still there for a poll, unless there was an error."""
         self._incoming.close(error)
         self._outgoing.close()
+        if error is not None:
+            self._outgoing.discard()
 
     @property
     def polled(self) -> bool:
@@ -98,13 +100,20 @@ class LongPollingConnection(Connection):
 
         Returns:
             Whether the client now knows that the connection is over.
+
+        Raises:
+            ConnectionClosed: The client did not take what there was: the connection is broken.
         """
+        response = None
         try:
             response = await self._response(poll, poll_timeout)
-            if response is not None:
-                await exchange.respond(response, timeout=send_timeout)
-            return response is not None and response.status == 204 and not poll.superseded
+            if response is None:
+                return False
+            await exchange.respond(response, timeout=send_timeout)
+            return response.status == 204 and not poll.superseded
         except ConnectionClosed:
+            if response is None or not response.body:
+                return False
             self.close(ConnectionClosed("The client did not take the answer of its poll."))
             raise
         finally:
@@ -123,13 +132,11 @@ class LongPollingConnection(Connection):
                 self._current, self._next = poll, None
             poll.scope.deadline = trio.current_time() + timeout
             data = await self._outgoing.take()
-        if data and poll.client_left:
-            self._outgoing.put_back(data)
+        if poll.client_left:
+            self._outgoing.put_back(data or b"")
             return None
         if data:
             return Response(data, content_type="application/octet-stream", headers=NO_CACHE)
         if data is not None or poll.superseded:
             return Response(status=204, content_type="text/plain", headers=NO_CACHE)
-        if poll.client_left:
-            return None
         return Response(content_type="text/plain", headers=NO_CACHE)

@@ -28,7 +28,7 @@ def _origins(origins: Iterable[str]) -> frozenset[str]:
     for origin in allowed:
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*]+", origin):
             raise ValueError(f"'{origin}' is no origin: name each one, such as 'https://example.org'")
-    return allowed
+    return frozenset(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in allowed)
 
 
 @attrs.frozen(kw_only=True)

@@ -66,7 +66,7 @@ class Origins:
         headers = {
             "Access-Control-Allow-Methods": methods,
             "Access-Control-Max-Age": _PREFLIGHT_AGE,
-            **({"Access-Control-Allow-Headers": wanted} if wanted else {}),
+            **({"Access-Control-Allow-Headers": wanted} if wanted and wanted.isascii() else {}),
         }
         return Response(status=204, headers=headers)
 

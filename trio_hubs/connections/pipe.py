@@ -68,6 +68,10 @@ class Pipe:
         """Put back what was taken and could not be used; it comes first again."""
         self._data[:0] = data
 
+    def discard(self) -> None:
+        """Throw away what is in it."""
+        self._data.clear()
+
     def close(self, error: ConnectionClosed | None = None) -> None:
         """Let nothing more in; what is in it can still be taken. The first call decides how."""
         if not self._closed:

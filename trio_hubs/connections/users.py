@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -65,6 +66,8 @@ def authorize(policy: Policy | None = None) -> Callable[[T], T]:
 
 def policies_of(marked: object) -> tuple[Policy, ...]:
     """The policies that :func:`authorize` has put on something; on a class, also on all that it inherits from."""
+    while isinstance(marked, functools.partial):
+        marked = marked.func
     if not isinstance(marked, type):
         return getattr(marked, _POLICIES, ())
     return tuple(policy for base in marked.__mro__ for policy in vars(base).get(_POLICIES, ()))

@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 import trio
@@ -44,16 +45,11 @@ class NoWebSocketError(Exception):
     """A request for a WebSocket was not in order; nothing has been answered yet."""
 
 
-class _LastFrame:
-    """The last frame that a server made: what goes to many clients, one after the other, is framed once."""
-
-    data = b""
-    format = TransferFormat.TEXT
-    frame = b""
-
-
 class WebSocketConnection(Connection):
     """A connection over an open WebSocket; made by the functions of this module."""
+
+    # A server's last frame: what goes to many clients, one after the other, is framed once.
+    _last: ClassVar[tuple[bytes, TransferFormat, bytes]] = (b"", TransferFormat.TEXT, b"")
 
     def __init__(
         self,
@@ -90,8 +86,9 @@ class WebSocketConnection(Connection):
         await self._stream.send_frame(self._frame(data) if data else b"")
 
     def send_nowait(self, data: bytes) -> bool:
-        if data is _LastFrame.data and self.transfer_format is _LastFrame.format and not self._masked:
-            return self._stream.send_frame_nowait(_LastFrame.frame)
+        framed, transfer_format, frame = WebSocketConnection._last
+        if data is framed and self.transfer_format is transfer_format and not self._masked:
+            return self._stream.send_frame_nowait(frame)
         return self._stream.send_frame_nowait(self._frame(data))
 
     @property
@@ -106,7 +103,7 @@ class WebSocketConnection(Connection):
         first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
         frame = encode_frame(first, data, masked=self._masked)
         if not self._masked:
-            _LastFrame.data, _LastFrame.format, _LastFrame.frame = data, self.transfer_format, frame
+            WebSocketConnection._last = data, self.transfer_format, frame
         return frame
 
     async def close(self, code: int) -> None:

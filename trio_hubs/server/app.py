@@ -6,6 +6,7 @@ import inspect
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Generic
 
@@ -99,6 +100,7 @@ class HubApp:
         self._posted: set[str] = set()
         self._hubs: list[tuple[type[Hub[Any]], HubEndpoint]] = []
         self._endpoints: list[Endpoint] = []
+        self._serving = False
 
     # ---- what it offers
 
@@ -194,6 +196,8 @@ class HubApp:
         self._endpoints.append(endpoint)
 
     def _add(self, routes: Mapping[str, Route]) -> None:
+        if self._serving:
+            raise RuntimeError("add everything before the app is served")
         for path in routes:
             if not path.startswith("/"):
                 raise ValueError(f"a path starts with '/', which '{path}' does not")
@@ -274,7 +278,19 @@ class HubApp:
 
         Raises:
             OSError: The address cannot be bound.
+            RuntimeError: The app is being served already.
         """
+        if self._serving:
+            raise RuntimeError("the app is being served already")
+        self._serving = True
+        try:
+            await self._serve(host, port, ssl_context, task_status)
+        finally:
+            self._serving = False
+
+    async def _serve(
+        self, host: str, port: int, ssl_context: ssl.SSLContext | None, task_status: trio.TaskStatus[str]
+    ) -> None:
         server = HttpServer(self._routes, posted=self._posted)
         listeners = await trio.open_tcp_listeners(port, host=host)
         bound = listeners[0].socket.getsockname()
@@ -290,8 +306,11 @@ class HubApp:
                 )
 
         over = trio.Event()
-        async with trio.open_nursery() as outer:
+        async with AsyncExitStack() as stack, trio.open_nursery() as outer:
+            for listener in listeners:
+                stack.push_async_callback(trio.aclose_forcefully, listener)
             doors = await outer.start(_hold_doors, over)
+            doors.cancel_scope.shield = True
             try:
                 async with trio.open_nursery() as nursery:
                     for endpoint in self._endpoints:
@@ -315,8 +334,7 @@ async def _hold_doors(
     over: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Hold the nursery of clients' requests, which go on until the connections that they carry have ended."""
-    with trio.CancelScope(shield=True):
-        async with trio.open_nursery() as doors:
-            task_status.started(doors)
-            await over.wait()
-            doors.cancel_scope.cancel()
+    async with trio.open_nursery() as doors:
+        task_status.started(doors)
+        await over.wait()
+        doors.cancel_scope.cancel()

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from ..calls.session import Session
 from ..errors import BindingError, ConnectionClosed
 from .roster import Roster
-from .slow_clients import SlowClientPolicy, Wait
+from .slow_clients import SlowClientPolicy, Wait, checked
 
 Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
 
@@ -175,7 +175,7 @@ class HubClients(Generic[C]):
 
     def when_slow(self, policy: SlowClientPolicy) -> HubClients[C]:
         """The same clients, with another policy for those that do not take messages as fast as they come."""
-        return HubClients(self._roster, self._wrap, policy, self._result_timeout)
+        return HubClients(self._roster, self._wrap, checked(policy), self._result_timeout)
 
     def _many(self, clients: Callable[[], Iterable[Session]]) -> C:
         return self._wrap(ClientProxy(self._roster, clients, self._policy))
@@ -228,7 +228,8 @@ class HubClients(Generic[C]):
 
 
 def _without(sessions: Iterable[Session], ids: tuple[str, ...]) -> list[Session]:
-    return [session for session in sessions if session.connection.id not in ids]
+    excluded = frozenset(ids)
+    return [session for session in sessions if session.connection.id not in excluded]
 
 
 class HubCallerClients(HubClients[C]):
@@ -260,7 +261,12 @@ class HubCallerClients(HubClients[C]):
     def when_slow(self, policy: SlowClientPolicy) -> HubCallerClients[C]:
         """The same clients, with another policy for those that do not take messages as fast as they come."""
         return HubCallerClients(
-            self._session, self._connection_id, self._roster, self._wrap, policy, self._result_timeout
+            self._session,
+            self._connection_id,
+            self._roster,
+            self._wrap,
+            checked(policy),
+            self._result_timeout,
         )
 
     @property

@@ -95,7 +95,7 @@ class Hub(Generic[C]):
         """
 
     async def on_disconnected(self, error: Exception | None) -> None:
-        """Called when a client has left and all of its invocations have ended.
+        """Called when a client has left whose :meth:`on_connected` had returned, and all of its invocations have ended.
 
         Runs shielded from cancellation, for at most ``HubOptions.on_disconnected_timeout`` seconds.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, get_args, get_origin
 
 import trio
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, get_original_bases
 
 from ..calls.callee import Face
 from ..calls.children import Children
@@ -18,7 +18,14 @@ from ..calls.session import Life, Session
 from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..connections.users import Policy, meets
-from ..errors import ConnectionClosed, HandshakeError, HubException, ProtocolError, UploadBroken
+from ..errors import (
+    ConnectionClosed,
+    HandshakeError,
+    HubException,
+    ProtocolError,
+    UploadBroken,
+    text_of,
+)
 from ..protocol.handshake import (
     MAXIMUM_SIZE,
     HandshakeRequest,
@@ -153,7 +160,7 @@ class HubEndpoint:
             raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:
             base = "An unexpected error occurred during connection handshake."
-            detail = f" {type(error).__name__}: {error}" if self.options.detailed_errors else ""
+            detail = f" {type(error).__name__}: {text_of(error)}" if self.options.detailed_errors else ""
             raise HandshakeError(base + detail) from error
         self._check(taken[0], connection)
         return taken
@@ -203,14 +210,27 @@ class _Unauthorized(HubException):
 
 def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
     """What makes of a proxy what users of a hub see: itself, or one of the client's interface."""
-    for base in hub.__mro__:
-        for generic in getattr(base, "__orig_bases__", ()):
-            origin = get_origin(generic)
-            if isinstance(origin, type) and issubclass(origin, Hub):
-                (interface,) = get_args(generic)
-                if interface is not ClientProxy and not isinstance(interface, TypeVar):
-                    return typed_proxy(interface)
-    return lambda proxy: proxy
+    interface = _interface(hub, {})
+    if interface is None or interface is ClientProxy or isinstance(interface, TypeVar):
+        return lambda proxy: proxy
+    return typed_proxy(interface)
+
+
+def _interface(hub: type, given: Mapping[Any, Any]) -> Any:
+    """What a hub's bases have put for the parameter of :class:`Hub`, where its own parameters are so given."""
+    for base in get_original_bases(hub):
+        origin = get_origin(base) or base
+        if not (isinstance(origin, type) and issubclass(origin, Hub)):
+            continue
+        arguments = [given.get(argument, argument) for argument in get_args(base)]
+        if origin is Hub:
+            found = arguments[0] if arguments else None
+        else:
+            parameters = getattr(origin, "__parameters__", ())
+            found = _interface(origin, dict(zip(parameters, arguments, strict=False)))
+        if found is not None:
+            return found
+    return None
 
 
 def _method(hub: type[Hub[Any]], found: HubMethod, signature: Signature, protocol: HubProtocol) -> Method:
@@ -235,7 +255,7 @@ class _HubSide(Face, Life):
 
     def _detailed(self, base: str, error: Exception) -> str:
         if isinstance(error, HubException) or self._endpoint.options.detailed_errors:
-            return f"{base} {type(error).__name__}: {error}"
+            return f"{base} {type(error).__name__}: {text_of(error)}"
         return base
 
     # ---- calls
@@ -285,11 +305,12 @@ class _HubSide(Face, Life):
     async def closed(self, error: Exception | None) -> None:
         options = self._endpoint.options
         reason = None if isinstance(error, ConnectionClosed) else error
-        with trio.move_on_after(options.on_disconnected_timeout, shield=True) as grace:
-            try:
+        grace = trio.CancelScope(shield=True, deadline=trio.current_time() + options.on_disconnected_timeout)
+        try:
+            with grace:
                 await self._run_hook(self._endpoint.chain.on_disconnected, reason)
-            except Exception:
-                logger.exception("connection %s: on_disconnected failed", self._connection_id)
+        except Exception:
+            logger.exception("connection %s: on_disconnected failed", self._connection_id)
         if grace.cancelled_caught:
             logger.error(
                 "connection %s: on_disconnected was cancelled after %g s",

@@ -10,7 +10,7 @@ import attrs
 from ..calls.intake import IntakeLimits
 from ..calls.session import SessionOptions
 from ..connections.options import EndpointOptions, positive, positive_or_none
-from .slow_clients import Disconnect, SlowClientPolicy
+from .slow_clients import Disconnect, SlowClientPolicy, checked
 
 PROTOCOLS = ("json", "messagepack")
 
@@ -57,7 +57,7 @@ class HubOptions(EndpointOptions):
     """The same for all unread uploads and waiting invocations of a connection."""
     connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=positive)
     """Where a waiting method keeps the reading on past this, further invocations and items fail with an error."""
-    slow_clients: SlowClientPolicy = attrs.field(factory=Disconnect)
+    slow_clients: SlowClientPolicy = attrs.field(factory=Disconnect, converter=checked)
     """What becomes of messages for clients, the caller excepted, that do not take them as fast as they come."""
     broadcast_buffer_limit: int = attrs.field(default=1024 * 1024, validator=positive)
     """A client that lets more than this wait when something is sent to it without waiting is disconnected."""

@@ -151,9 +151,9 @@ class Roster:
         for session in members:
             data = encoded[session.protocol]
             outbox = session.outbox
-            if outbox.size > limit:
+            if outbox.unheld > limit:
                 session.end_slow()
-            elif waits and outbox.full:
+            elif waits and outbox.full and not session.ended:
                 slow.append((session, data))
             elif expendable:
                 outbox.put_expendable(data)

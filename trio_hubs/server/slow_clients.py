@@ -43,3 +43,14 @@ class Conflate:
 
 
 SlowClientPolicy: TypeAlias = Wait | Disconnect | DropOldest | Conflate
+
+
+def checked(policy: object) -> SlowClientPolicy:
+    """A policy that is one.
+
+    Raises:
+        TypeError: It is something else, such as the class of one.
+    """
+    if not isinstance(policy, SlowClientPolicy):
+        raise TypeError(f"{policy!r} is no policy: write Wait(), Disconnect(), DropOldest() or Conflate(key)")
+    return policy
