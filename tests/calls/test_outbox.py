@@ -262,6 +262,24 @@ async def test_a_producer_waits_again_when_another_filled_the_room(nursery: trio
     wire.outbox.give_up()
 
 
+async def test_nobody_waits_for_room_on_a_connection_that_is_ending(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"sending")
+    await wait_all_tasks_blocked()
+    wire.outbox.put(b"x" * HIGH_WATER)
+    async with trio.open_nursery() as inner:
+
+        async def produce() -> None:
+            with pytest.raises(ConnectionClosed):
+                await wire.outbox.wait_room()
+
+        inner.start_soon(produce)
+        inner.start_soon(wire.outbox.wait_not_full)
+        await wait_all_tasks_blocked()
+        wire.outbox.close()
+    wire.outbox.give_up()
+
+
 @pytest.mark.parametrize("high_water", [1, 500, HIGH_WATER])
 async def test_the_high_water_mark_can_be_chosen(nursery: trio.Nursery, high_water: int) -> None:
     wire = Wire(capacity=0)

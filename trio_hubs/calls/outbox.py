@@ -82,6 +82,7 @@ class Outbox:
         self._idle = False  # the writer waits for something to do
         self._corked = False
         self._finishing = False
+        self._closed = False
         self._scope = trio.CancelScope(shield=True)
         self._writer = trio.lowlevel.ParkingLot()
         self._producers = trio.lowlevel.ParkingLot()
@@ -233,13 +234,18 @@ class Outbox:
             ConnectionClosed: The connection cannot be sent on any more.
         """
         await self.wait_not_full()
-        if self.over:
+        if self.over or self._closed:
             raise ConnectionClosed("The connection is over.")
 
     async def wait_not_full(self) -> None:
         """Wait until producers may go on, or nothing can be sent any more. A checkpoint only when it has to wait."""
-        while self.full and not self.over:
+        while self.full and not (self.over or self._closed):
             await self._producers.park()
+
+    def close(self) -> None:
+        """Let nobody wait any more: the connection is ending."""
+        self._closed = True
+        self._producers.unpark_all()
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""

@@ -198,6 +198,7 @@ class Session:
                         self.caller.abandon(closed)
                         self._intake.fail_all(self._life.broken(closed))
                         calls.cancel_scope.cancel()
+                        self.outbox.close()
             finally:
                 try:
                     if self._opened:

@@ -126,7 +126,8 @@ class Roster:
         slow = self._put(clients(), target, arguments, policy)
         for session, data in slow:
             await session.outbox.wait_not_full()
-            session.outbox.put_now(data)
+            if not session.ended:
+                session.outbox.put_now(data)
         if self._sends >= GIVE_WAY or self._bytes >= HIGH_WATER:
             self._send_out()
             await trio.lowlevel.cancel_shielded_checkpoint()
