@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from trio_hubs import Request, Response, User
-from trio_hubs.connections.gate import Answer, Gate
-from trio_hubs.connections.http_server import Held, Upgrade
+from trio_hubs.connections.gate import Gate
+from trio_hubs.connections.http_server import Answer, Held, Upgrade
 from trio_hubs.connections.origins import Origins
 from trio_hubs.connections.users import Policy
 

@@ -117,6 +117,7 @@ class Session:
         outbox: What waits to be sent.
         caller: Our calls.
         callee: The peer's calls.
+        ended: Whether it is over, or about to be.
         too_slow: Whether the connection was ended because the peer took too little.
     """
 
@@ -153,7 +154,7 @@ class Session:
         self._opened = False
         self._draining = False
         self._reading = trio.CancelScope()
-        self._ended = False
+        self.ended = False
         self._error: Exception | None = None
         self._farewell = Close(allow_reconnect=True)  # unless something else ends us, it is a shutdown
         self._peer_may_be_silent = options.peer_must_ping
@@ -216,23 +217,18 @@ class Session:
             error: What went wrong, if anything did.
             allow_reconnect: Whether the peer may connect again by itself.
         """
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             self._error = error
             text = self._life.close_text(error) if error is not None else ""
             self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
             self.callee.halt()
             self._reading.cancel()
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is over, or about to be."""
-        return self._ended
-
     def end_slow(self) -> None:
         """End the connection of a peer that does not take what is sent to it, without waiting for it any longer."""
         self.outbox.give_up()
-        if not self._ended:
+        if not self.ended:
             logger.warning("connection %s is too slow for its messages: disconnected", self.connection.id)
             self.too_slow = True
             self.end(TimeoutError("The peer does not take its messages fast enough."))
@@ -262,7 +258,7 @@ class Session:
             self._end_drained()
         except* Exception as group:
             error = bare(group)
-            if self._ended and isinstance(error, ConnectionClosed):
+            if self.ended and isinstance(error, ConnectionClosed):
                 logger.debug("connection %s ended before it was open: %r", self.connection.id, error)
             elif isinstance(error, HubException):
                 logger.warning("connection %s was refused: %r", self.connection.id, error)
@@ -291,17 +287,16 @@ class Session:
         self.callee.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
-        if judge_silence and sending_since is not None and now - sending_since >= options.send_timeout:
-            self.end_slow()
-        if (
-            judge_silence
-            and not self.connection.away
-            and (now >= self.outbox.deadline or now - self.outbox.awaiting_since >= options.send_timeout)
+        if not judge_silence:
+            return
+        waiting_since = self.outbox.awaiting_since
+        if (sending_since is not None and now - sending_since >= options.send_timeout) or (
+            not self.connection.away
+            and (now >= self.outbox.deadline or now - waiting_since >= options.send_timeout)
         ):
             self.end_slow()
         if (
-            judge_silence
-            and not self._peer_may_be_silent
+            not self._peer_may_be_silent
             and self._silent_since is not None
             and now - self._silent_since >= options.peer_timeout
         ):
@@ -312,14 +307,14 @@ class Session:
     async def _read(self, data: bytes) -> None:
         parser = self.protocol.parser(self._options.maximum_message_size)
         try:
-            while not self._ended:
+            while not self.ended:
                 self.outbox.cork()
                 try:
                     for messages in parser.feed(data):
                         self._dispatch(messages if self._replay is None else self._replay.take(messages))
                 finally:
                     self.outbox.uncork()
-                if self._ended:
+                if self.ended:
                     return
                 await self._intake.wait_wanted()
                 await self.outbox.wait_taken()
@@ -330,9 +325,8 @@ class Session:
                 try:
                     data = await self.connection.receive()
                 except Resumed:
-                    parser = self.protocol.parser(
-                        self._options.maximum_message_size
-                    )  # half a message is lost
+                    # Half a message may have been lost.
+                    parser = self.protocol.parser(self._options.maximum_message_size)
                     data = b""
                     continue
                 finally:
@@ -354,7 +348,7 @@ class Session:
         items: list[Raw] = []
         try:
             for message in messages:
-                if self._ended:
+                if self.ended:
                     return
                 if type(message) is StreamItem:
                     if message.invocation_id != stream and items:

@@ -29,9 +29,9 @@ from ..protocol.negotiate import (
 from .admission import Admission
 from .connection import Connection
 from .event_stream import EventStreamConnection
-from .gate import UNAUTHORIZED, Answer, Gate
+from .gate import UNAUTHORIZED, Gate
 from .http import Request, Response
-from .http_server import Exchange, Held, Route, Upgrade, is_websocket_request
+from .http_server import Answer, Exchange, Held, Route, Upgrade, is_websocket_request
 from .lease import Lease, Leases, new_id
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .options import EndpointOptions
@@ -112,9 +112,8 @@ class Endpoint:
                     while True:
                         before = trio.current_time()
                         await trio.sleep(SWEEP_PERIOD)
-                        if (
-                            trio.current_time() - before < 2 * SWEEP_PERIOD
-                        ):  # else we are late, not the clients
+                        late = trio.current_time() - before >= 2 * SWEEP_PERIOD
+                        if not late:  # for then it is we who were away, not the clients
                             self._sweep()
                 finally:
                     self._nursery = None
@@ -322,9 +321,6 @@ class Endpoint:
                 self._leases.expire(lease)
 
     async def _serve_events(self, lease: Lease, request: Request, exchange: Exchange) -> None:
-        if lease.connection is not None:
-            await exchange.respond(_text("", 409))
-            return
         connection = EventStreamConnection(lease.id, request, lease.incoming, exchange)
         self._open(lease, Transport.SERVER_SENT_EVENTS, connection)
         try:

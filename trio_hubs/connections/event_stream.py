@@ -9,7 +9,6 @@ from math import inf
 
 import trio
 
-from ..errors import ConnectionClosed
 from ..protocol.negotiate import Transport
 from .connection import Connection
 from .http import Request
@@ -42,7 +41,6 @@ class EventStreamConnection(Connection):
         self._incoming = incoming
         self._exchange = exchange
         self._last_progress = -inf
-        self._cut = False
 
     @property
     def last_progress(self) -> float:
@@ -50,10 +48,8 @@ class EventStreamConnection(Connection):
 
     async def open(self) -> None:
         """Send the head of the answer, and a comment, so that the client knows that it is connected."""
-        self._cut = True
         await self._exchange.start(HEADERS)
         await self._exchange.write(b":\r\n")
-        self._cut = False
 
     async def receive(self) -> bytes:
         return await self._incoming.take()
@@ -63,12 +59,10 @@ class EventStreamConnection(Connection):
             await trio.lowlevel.checkpoint()
             return
         event = memoryview(encode_event(data))
-        self._cut = True
         while event:
             await self._exchange.write(bytes(event[:_SLICE]))
             event = event[_SLICE:]
             self._last_progress = trio.current_time()
-        self._cut = False
 
     async def close(self) -> None:
         """End the answer.
@@ -76,6 +70,4 @@ class EventStreamConnection(Connection):
         Raises:
             ConnectionClosed: That cannot be done in order.
         """
-        if self._cut:
-            raise ConnectionClosed("The client did not take an event.")
         await self._exchange.finish()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import attrs
 
 from .http import Request, Response
-from .http_server import Held, Upgrade
+from .http_server import Answer, Upgrade
 from .origins import REFUSAL, Origins
 from .users import Authenticate, Policy, User, meets, settle
 
 logger = logging.getLogger(__name__)
-
-Answer: TypeAlias = Response | Upgrade | Held
 
 UNAUTHORIZED = Response(status=401, headers={"WWW-Authenticate": "Bearer"})
 """What nobody gets where a user is needed."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http.client import responses
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 import h11
@@ -68,10 +68,14 @@ class Held:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
+Answer: TypeAlias = Response | Upgrade | Held
+Rendered: TypeAlias = tuple[h11.Response, bytes]
+
+
 class Route(Protocol):
     """What answers the requests for a path."""
 
-    async def __call__(self, request: Request, /) -> Response | Upgrade | Held: ...
+    async def __call__(self, request: Request, /) -> Answer: ...
 
 
 def is_websocket_request(request: Request) -> bool:
@@ -157,7 +161,10 @@ class Exchange:
         Raises:
             ConnectionClosed: The client did not take it in time, or left.
         """
-        head, body = _render(response, self._headers)
+        await self.send(*_render(response, self._headers), timeout=timeout)
+
+    async def send(self, head: h11.Response, body: bytes, *, timeout: float = REQUEST_TIMEOUT) -> None:
+        """Send an answer that is rendered; as :meth:`respond`."""
         events: list[h11.Event] = [head]
         if self._with_body:
             events += [h11.Data(data=body[at : at + _PART_SIZE]) for at in range(0, len(body), _PART_SIZE)]
@@ -186,7 +193,13 @@ class Exchange:
         await self._wire.send(h11.Data(data=data))
 
     async def finish(self) -> None:
-        """End a body that :meth:`start` began."""
+        """End a body that :meth:`start` began.
+
+        Raises:
+            ConnectionClosed: The client left, or a part of the body was cut off.
+        """
+        if self._wire.cut:
+            raise ConnectionClosed("The client did not take a part of its answer.")
         await self._wire.send(h11.EndOfMessage())
 
 
@@ -269,7 +282,7 @@ class _HttpConnection:
             return False
         if request is None:
             return False
-        answer = await self._answer(request) if isinstance(request, Request) else request
+        answer = await self._answer(request) if isinstance(request, Request) else _render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
             rest, _ = self._http.trailing_data
@@ -287,11 +300,11 @@ class _HttpConnection:
                     await answer.serve(connection)
                 return False
             except NoWebSocketError as error:
-                answer = Response(str(error), status=400)
+                answer = _render(Response(str(error), status=400), {})
         if isinstance(answer, Held):
             await self._hold(answer)
         else:
-            await Exchange(self._wire, {}, self._with_body).respond(answer)
+            await Exchange(self._wire, {}, self._with_body).send(*answer)
         if isinstance(request, Request):
             await self._skip_body()
         return not self._wire.cut and {self._http.our_state, self._http.their_state} == {h11.DONE}
@@ -308,9 +321,8 @@ class _HttpConnection:
             lines += [b"%b: %b" % (name, value) for name, value in head.headers]
             self._head = b"\r\n".join((*lines, b"", b""))
             names = [name for name, _ in head.headers]
-            if (
-                b"content-length" in names and b"transfer-encoding" in names
-            ):  # a way to smuggle requests past proxies
+            # Both are a way to smuggle requests past proxies.
+            if b"content-length" in names and b"transfer-encoding" in names:
                 return Response("A body has one length.", status=400, headers={"Connection": "close"})
             request = Request.parse(head.method, head.target, head.headers)
             if request.method == "POST" and request.path in self._server.posted:
@@ -338,23 +350,21 @@ class _HttpConnection:
             if self._http.their_state is h11.SEND_BODY:
                 await self._read_body()
 
-    async def _answer(self, request: Request) -> Response | Upgrade | Held:
+    async def _answer(self, request: Request) -> Rendered | Upgrade | Held:
         route = self._server.routes.get(request.path)
         if request.method == "CONNECT":
-            return Response("This is no proxy.", status=405)
+            return _render(Response("This is no proxy.", status=405), {})
         if route is None:
-            return Response(f"Nothing is served at {request.path}", status=404)
+            return _render(Response(f"Nothing is served at {request.path}", status=404), {})
         try:
             answer = await route(request)
             if isinstance(answer, Upgrade):
                 fault = _websocket_fault(request, self._http.their_http_version)
-                return Response(fault, status=400) if fault else answer
-            if not isinstance(answer, Held):
-                _render(answer, {})
-            return answer
+                return _render(Response(fault, status=400), {}) if fault else answer
+            return answer if isinstance(answer, Held) else _render(answer, {})
         except Exception:
             logger.exception("the handler of %s %s failed", request.method, request.path)
-            return Response("The handler failed.", status=500)
+            return _render(Response("The handler failed.", status=500), {})
 
     async def _hold(self, held: Held) -> None:
         exchange = Exchange(self._wire, held.headers, self._with_body)
@@ -374,7 +384,7 @@ class _HttpConnection:
                 await exchange.respond(Response("The handler failed.", status=500))
 
 
-def _render(response: Response, more: Mapping[str, str]) -> tuple[h11.Response, bytes]:
+def _render(response: Response, more: Mapping[str, str]) -> Rendered:
     """The head and the body of an answer; raises when it could not be sent so."""
     headers = [("Date", formatdate(usegmt=True)), ("Content-Type", response.content_type)]
     if response.status not in (204, 304):

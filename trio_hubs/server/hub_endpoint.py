@@ -160,8 +160,7 @@ class HubEndpoint:
             raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:
             base = "An unexpected error occurred during connection handshake."
-            detail = f" {type(error).__name__}: {text_of(error)}" if self.options.detailed_errors else ""
-            raise HandshakeError(base + detail) from error
+            raise HandshakeError(self.fault(base, error)) from error
         self._check(taken[0], connection)
         return taken
 
@@ -179,6 +178,12 @@ class HubEndpoint:
                 f"Cannot use the '{request.protocol}' protocol on the current transport. "
                 f"The transport does not support '{protocol.transfer_format}' transfer format."
             )
+
+    def fault(self, base: str, error: Exception) -> str:
+        """What a client is told of an error: a text, and the error's own where it may see that."""
+        if isinstance(error, HubException) or self.options.detailed_errors:
+            return f"{base} {type(error).__name__}: {text_of(error)}"
+        return base
 
     def make(self, side: _HubSide, children: Children) -> Hub[Any]:
         """Make the hub instance of one invocation."""
@@ -253,11 +258,6 @@ class _HubSide(Face, Life):
         self._connection_id = connection_id
         self._user_id: str | None = None
 
-    def _detailed(self, base: str, error: Exception) -> str:
-        if isinstance(error, HubException) or self._endpoint.options.detailed_errors:
-            return f"{base} {type(error).__name__}: {text_of(error)}"
-        return base
-
     # ---- calls
 
     def find(self, target: str) -> Sequence[Method]:
@@ -271,15 +271,15 @@ class _HubSide(Face, Life):
         return self.binding_fault(target, HubException("Method does not exist."))
 
     def binding_fault(self, target: str, error: Exception) -> str:
-        return self._detailed(f"Failed to invoke '{target}' due to an error on the server.", error)
+        return self._endpoint.fault(f"Failed to invoke '{target}' due to an error on the server.", error)
 
     def invocation_fault(self, target: str, error: Exception) -> str:
         if isinstance(error, _Unauthorized):
             return f"Failed to invoke '{target}' because user is unauthorized"
-        return self._detailed(f"An unexpected error occurred invoking '{target}' on the server.", error)
+        return self._endpoint.fault(f"An unexpected error occurred invoking '{target}' on the server.", error)
 
     def stream_fault(self, error: Exception) -> str:
-        return self._detailed("An error occurred on the server while streaming results.", error)
+        return self._endpoint.fault("An error occurred on the server while streaming results.", error)
 
     # ---- life
 
@@ -344,4 +344,4 @@ class _HubSide(Face, Life):
     def close_text(self, error: Exception) -> str:
         if isinstance(error, ConnectionClosed):
             return ""
-        return self._detailed("Connection closed with an error.", error)
+        return self._endpoint.fault("Connection closed with an error.", error)
