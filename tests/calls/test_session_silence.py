@@ -156,3 +156,13 @@ async def test_each_part_that_the_peer_takes_is_progress(
         await ticks(side, 11)
         await side.over.wait()
         assert side.life.events[-1] == ("closed", "The peer does not take its messages fast enough.")
+
+
+async def test_our_own_slowness_is_not_the_peers_deafness(autojump_clock: MockClock) -> None:
+    async with open_side(capacity=0, send_timeout=10) as side:
+        await side.session.caller.send("x", ())
+        await trio.sleep(100)
+        side.session.tick(trio.current_time(), judge_silence=False)
+        assert not side.session.ended
+        side.session.tick(trio.current_time(), judge_silence=True)
+        assert side.session.ended

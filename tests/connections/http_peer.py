@@ -136,6 +136,8 @@ BAD_REQUESTS = {
     "a length that is none": b"POST /describe HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
     "a negative length": b"POST /describe HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
     "two lengths": b"POST /describe HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    "a length and a coding": b"POST /describe HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "an unknown coding": b"POST /describe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
     "a chunk that is none": b"POST /describe HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "a target that is no url": b"GET x:/[ HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -8,6 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.connections import http_server
 from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.endpoint import MAXIMUM_WAITING_POSTS
 from trio_hubs.errors import ConnectionClosed
 
 from .endpoint_peer import Front, Handler, Reader, open_front
@@ -153,6 +154,20 @@ async def test_pipelined_posts_arrive_in_their_order(autojump_clock: MockClock) 
 
 
 # ---- what is too much
+
+
+async def test_so_many_posts_may_wait_and_no_more(autojump_clock: MockClock) -> None:
+    async with open_front(Reader()) as front:
+        token = await front.polled()
+        first = await posting(front, token)
+        await wait_all_tasks_blocked()
+        waiting = [await front.send("POST", token, b"x") for _ in range(MAXIMUM_WAITING_POSTS)]
+        await wait_all_tasks_blocked()
+        refused = await front.ask("POST", token, b"x")
+        assert (refused.status, refused.body) == (429, b"Too many posts wait.")
+        await first.send(b"0\r\n\r\n")
+        assert {(await client.answer("POST")).status for client in (first, *waiting)} == {200}
+        assert (await front.ask("POST", token, b"x")).status == 200
 
 
 async def test_a_post_waits_while_nobody_reads(autojump_clock: MockClock) -> None:

@@ -287,3 +287,49 @@ async def test_cancellation_ends_what_is_held(autojump_clock: MockClock) -> None
         nursery.cancel_scope.cancel()
     assert await far.receive_some() == b""
     assert holding.left == 0
+
+
+async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    body = b"x" * (5 * 64 * 1024)
+
+    async def serve(exchange: Exchange) -> None:
+        await exchange.respond(Response(body), timeout=3)
+
+    near, far = memory_stream_pair()
+    pump = near.send_stream.send_all_hook
+    assert pump is not None
+
+    async def take_slowly() -> None:
+        await trio.sleep(2)
+        await pump()
+
+    near.send_stream.send_all_hook = take_slowly
+    client = Client(far)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(routes(Holding(serve))).serve_stream, near)
+        await client.send(request("GET", "/"))
+        assert (await client.answer()).body == body
+        assert trio.current_time() > 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_tiny_chunks_hold_up_nobody(autojump_clock: MockClock) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with open_server() as client:
+        head = request("POST", "/describe", Transfer_Encoding="chunked")
+        await client.send(head + b"1\r\nx\r\n" * 6000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            await client.send(b"0\r\n\r\n")
+            assert (await client.answer("POST")).status == 200
+            nursery.cancel_scope.cancel()
+        assert turns > 6000 / 64

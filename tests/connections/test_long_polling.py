@@ -234,3 +234,31 @@ async def test_data_that_comes_as_the_client_leaves_is_not_answered_to_nobody(
         assert left.given == []
         await polled.poll(back)
         assert back.given in ([(200, b"data")], [(204, b"")])  # kept, or the connection is over
+
+
+async def test_an_older_poll_that_cannot_be_told_of_the_newer_harms_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        polled = Polled(nursery)
+        await polled.poll(Answers(broken=True))  # its client has gone without our seeing it
+        newer = Answers()
+        await polled.poll(newer)
+        await polled.connection.send(b"data")
+        await wait_all_tasks_blocked()
+        assert newer.given == [(200, b"data")]
+
+
+async def test_a_poll_that_waits_for_a_broken_one_gets_nothing_of_what_comes_behind_the_gap(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        polled = Polled(nursery)
+        await polled.poll(Answers(slow=5, broken=True))
+        await polled.connection.send(b"lost")
+        await wait_all_tasks_blocked()
+        newer = Answers()
+        await polled.poll(newer)
+        await polled.connection.send(b"later")
+        await trio.sleep(6)
+        assert newer.given == [(204, b"")]

@@ -105,3 +105,16 @@ def test_every_option_has_its_docstring() -> None:
         and isinstance(below.value, ast.Constant)
     }
     assert documented == {field.name for field in attrs.fields(EndpointOptions)}
+
+
+@pytest.mark.parametrize(
+    ("origin", "meant"),
+    [
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("https://a.example:80", "https://a.example:80"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_origin_is_meant_as_browsers_write_it(origin: str, meant: str) -> None:
+    assert EndpointOptions(allowed_origins=[origin]).allowed_origins == {meant}

@@ -1,5 +1,6 @@
 """A user is who ``authenticate`` says, until that expires; policies stand where they were put, and all must be met."""
 
+import functools
 import time
 from collections.abc import Awaitable
 
@@ -158,3 +159,11 @@ def test_an_object_that_handles_is_marked_by_its_class() -> None:
             pass
 
     assert policies_of(Handler()) == (is_ada,)
+
+
+def test_a_handler_keeps_its_guard_when_it_is_given_arguments_beforehand() -> None:
+    @authorize(is_ada)
+    def handler(store: object, connection: object) -> None: ...
+
+    given = functools.partial(functools.partial(handler, {}), connection=None)
+    assert policies_of(given) == (is_ada,)

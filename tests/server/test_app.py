@@ -280,3 +280,25 @@ async def test_so_many_clients_may_negotiate_as_was_chosen(autojump_clock: MockC
     assert [await status() for _ in range(3)] == [200, 200, 503]
     await trio.sleep(3.1)
     assert await status() == 200
+
+
+async def test_an_app_is_whole_before_it_is_served() -> None:
+    app = whole_app()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.serve, "127.0.0.1", 0)
+        with pytest.raises(RuntimeError, match="before the app is served"):
+            app.add_hub("/late", Sample)
+        with pytest.raises(RuntimeError, match="being served already"):
+            await app.serve("127.0.0.1", 0)
+        nursery.cancel_scope.cancel()
+    app.add_hub("/late", Sample)
+
+
+async def test_a_start_that_is_cancelled_ends() -> None:
+    with no_task_left(), trio.fail_after(5):
+        for passes in range(12):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(whole_app().serve, "127.0.0.1", 0)
+                for _ in range(passes):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, ended, item, open_client, result, stream
+from tests.hub_peer import PROTOCOLS, call, close, ended, item, open_client, result, stream
+from trio_hubs import Hub, HubException, Request
+from trio_hubs.connections.http import CaseInsensitive
 
 from .calls_hub import INVOKING, Calls
 
@@ -247,3 +249,55 @@ async def test_the_log_of_a_wrong_argument_says_which_one(
         await client.send(call("Add", 1, "x", id="1"))
         await client.arrived()
     assert "argument 1" in caplog.text
+
+
+class Mute(HubException):
+    """An error whose text cannot be told."""
+
+    def __str__(self) -> str:
+        raise ValueError("oops")
+
+
+class Odd(Hub):
+    """Raises what cannot be written."""
+
+    async def on_connected(self) -> None:
+        if "name" in self.context.request.query:
+            raise HubException("no user \ud800")
+
+    def half(self) -> None:
+        raise HubException("half of \ud800")
+
+    async def later(self) -> None:
+        raise HubException("half of \ud800")
+
+    def mute(self) -> None:
+        raise Mute
+
+    def fine(self) -> str:
+        return "fine"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("Half", "HubException: half of ?"),
+        ("Later", "HubException: half of ?"),
+        ("Mute", "Mute: (an error without a text)"),
+    ],
+)
+async def test_a_text_that_cannot_be_written_is_replaced(
+    protocol: str, method: str, text: str, autojump_clock: MockClock
+) -> None:
+    async with open_client(Odd, protocol) as client:
+        await client.send(call(method, id="1"), call("Fine", id="2"))
+        assert await client.take(2) == [ended("1", f"{INVOKING.format(method)} {text}"), result("2", "fine")]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_so_it_is_in_a_refusal(protocol: str, autojump_clock: MockClock) -> None:
+    request = Request(query=CaseInsensitive([("name", "x")]))
+    async with open_client(Odd, protocol, request=request) as client:
+        text = "Connection closed with an error. HubException: no user ?"
+        assert await client.rest() == [close(text)]

@@ -21,6 +21,7 @@ from trio_hubs import (
     Transport,
     Wait,
 )
+from trio_hubs.server.hub_endpoint import HubEndpoint
 
 OFFICIAL: dict[str, Any] = {
     # HubOptions
@@ -249,3 +250,11 @@ async def test_a_hub_of_binary_messages_only_offers_no_text(autojump_clock: Mock
 @pytest.mark.parametrize("policy", [Wait(), DropOldest()])
 def test_what_becomes_of_slow_clients_is_chosen(policy: Any) -> None:
     assert HubOptions(slow_clients=policy).slow_clients is policy
+
+
+@pytest.mark.parametrize("wrong", [Wait, Disconnect, "wait", None])
+def test_what_is_no_policy_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="is no policy"):
+        HubOptions(slow_clients=wrong)
+    with pytest.raises(TypeError, match="is no policy"):
+        HubEndpoint(Hub, Hub, HubOptions()).clients.when_slow(wrong)

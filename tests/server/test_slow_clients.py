@@ -20,7 +20,16 @@ from tests.hub_peer import (
     result,
     stream,
 )
-from trio_hubs import BindingError, ClientProxy, Conflate, Disconnect, DropOldest, Hub, HubClients, Wait
+from trio_hubs import (
+    BindingError,
+    ClientProxy,
+    Conflate,
+    Disconnect,
+    DropOldest,
+    Hub,
+    HubClients,
+    Wait,
+)
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.server.hub_endpoint import HubEndpoint
 
