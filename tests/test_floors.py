@@ -16,11 +16,12 @@ SOURCES = ROOT / "trio_hubs"
 # Each floor, with those it may import besides itself. What is not here is the roof, which no floor imports.
 FLOORS = {
     "errors": set[str](),
+    "logs": {"errors"},
     "protocol": {"errors"},
-    "connections": {"errors", "protocol"},
-    "calls": {"errors", "protocol", "connections"},
-    "server": {"errors", "protocol", "connections", "calls"},
-    "client": {"errors", "protocol", "connections", "calls"},
+    "connections": {"errors", "logs", "protocol"},
+    "calls": {"errors", "logs", "protocol", "connections"},
+    "server": {"errors", "logs", "protocol", "connections", "calls"},
+    "client": {"errors", "logs", "protocol", "connections", "calls"},
 }
 IMPURE = {"trio", "trio_websocket", "httpx2", "anyio", "asyncio", "socket", "threading"}
 

@@ -6,7 +6,6 @@ token is ever logged.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Any, TypeAlias, cast
@@ -19,8 +18,9 @@ from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
 from .connections.http import Request
 from .connections.users import User
+from .logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Keys: TypeAlias = Key | KeySet | Mapping[str, Any]
 """A key or a set of keys of joserfc's, or a JWK or JWKS as a dict."""
@@ -110,7 +110,7 @@ class JwtAuthenticator:
                 raise InvalidClaimError(self._user_id, f"Claim '{self._user_id}' must be a text")
         # All but the first are how joserfc fails at texts that are no UTF-8 and at shapes that it does not expect.
         except (JoseError, ValueError, TypeError, RecursionError) as error:
-            logger.info("a token was refused: %a", str(error))  # it may hold what the token's maker wrote
+            logger.info("a token was refused: %s", str(error))
             return None
         return User(user_id, claims=claims, expires_at=claims["exp"] + self._claims.leeway)
 

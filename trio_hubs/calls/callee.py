@@ -7,7 +7,6 @@ that needs no task runs at once, in the reader's.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import trio
 from msgspec import Raw
 
 from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
+from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion, Invocation, StreamInvocation
 from .channels import GIVE_WAY
@@ -28,7 +28,7 @@ from .methods import Method
 from .outbox import Outbox
 from .streaming import send_items
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CALL_SIZE = 500
 """What a waiting call counts for, besides its arguments and ids; bytes, roughly."""
@@ -463,12 +463,9 @@ class Callee:
 
     def _refuse(self, id: str, target: str, refused: _Refused) -> None:
         cause = refused.__cause__
-        reasons = (refused, cause, *getattr(cause, "__notes__", ())) if cause else (refused,)
+        details = " ".join(map(str, (cause, *getattr(cause, "__notes__", ())))) if cause else ""
         logger.warning(
-            "connection %s: call of %.100r refused: %s",
-            self._connection_id,
-            target,
-            " ".join(map(str, reasons)),
+            "connection %s: call of %.100r refused: %s %s", self._connection_id, target, str(refused), details
         )
         self._answer_refused(id, str(refused))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
@@ -13,6 +12,7 @@ from msgspec import Raw
 
 from ..connections.background import open_background
 from ..errors import ConnectionClosed, HubException, text_of
+from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
 from .channels import ChannelReader
@@ -20,7 +20,7 @@ from .intake import Intake
 from .outbox import Outbox
 from .streaming import send_items
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class _Answer:

@@ -7,7 +7,6 @@ and a producer waits, when it can, while more than the high-water mark is queued
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,9 +17,10 @@ import trio
 
 from ..connections.connection import Connection
 from ..errors import ConnectionClosed
+from ..logs import get_logger
 from .replay import Replay
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""

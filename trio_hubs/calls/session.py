@@ -6,7 +6,6 @@ cancelled and awaited; then whoever was told of the connection is told of its en
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from msgspec import Raw
 from ..connections.background import open_background
 from ..connections.connection import Connection, Resumed
 from ..errors import ConnectionClosed, HubException, ProtocolError
+from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import (
     Ack,
@@ -37,7 +37,7 @@ from .intake import Intake, IntakeLimits
 from .outbox import HIGH_WATER, Outbox
 from .replay import Replay
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _HALF_A_MESSAGE = "Connection terminated while reading a message."
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import trio
 
+from ..logs import get_logger
 from .http import Response
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RETRY_AFTER = 5
 """Seconds after which a client that was turned away may try again."""

@@ -6,7 +6,6 @@ same user.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,6 +16,7 @@ import msgspec
 import trio
 
 from ..errors import ConnectionClosed
+from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
 from ..protocol.negotiate import (
     AvailableTransport,
@@ -41,7 +41,7 @@ from .resumable import ResumableConnection
 from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SWEEP_PERIOD = 1.0
 """Seconds between looks at which connections have lost their transport for too long, or their user."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import attrs
 
+from ..logs import get_logger
 from .http import Request, Response
 from .http_server import Answer, Upgrade
 from .origins import REFUSAL, Origins
 from .users import Authenticate, Policy, User, meets, settle
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 UNAUTHORIZED = Response(status=401, headers={"WWW-Authenticate": "Bearer"})
 """What nobody gets where a user is needed."""

@@ -6,7 +6,6 @@ connection; a handler that fails gets a 500 and a log line; nobody else notices.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from email.utils import formatdate
@@ -18,11 +17,12 @@ import h11
 import trio
 
 from ..errors import ConnectionClosed
+from ..logs import get_logger
 from .background import open_background
 from .http import Request, Response
 from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAXIMUM_HEAD_SIZE = 16 * 1024
 """Bytes of a request's line and headers; above it the answer is 431 or 400."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import trio
 import trio_websocket
 
 from ..errors import ConnectionClosed
+from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
 from .background import open_background
 from .connection import Connection
@@ -32,7 +32,7 @@ MAXIMUM_WHOLE_MESSAGE = 1 << 20
 closes with 1009. With the lane, bytes are passed on as they come, and the hub protocol has its own limit.
 """
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 NORMAL_CLOSURE = 1000
 INTERNAL_ERROR = 1011

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -22,13 +21,14 @@ from ..connections.http import Request, Response
 from ..connections.http_server import HttpServer, Route
 from ..connections.options import EndpointOptions
 from ..connections.users import Authenticate, policies_of, settle
+from ..logs import get_logger
 from .clients import C, Groups, HubClients
 from .filters import HubFilter
 from .hub import Hub
 from .hub_endpoint import HubEndpoint
 from .options import HubOptions
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LAST_CLIENTS_TIMEOUT = 10.0
 """Seconds that connections have to end, once a drain's time is up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +25,7 @@ from ..errors import (
     UploadBroken,
     text_of,
 )
+from ..logs import get_logger
 from ..protocol.handshake import (
     MAXIMUM_SIZE,
     HandshakeRequest,
@@ -44,7 +44,7 @@ from .options import HubOptions
 from .roster import Roster
 from .typed_clients import typed_proxy
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 STATEFUL_VERSION = 2

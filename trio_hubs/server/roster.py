@@ -7,7 +7,6 @@ left nothing is kept.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
@@ -19,11 +18,12 @@ from msgspec import Raw
 from ..calls.channels import GIVE_WAY
 from ..calls.outbox import HIGH_WATER, Batch, Outbox
 from ..calls.session import Session
+from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Invocation
 from .slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Roster:
