@@ -17,11 +17,12 @@ SOURCES = ROOT / "trio_hubs"
 FLOORS = {
     "errors": set[str](),
     "logs": {"errors"},
+    "tasks": set[str](),
     "protocol": {"errors"},
-    "connections": {"errors", "logs", "protocol"},
-    "calls": {"errors", "logs", "protocol", "connections"},
-    "server": {"errors", "logs", "protocol", "connections", "calls"},
-    "client": {"errors", "logs", "protocol", "connections", "calls"},
+    "connections": {"errors", "logs", "tasks", "protocol"},
+    "calls": {"errors", "logs", "tasks", "protocol", "connections"},
+    "server": {"errors", "logs", "tasks", "protocol", "connections", "calls"},
+    "client": {"errors", "logs", "tasks", "protocol", "connections", "calls"},
 }
 IMPURE = {"trio", "trio_websocket", "httpx2", "anyio", "asyncio", "socket", "threading"}
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.children import Children, bare
+from trio_hubs.calls.children import Children
 
 
 class Steps:
@@ -156,11 +156,3 @@ async def test_an_invocation_that_is_over_starts_no_children(nursery: trio.Nurse
     for children in (closed, childless, parent):
         with pytest.raises(RuntimeError, match="The invocation is over"):
             children.start_soon(trio.sleep_forever)
-
-
-def test_bare_unwraps_groups_of_one() -> None:
-    error, other = ValueError("one"), ValueError("two")
-    assert bare(error) is error
-    assert bare(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
-    two = ExceptionGroup("", [error, other])
-    assert bare(ExceptionGroup("", [two])) is two

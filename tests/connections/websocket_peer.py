@@ -16,10 +16,10 @@ import trio
 from trio.testing import MemoryReceiveStream, memory_stream_pair
 
 from trio_hubs.connections import websocket
-from trio_hubs.connections.background import open_background
 from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket
+from trio_hubs.tasks import open_background
 
 Side: TypeAlias = Literal["server", "client"]
 Frame: TypeAlias = tuple[int, bytes]

@@ -21,8 +21,9 @@ from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion, Invocation, StreamInvocation
+from ..tasks import bare
 from .channels import GIVE_WAY
-from .children import Children, bare
+from .children import Children
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
 from .outbox import Outbox

@@ -10,11 +10,11 @@ from typing import Any
 import trio
 from msgspec import Raw
 
-from ..connections.background import open_background
 from ..errors import ConnectionClosed, HubException, text_of
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
+from ..tasks import open_background
 from .channels import ChannelReader
 from .intake import Intake
 from .outbox import Outbox

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import trio
 
+from ..tasks import bare, open_tasks
+
 
 class Children:
     """Starts an invocation's child tasks, and at the end of its ``async with`` block waits for them.
@@ -87,7 +89,7 @@ class Children:
         """Hold a nursery open for the children, until the last of them has ended."""
         assert self._asked_for is not None
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_tasks() as nursery:
                 self._nursery = nursery
                 for async_fn, args in self._asked_for:
                     nursery.start_soon(async_fn, *args)
@@ -101,10 +103,3 @@ class Children:
         finally:
             self._over = True
             self._gone.set()
-
-
-def bare(error: Exception) -> Exception:
-    """The one exception that nurseries have wrapped, or the group where there are several."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -13,7 +13,6 @@ import attrs
 import trio
 from msgspec import Raw
 
-from ..connections.background import open_background
 from ..connections.connection import Connection, Resumed
 from ..errors import ConnectionClosed, HubException, ProtocolError
 from ..logs import get_logger
@@ -30,9 +29,9 @@ from ..protocol.messages import (
     StreamItem,
 )
 from ..protocol.messages import Sequence as SequenceMessage
+from ..tasks import bare, open_background, open_tasks
 from .callee import Callee, Face
 from .caller import Caller
-from .children import bare
 from .intake import Intake, IntakeLimits
 from .outbox import HIGH_WATER, Outbox
 from .replay import Replay
@@ -186,7 +185,7 @@ class Session:
         async with open_background() as nursery:
             nursery.start_soon(self.outbox.run, self.end)
             try:
-                async with trio.open_nursery() as calls:
+                async with open_tasks() as calls:
                     self.caller.start(calls)
                     calls.start_soon(self._open, calls)
                     task_status.started()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-import trio
 from rich.console import Console
 from rich.text import Text
 
 from ..client.hub_connection import open_hub_connection
 from ..demo.counter import HUB_PATH, counter_app
+from ..tasks import open_tasks
 from .server import start
 
 COUNT = 10
@@ -58,7 +58,7 @@ async def demo(host: str, port: int, once: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     view = _View()
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         address = await start(nursery, counter_app(view.server_saw), host, port)
         view.say(f"listening {address}", "bold")
         view.say("")

@@ -13,8 +13,7 @@ from typing import Any
 
 import trio
 
-from ..calls.children import bare
-from ..connections.background import open_background
+from ..tasks import open_background
 
 FAILED = 1
 """The exit status when the server answered with an error, or was lost."""
@@ -76,8 +75,5 @@ def run(
             with scope:
                 await command(*args)
 
-    try:
-        trio.run(watched)
-    except ExceptionGroup as group:
-        raise bare(group) from None
+    trio.run(watched)
     return status

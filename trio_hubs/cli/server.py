@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from ..server.app import HubApp
+from ..tasks import open_tasks
 from .process import Fault
 
 
@@ -48,6 +49,6 @@ async def start(nursery: trio.Nursery, app: HubApp, host: str, port: int) -> str
 async def serve(app: HubApp, host: str, port: int) -> None:
     """Serve an app until cancelled."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         address = await start(nursery, app, host, port)
         print(f"listening {address}", flush=True)

@@ -14,7 +14,6 @@ import trio
 from ..calls.channels import ChannelReader
 from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
-from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..connections.websocket import open_websocket
 from ..errors import ConnectionClosed, HandshakeError, ProtocolError
@@ -23,6 +22,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close, Ping
+from ..tasks import open_background
 from .handlers import Handlers
 from .negotiation import Place, negotiate
 from .options import HubConnectionOptions

@@ -26,6 +26,7 @@ from ..protocol.negotiate import (
     encode_response,
     negotiated_version,
 )
+from ..tasks import open_tasks
 from .admission import Admission
 from .connection import Connection
 from .event_stream import EventStreamConnection
@@ -105,7 +106,7 @@ class Endpoint:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold what outlives single requests, until cancelled."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_tasks() as nursery:
                 self._nursery = nursery
                 task_status.started()
                 try:

@@ -18,7 +18,7 @@ import trio
 
 from ..errors import ConnectionClosed
 from ..logs import get_logger
-from .background import open_background
+from ..tasks import open_background
 from .http import Request, Response
 from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
 

@@ -14,7 +14,7 @@ import trio_websocket
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
-from .background import open_background
+from ..tasks import open_background
 from .connection import Connection
 from .direct_socket import DirectSocketStream
 from .express import ExpressStream
@@ -167,11 +167,11 @@ async def accept_websocket(
             connection = WebSocketConnection(id, request, lane, websocket, close_timeout)
             async with _closing(connection):
                 yield connection
-    except ExceptionGroup as group:
-        if websocket is not None:
+    except Exception as error:
+        if websocket is not None or isinstance(error, (ConnectionClosed, NoWebSocketError)):
             raise
         # Some requests upset trio-websocket more than it can say.
-        raise NoWebSocketError("The request for a WebSocket is not in order.") from group
+        raise NoWebSocketError("The request for a WebSocket is not in order.") from error
 
 
 @asynccontextmanager
@@ -237,11 +237,11 @@ async def open_websocket(
             connection = WebSocketConnection(id, Request(path=parts.path), lane, websocket)
             async with _closing(connection):
                 yield connection
-    except ExceptionGroup as group:
-        if websocket is not None:
+    except Exception as error:
+        if websocket is not None or isinstance(error, ConnectionClosed):
             raise
         # An answer that accepts nothing upsets trio-websocket, which tries to refuse it as if it were the server.
-        raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.") from group
+        raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.") from error
     finally:
         await trio.aclose_forcefully(lane)
 

@@ -22,6 +22,7 @@ from ..connections.http_server import HttpServer, Route
 from ..connections.options import EndpointOptions
 from ..connections.users import Authenticate, policies_of, settle
 from ..logs import get_logger
+from ..tasks import open_tasks
 from .clients import C, Groups, HubClients
 from .filters import HubFilter
 from .hub import Hub
@@ -306,13 +307,13 @@ class HubApp:
                 )
 
         over = trio.Event()
-        async with AsyncExitStack() as stack, trio.open_nursery() as outer:
+        async with AsyncExitStack() as stack, open_tasks() as outer:
             for listener in listeners:
                 stack.push_async_callback(trio.aclose_forcefully, listener)
             doors = await outer.start(_hold_doors, over)
             doors.cancel_scope.shield = True
             try:
-                async with trio.open_nursery() as nursery:
+                async with open_tasks() as nursery:
                     for endpoint in self._endpoints:
                         await nursery.start(endpoint.run)
                     for _, hub in self._hubs:
@@ -334,7 +335,7 @@ async def _hold_doors(
     over: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Hold the nursery of clients' requests, which go on until the connections that they carry have ended."""
-    async with trio.open_nursery() as doors:
+    async with open_tasks() as doors:
         task_status.started(doors)
         await over.wait()
         doors.cancel_scope.cancel()

@@ -14,7 +14,6 @@ from ..calls.callee import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
-from ..connections.background import open_background
 from ..connections.connection import Connection
 from ..connections.users import Policy, meets
 from ..errors import (
@@ -37,6 +36,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close
+from ..tasks import open_background
 from .clients import ClientProxy, Groups, HubCallerClients, HubClients
 from .filters import FilterChain, HubFilter, HubInvocationContext, HubLifetimeContext
 from .hub import Hub, HubCallerContext, HubMethod, hub_methods

@@ -1,0 +1,98 @@
+"""Nurseries that keep their groups to themselves: what goes wrong in one comes out bare.
+
+A plain nursery wraps whatever its body or its tasks raise into an exception group. Ours must not: a user's exception
+comes out of every block of ours as it went in, a group of the user's own included. What tasks raise comes out of the
+groups of one that stand around it. And whoever wants to leave (KeyboardInterrupt, SystemExit, a test that fails)
+comes out alone, whatever else went wrong meanwhile, so that `except KeyboardInterrupt` matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import overload
+
+import trio
+
+
+def open_tasks() -> AbstractAsyncContextManager[trio.Nursery]:
+    """Open a nursery whose tasks the end of the body waits for, as trio's does.
+
+    Yields:
+        The nursery.
+
+    Raises:
+        BaseException: Whatever the body or a task raised, bare.
+    """
+    return _open(background=False)
+
+
+def open_background() -> AbstractAsyncContextManager[trio.Nursery]:
+    """Open a nursery whose tasks are cancelled when the body ends.
+
+    Yields:
+        The nursery.
+
+    Raises:
+        BaseException: Whatever the body or a task raised, bare.
+    """
+    return _open(background=True)
+
+
+@overload
+def bare(error: Exception) -> Exception: ...
+@overload
+def bare(error: BaseException) -> BaseException: ...
+def bare(error: BaseException) -> BaseException:
+    """The one exception that nurseries have wrapped, or the group where there are several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+@asynccontextmanager
+async def _open(*, background: bool) -> AsyncGenerator[trio.Nursery]:
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                if background:
+                    nursery.cancel_scope.cancel()
+        return
+    except BaseExceptionGroup as group:
+        outcome = _outcome(group, failure)
+    try:
+        raise outcome
+    finally:
+        del failure, outcome  # else the traceback and this frame keep each other alive
+
+
+def _outcome(group: BaseExceptionGroup[BaseException], failure: BaseException | None) -> BaseException:
+    """What shall come out of a nursery that ended with this group, and whose body failed so."""
+    _, rest = group.split(trio.Cancelled)
+    if rest is None:
+        return next(_leaves(group))
+    leaves = list(_leaves(rest))
+    of_body = set(map(id, _leaves(failure))) if failure is not None else set[int]()
+    if failure is not None and all(id(leaf) in of_body for leaf in leaves):
+        return failure
+    for leaf in leaves:
+        if not isinstance(leaf, Exception):
+            if len(leaves) > 1:
+                leaf.__cause__ = rest
+            return leaf
+    return bare(rest)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, and of the groups in it; or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
