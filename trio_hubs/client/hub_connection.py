@@ -211,7 +211,8 @@ async def open_hub_connection(
     """Connect to a hub for the body of ``async with``.
 
     The connection ends in order with the body, and all of its tasks with it. An exception of the body comes out as
-    it is. When the connection is lost, whatever waits for the server fails; the body goes on.
+    it is; so does a :exc:`KeyboardInterrupt` or :exc:`SystemExit` of a handler or an upload. When the connection is
+    lost, whatever waits for the server fails; the body goes on.
 
     Args:
         url: The hub's URL, such as ``http://127.0.0.1:8000/counter``.
@@ -270,8 +271,6 @@ async def open_hub_connection(
             yield HubConnection(session, table, life)
         finally:
             session.end()
-            with trio.CancelScope(shield=True):
-                await life.wait_over()
 
 
 def _check(url: str, headers: Mapping[str, str]) -> None:

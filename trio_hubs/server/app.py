@@ -269,7 +269,8 @@ class HubApp:
         """Serve until cancelled.
 
         Cancelling shuts down in order: connections are told, their invocations are cancelled and awaited, hubs hear
-        of each disconnection, and every task ends. See :meth:`drain` for a gentler end.
+        of each disconnection, and every task ends. See :meth:`drain` for a gentler end. Ctrl-C ends it in the same
+        order, with a bare :exc:`KeyboardInterrupt`.
 
         Args:
             host: The address to listen on.
