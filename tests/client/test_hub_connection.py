@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, memory_stream_pair
 
+from tests.connections.websocket_peer import BINARY, CLOSE, TEXT, Peer, acceptance, connected_to
 from tests.hub_peer import (
     PING,
     PROTOCOLS,
@@ -111,6 +113,51 @@ async def test_an_answer_in_single_bytes_works(
         await server.send_bytes(bytes([byte]))
     async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
         assert connection.connection_id == "memory"
+
+
+@pytest.mark.parametrize("too_much", [0, 1])
+async def test_the_answer_to_the_handshake_has_64_kib(
+    autojump_clock: MockClock, too_much: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = b"{}" + b" " * (65_533 + too_much) + b"\x1e"
+    with pytest.raises(HandshakeError) if too_much else nullcontext():
+        async with open_raw_server(monkeypatch, answer=answer):
+            pass
+
+
+async def test_a_type_of_0_is_no_message_but_an_answer(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch, answer=b'{"type":0}\x1e') as (connection, _):
+        assert connection.connection_id == "memory"
+
+
+@pytest.mark.parametrize(("protocol", "first"), [("json", TEXT), ("messagepack", BINARY)])
+async def test_frames_are_marked_as_the_protocol_is(
+    autojump_clock: MockClock, protocol: Any, first: int
+) -> None:
+    near, far = memory_stream_pair()
+    peer = Peer(far, client=False)
+    marks: list[int] = []
+
+    async def serve() -> None:
+        await peer.send(acceptance(await peer.head()))
+        marks.append((await peer.next_frame())[0])
+        await peer.send(peer.frame(first, b"{}\x1e"))
+        frames = await peer.rest()
+        assert frames[-1][0] == CLOSE
+        marks.extend(mark for mark, _ in frames[:-1])
+
+    with connected_to(near):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            async with open_hub_connection(
+                "http://raw/hub", protocol=protocol, skip_negotiation=True
+            ) as connection:
+                await connection.send("Note")
+            await near.aclose()
+    assert len(marks) > 2  # the handshake's, and those of what follows
+    assert set(marks) == {first}
 
 
 # ---- the server ends the connection

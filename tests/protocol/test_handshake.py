@@ -73,6 +73,9 @@ def test_requests_that_are_refused(text: str, error: str) -> None:
     ("text", "error"),
     [
         ('{"type":6}', "Expected a handshake response from the server."),
+        ('{"type":"0"}', "Expected a handshake response from the server."),
+        ('{"type":1e400}', "Expected a handshake response from the server."),
+        ('{"type":{}}', "Expected a handshake response from the server."),
         ('{"error":1}', "Expected 'error' to be of type String."),
         ("[]", "Unexpected JSON Token Type 'Array'. Expected a JSON Object."),
     ],
@@ -81,6 +84,12 @@ def test_responses_that_are_refused(text: str, error: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         take_response(text.encode() + b"\x1e", None)
     assert str(caught.value) == error
+
+
+@pytest.mark.parametrize("type_", ["0", "-0", "0.0", "null", "false", '""'])
+def test_a_type_that_says_nothing_is_no_message(type_: str) -> None:
+    """As the JavaScript client takes it."""
+    assert take_response(b'{"type":%b}\x1e' % type_.encode(), None) == (HandshakeResponse(), b"")
 
 
 def test_the_size_limit() -> None:

@@ -166,6 +166,18 @@ async def test_a_handshake_of_just_the_limit_is_accepted(autojump_clock: MockClo
         assert await hello(client, data) == {}
 
 
+@pytest.mark.parametrize("too_much", [0, 1])
+@pytest.mark.parametrize("whole", [False, True])
+async def test_where_messages_may_have_any_size_a_handshake_has_64_kib(
+    autojump_clock: MockClock, whole: bool, too_much: int
+) -> None:
+    data = request("json")
+    data = data[:-1] + b" " * (65_536 + too_much - len(data)) + data[-1:]
+    async with open_client(Calls, handshake=False, maximum_message_size=None) as client:
+        answer = await hello(client, *((data,) if whole else (data[:-1], data[-1:])))
+        assert answer == ({"error": "Handshake was canceled."} if too_much else {})
+
+
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("sent", [b"", request("json")[:-1]])
 async def test_a_client_that_leaves_before_its_handshake_is_whole_gets_no_answer(

@@ -3,6 +3,8 @@
 Law: what follows the handshake's 0x1E is left untouched; it already belongs to the hub protocol.
 """
 
+import json
+
 import msgspec
 
 from ..errors import HandshakeError, ProtocolError
@@ -11,6 +13,8 @@ from .json_object import read_field, read_object
 
 MAXIMUM_SIZE = 64 * 1024
 """Bytes of a handshake where nothing else limits it."""
+
+_NO_TYPE = (0, "", None)  # what JavaScript, whose client takes such an answer, holds for no type; false is 0
 
 
 class HandshakeRequest(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeRespon
         return None
     record, rest = split
     fields = read_object(record)
-    if "type" in fields:
+    if "type" in fields and json.loads(bytes(fields["type"])) not in _NO_TYPE:
         raise ProtocolError("Expected a handshake response from the server.")
     return HandshakeResponse(read_field(fields, "error", str) or ""), rest
 
