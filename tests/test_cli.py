@@ -37,6 +37,9 @@ class Sample(Hub):
     def header(self, name: str) -> str:
         return self.context.request.headers[name]
 
+    async def wait(self) -> None:
+        await trio.sleep_forever()
+
     def fail(self) -> None:
         raise HubException("two\nlines, \x1b[31mand red")
 
@@ -179,7 +182,8 @@ async def test_serve_ends_in_order_when_told_to(stop: signal.Signals, tmp_path: 
         encoding="utf-8",
     )
     async with trio.open_nursery() as nursery:
-        process = await nursery.start(started, ["serve", "life:app", "--port", "0"], tmp_path)
+        words = ["serve", "life:app", "--port", "0", "--drain", "0"]
+        process = await nursery.start(started, words, tmp_path)
         [line] = await lines_of(process, 1)
         assert re.fullmatch(r"listening http://127\.0\.0\.1:\d+", line)
         async with open_hub_connection(line.split()[1] + "/life") as connection:
@@ -187,7 +191,7 @@ async def test_serve_ends_in_order_when_told_to(stop: signal.Signals, tmp_path: 
             assert await lines_of(process, 1) == ["waits"]
             process.send_signal(stop)
             assert await lines_of(process, 1) == ["is cancelled"]
-            assert await process.wait() == 0
+        assert await process.wait() == 0  # once this client's WebSocket is closed, too
 
 
 async def test_demo_shows_both_sides(
@@ -297,9 +301,13 @@ URL = "http://127.0.0.1:1/hub"
         (["invoke", URL, "m", "bob"], "argument 1 is not JSON: bob (a text needs its quotes: '\"bob\"')"),
         (["invoke", URL, "m", "\udcff"], "not valid text"),
         (["invoke", URL, "m", "--header"], "--header"),
-        (["invoke", URL, "m", "--header", "name"], "'name' is no header: write NAME=VALUE"),
-        (["invoke", URL, "m", "--header", "a b=1"], "no header"),
-        (["invoke", URL, "m", "--header", "a=1\n2"], "no header"),
+        (["invoke", URL, "m", "--header", "name"], "header 1 is none: write NAME=VALUE or 'NAME: VALUE'"),
+        (["invoke", URL, "m", "--header", "a=1", "--header", "a b=1"], "header 2 is none"),
+        (["invoke", URL, "m", "--header", "a=1\n2"], "header 1 is none"),
+        (["invoke", URL, "m", "--header", "a:"], "header 1 is none"),
+        (["invoke", URL, "m", "1" * 30, "--protocol", "messagepack"], "argument 1: "),
+        (["invoke", URL, "m", "1e400", "--protocol", "messagepack"], "MessagePack has no number 1e400"),
+        (["invoke", URL, "m", "0.12345678901234567891", "--protocol", "messagepack"], "argument 1: Mess"),
         (["invoke", "somewhere", "m"], "'somewhere' is no URL of a hub"),
         (["invoke", "ws://127.0.0.1/hub", "m"], "no URL of a hub"),
         (["invoke", "http://", "m"], "no URL of a hub"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from .output import prepare
+
 
 def main() -> int:
     """Run the command line of this process.
@@ -15,6 +17,7 @@ def main() -> int:
         The exit status.
     """
     try:
+        prepare()
         from .commands import run_command  # noqa: PLC0415  # what it stands on may be missing
     except ModuleNotFoundError as error:
         if error.name not in ("cyclopts", "rich"):

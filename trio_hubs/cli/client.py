@@ -1,20 +1,28 @@
-"""The commands that call: standard output has the answers alone, as JSON, a line each, as they come."""
+"""The commands that call: standard output has the answers alone, as JSON, a line each, as they come.
+
+A number keeps all of its digits. What JSON has no number for is an error rather than a null.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from typing import Any, Literal
 
 import attrs
 import msgspec
-import trio
 
 from ..client.hub_connection import HubConnection, open_hub_connection
-from ..errors import HubsError
+from ..errors import BindingError, HubsError
+from ..protocol.payloads import Payloads
+from .output import print_data, while_read
 from .process import Fault
+
+Protocol = Literal["json", "messagepack"]
+
+_write_json = Payloads("json").dumper(Any)
 
 
 @attrs.frozen
@@ -24,13 +32,21 @@ class Call:
     url: str
     method: str
     arguments: Sequence[Any]
-    protocol: Literal["json", "messagepack"]
+    protocol: Protocol
     headers: Mapping[str, str]
+
+    @property
+    def result_type(self) -> Any:
+        """As what an answer is taken: JSON as it stands, so that its numbers stay as they are."""
+        return msgspec.Raw if self.protocol == "json" else Any
 
 
 async def stream(call: Call) -> None:
     """Print a stream's items; being cancelled cancels the server's method."""
-    async with _connection(call) as connection, connection.stream(call.method, *call.arguments) as reader:
+    async with (
+        _connection(call) as connection,
+        connection.stream(call.method, *call.arguments, item_type=call.result_type) as reader,
+    ):
         while await reader.wait_to_read():
             await _print(reader.read_ready())
 
@@ -38,12 +54,30 @@ async def stream(call: Call) -> None:
 async def invoke(call: Call) -> None:
     """Print a result; being cancelled cancels the server's method."""
     async with _connection(call) as connection:
-        await _print([await connection.invoke(call.method, *call.arguments)])
+        await _print([await connection.invoke(call.method, *call.arguments, result_type=call.result_type)])
+
+
+def read_argument(text: str, protocol: Protocol) -> Any:
+    """Read an argument.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON.
+        Fault: It is a number that the protocol cannot carry.
+    """
+    return msgspec.json.Decoder(float_hook=Decimal if protocol == "json" else _same_float).decode(text)
+
+
+def _same_float(text: str) -> float:
+    """A number as MessagePack has it."""
+    number = float(text)
+    if not math.isfinite(number) or Decimal(repr(number)) != Decimal(text):
+        raise Fault(f"MessagePack has no number {text}; .NET takes a decimal as a text: '\"{text}\"'")
+    return number
 
 
 @asynccontextmanager
 async def _connection(call: Call) -> AsyncGenerator[HubConnection]:
-    async with AsyncExitStack() as stack:
+    async with while_read(), AsyncExitStack() as stack:
         opening = open_hub_connection(call.url, protocol=call.protocol, headers=call.headers)
         try:
             connection = await stack.enter_async_context(opening)
@@ -53,11 +87,25 @@ async def _connection(call: Call) -> AsyncGenerator[HubConnection]:
 
 
 async def _print(values: Sequence[Any]) -> None:
-    data = b"".join(msgspec.json.encode(value, enc_hook=str) + b"\n" for value in values)
-    # In a thread, past any buffer: while the reader of a pipe pauses, pings go on and Ctrl-C ends us.
-    await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
+    lines = bytearray()
+    try:
+        for value in values:
+            lines += _line(value)
+    finally:  # the one that cannot be printed does not keep those before it back
+        await print_data(bytes(lines))
 
 
-def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(sys.stdout.fileno(), data) :]
+def _line(value: Any) -> bytes:
+    try:
+        return _write_json(_decode(value) if isinstance(value, msgspec.Raw) else value) + b"\n"
+    except (msgspec.DecodeError, OverflowError) as error:
+        raise BindingError(f"The server's answer cannot be read: {error}") from error
+
+
+def _finite(text: str) -> Decimal:
+    if not math.isfinite(float(text)):
+        raise OverflowError(f"{text:.20} is no number that others can read")
+    return Decimal(text)
+
+
+_decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(float_hook=_finite).decode

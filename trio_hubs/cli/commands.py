@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from ..connections.http import public_url
 from ..errors import BindingError, HubsError
+from ..protocol.payloads import Payloads
 from . import client, server
+from .client import Protocol
+from .demo import PipeConsole
 from .demo import demo as run_demo
 from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
 
-Protocol = Literal["json", "messagepack"]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Headers = Annotated[tuple[str, ...], Parameter(show_default=False)]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=|: *(?=.))([ -~]*)")
 
 app = App(
     name="trio-hubs",
@@ -34,6 +35,7 @@ app = App(
     version=lambda: version("trio-hubs"),
     default_parameter=Parameter(negative=()),
     result_action="return_value",
+    console=PipeConsole(),
 )
 
 
@@ -61,7 +63,7 @@ def stream(
         method: The method's name.
         arguments: Its arguments, each as JSON.
         protocol: The hub protocol to speak.
-        header: A further header of the HTTP requests, as NAME=VALUE; may be repeated.
+        header: A further header of the HTTP requests, as NAME=VALUE or "NAME: VALUE"; may be repeated.
     """
     return run(client.stream, _call(url, method, arguments, protocol, header))
 
@@ -77,7 +79,7 @@ def invoke(
         method: The method's name.
         arguments: Its arguments, each as JSON.
         protocol: The hub protocol to speak.
-        header: A further header of the HTTP requests, as NAME=VALUE; may be repeated.
+        header: A further header of the HTTP requests, as NAME=VALUE or "NAME: VALUE"; may be repeated.
     """
     return run(client.invoke, _call(url, method, arguments, protocol, header))
 
@@ -101,38 +103,39 @@ def _call(
     url: str, method: str, arguments: Sequence[str], protocol: Protocol, headers: Sequence[str]
 ) -> client.Call:
     logging.getLogger("trio_hubs").addHandler(logging.NullHandler())  # standard error is for the one line
-    return client.Call(
-        _checked_url(url),
-        method,
-        [_json(number, text) for number, text in enumerate(arguments, 1)],
-        protocol,
-        dict(map(_header, headers)),
-    )
+    _check_url(url)
+    named = dict(_header(number, text) for number, text in enumerate(headers, 1))
+    values = [_argument(number, text, protocol) for number, text in enumerate(arguments, 1)]
+    return client.Call(url, method, values, protocol, named)
 
 
-def _checked_url(url: str) -> str:
+def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         good = False
     if not good or not re.fullmatch(r"[!-~]+", url):
-        raise Fault(f"'{url}' is no URL of a hub, such as http://127.0.0.1:8000/counter")
-    return url
+        raise Fault(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/counter")
 
 
-def _json(number: int, text: str) -> object:
+def _argument(number: int, text: str, protocol: Protocol) -> object:
     try:
-        return msgspec.json.decode(text)
+        value = client.read_argument(text, protocol)
+        Payloads(protocol).dump_arguments([value])
     except msgspec.DecodeError:
         hint = f" (a text needs its quotes: '\"{text}\"')" if text.isalnum() else ""
         raise Fault(f"argument {number} is not JSON: {text}{hint}") from None
+    except (BindingError, Fault) as error:
+        raise Fault(f"argument {number}: {error}") from error
+    return value
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (equals and _TOKEN.fullmatch(name) and value.isascii() and value.isprintable()):
-        raise Fault(f"'{text}' is no header: write NAME=VALUE")
+def _header(number: int, text: str) -> tuple[str, str]:
+    found = _HEADER.fullmatch(text)
+    if found is None:  # and the text may be a secret
+        raise Fault(f"header {number} is none: write NAME=VALUE or 'NAME: VALUE'")
+    name, value = found.groups()
     return name, value
 
 
@@ -152,7 +155,9 @@ def run_command(arguments: Sequence[str]) -> int:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except UnicodeEncodeError:
         complain("an argument is not valid text in this terminal's encoding")
-    except (CycloptsError, Fault, BindingError) as error:
+    except CycloptsError as error:
+        complain(_without_values(str(error), arguments))
+    except Fault as error:
         complain(str(error))
     except HubsError as error:
         complain(str(error))
@@ -160,7 +165,13 @@ def run_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_LEFT
     return WRONG_INPUT
+
+
+def _without_values(text: str, arguments: Sequence[str]) -> str:
+    """A complaint about some words, without what stands behind the options' names in them."""
+    for word in sorted(arguments, key=len, reverse=True):
+        if option := re.match(r"-[\w.-]*", word):
+            text = text.replace(word, option[0])
+    return text

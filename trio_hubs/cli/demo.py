@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 
+import trio
 from rich.console import Console
 from rich.text import Text
 
 from ..client.hub_connection import open_hub_connection
 from ..demo.counter import HUB_PATH, counter_app
 from ..tasks import open_tasks
+from .output import while_read
+from .process import Fault
 from .server import start
 
 COUNT = 10
@@ -19,16 +21,25 @@ COLUMN = 24
 _STYLES = {"completed": "bold green", "cancelled": "bold yellow"}
 
 
-class _Console(Console):
+class PipeConsole(Console):
+    """A console that lets out that nobody reads it any more, rather than leave the process from wherever we are."""
+
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rather than leave the process, from wherever we are
+        raise BrokenPipeError
 
 
 class _View:
-    """Two columns, written line by line, to a terminal or to a file."""
+    """Two columns, written line by line, to a terminal or to a file.
+
+    Attributes:
+        failure: Why no more can be written, once that is so.
+        over: To be cancelled then.
+    """
 
     def __init__(self) -> None:
-        self._console = _Console(highlight=False, soft_wrap=True)
+        self.failure: Exception | None = None
+        self.over = trio.CancelScope()
+        self._console = PipeConsole(highlight=False, soft_wrap=True)
         self._names: dict[str, str] = {}
 
     def say(self, text: str, style: str = "") -> None:
@@ -44,8 +55,11 @@ class _View:
         # The first to stream is this terminal, and needs no name.
         name = self._names.setdefault(connection_id, f"browser {len(self._names)}: " if self._names else "")
         style = _STYLES.get(text, "magenta")
-        with suppress(BrokenPipeError):  # the hub's methods go on without a terminal
+        try:
             self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
+        except (BrokenPipeError, Fault) as error:  # which ends the demo, and is no fault of the hub's method
+            self.failure = error
+            self.over.cancel()
 
 
 async def demo(host: str, port: int, once: bool) -> None:
@@ -58,7 +72,14 @@ async def demo(host: str, port: int, once: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     view = _View()
-    async with open_tasks() as nursery:
+    with view.over:
+        await _demo(view, host, port, once)
+    if view.failure is not None:
+        raise view.failure
+
+
+async def _demo(view: _View, host: str, port: int, once: bool) -> None:
+    async with while_read(), open_tasks() as nursery:
         address = await start(nursery, counter_app(view.server_saw), host, port)
         view.say(f"listening {address}", "bold")
         view.say("")

@@ -15,6 +15,7 @@ from ..calls.channels import ChannelReader
 from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
 from ..connections.connection import Connection
+from ..connections.http import public_url
 from ..connections.websocket import open_websocket
 from ..errors import ConnectionClosed, HandshakeError, ProtocolError
 from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
@@ -281,11 +282,11 @@ def _check(url: str, headers: Mapping[str, str]) -> None:
     except ValueError:
         known = False
     if not known:
-        raise ValueError(f"'{url}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
+        raise ValueError(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
     for name, text in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", text):
             raise ValueError(
-                f"{name!r}: {text!r} is no HTTP header; names are tokens, and texts are in ASCII"
+                f"a header is no HTTP header; names are tokens, and texts are in ASCII: {name!r}"
             )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import attrs
 import httpx2
 
+from ..connections.http import public_url
 from ..errors import NegotiationError
 from ..protocol.negotiate import NegotiateResponse, parse_response
 
@@ -62,7 +63,7 @@ async def negotiate(
     offered = [transport.transport for transport in document.available_transports]
     if "WebSockets" not in offered:
         raise NegotiationError(
-            f"The server at {url} offers no WebSockets, only {', '.join(offered) or 'nothing'}; "
+            f"The server at {public_url(url)} offers no WebSockets, only {', '.join(offered) or 'nothing'}; "
             "this client speaks no other transport."
         )
     return Place(_with_query(url, "", id=document.connection_token), document.connection_id, headers)
@@ -72,11 +73,12 @@ async def _ask(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -
     try:
         answer = await http.post(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NegotiationError(f"Cannot negotiate with {url}: {_reason(error)}") from error
+        raise NegotiationError(f"Cannot negotiate with {public_url(url)}: {_reason(error)}") from error
     if not answer.is_success:
         hint = " Is there a hub at this URL?" if answer.status_code == 404 else ""
         raise NegotiationError(
-            f"Cannot negotiate with {url}: it answered {answer.status_code} ({answer.reason_phrase}).{hint}"
+            f"Cannot negotiate with {public_url(url)}: it answered {answer.status_code} "
+            f"({answer.reason_phrase}).{hint}"
         )
     return parse_response(answer.content)
 

@@ -11,6 +11,11 @@ import attrs
 _ENCODED_SLASH = re.compile("%2F", re.IGNORECASE)  # which parts no path
 
 
+def public_url(url: str) -> str:
+    """A URL as anybody may see it: without its query and its user, where secrets stand."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
 class CaseInsensitive(Mapping[str, str]):
     """Names and texts, read-only; a name matches in any letter case.
 

@@ -19,7 +19,7 @@ from .connection import Connection
 from .direct_socket import DirectSocketStream
 from .express import ExpressStream
 from .frames import BINARY, CLOSE, TEXT, encode_frame
-from .http import Request
+from .http import Request, public_url
 
 ACCEPT_TIMEOUT = 30.0
 """Seconds that a client has to take our acceptance of its WebSocket."""
@@ -197,6 +197,7 @@ async def open_websocket(
     Raises:
         ConnectionClosed: The server could not be reached or did not accept.
     """
+    shown = public_url(url)
     parts = urlsplit(url)
     secure = parts.scheme in ("https", "wss")
     host = parts.hostname or ""
@@ -233,7 +234,7 @@ async def open_websocket(
                     max_message_size=MAXIMUM_WHOLE_MESSAGE,
                 )
             if websocket is None:
-                raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.")
+                raise ConnectionClosed(f"The server did not open a WebSocket at {shown}: {lane.refusal}.")
             connection = WebSocketConnection(id, Request(path=parts.path), lane, websocket)
             async with _closing(connection):
                 yield connection
@@ -241,7 +242,7 @@ async def open_websocket(
         if websocket is not None or isinstance(error, ConnectionClosed):
             raise
         # An answer that accepts nothing upsets trio-websocket, which tries to refuse it as if it were the server.
-        raise ConnectionClosed(f"The server did not open a WebSocket at {url}: {lane.refusal}.") from error
+        raise ConnectionClosed(f"The server did not open a WebSocket at {shown}: {lane.refusal}.") from error
     finally:
         await trio.aclose_forcefully(lane)
 

@@ -214,7 +214,7 @@ _DOTNET_LAST_DATETIME = _LAST_DATETIME.replace(
 
 _SCALARS = (None, NoneType, bool, int, float, str)
 _PLAIN_TO_WRITE = _SCALARS
-_PLAIN_TO_READ = (*_SCALARS, Any, object, list, dict)
+_PLAIN_TO_READ = (*_SCALARS, Any, object, list, dict, Raw)
 _CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
 
 
