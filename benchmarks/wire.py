@@ -8,10 +8,13 @@ payloads and keeps only the first and the last records, which are looked at when
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 SEPARATOR: Final = b"\x1e"
 KEPT: Final = 512  # bytes of the payload's beginning and end that an inbox remembers
+
+_FIELD: Final = re.compile(rb"(?:\r\n)+data: ")
 
 
 def record(**message: Any) -> bytes:
@@ -70,11 +73,16 @@ class Inbox:
         count = 0
         for start, end in spans:
             count += data.count(SEPARATOR, start, end)
-        if len(self.first) < KEPT:
-            for start, end in spans[:8]:
-                self.first += data[start : min(end, start + KEPT - len(self.first))]
-        for start, end in spans[-8:]:
-            self.last = (self.last + data[max(start, end - KEPT) : end])[-KEPT:]
+        for start, end in spans:
+            if len(self.first) == KEPT:
+                break
+            self.first += data[start : min(end, start + KEPT - len(self.first))]
+        last = b""
+        for start, end in reversed(spans):
+            last = data[max(start, end - KEPT + len(last)) : end] + last
+            if len(last) == KEPT:
+                break
+        self.last = (self.last + last)[-KEPT:]
         self.records += count
         return count
 
@@ -124,7 +132,9 @@ class FrameInbox(Inbox):
 
 
 def _parse(text: bytes) -> dict[str, Any]:
-    message = json.loads(text[text.find(b"{") :])  # an event's field name may stand before it
-    if not isinstance(message, dict):
-        raise ValueError(f"not a hub message: {text!r}")
+    whole = _FIELD.sub(b"", text)  # events may begin in front of it, and in it
+    try:
+        message: dict[str, Any] = json.loads(whole[whole.find(b"{") :])
+    except ValueError:
+        raise ConnectionError(f"not a hub message: {text!r}") from None
     return message
