@@ -79,7 +79,7 @@ class Inbox:
             self.first += data[start : min(end, start + KEPT - len(self.first))]
         last = b""
         for start, end in reversed(spans):
-            last = data[max(start, end - KEPT + len(last)) : end] + last
+            last = bytes(data[max(start, end - KEPT + len(last)) : end]) + last
             if len(last) == KEPT:
                 break
         self.last = (self.last + last)[-KEPT:]

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.tasks import bare, open_background, open_tasks
+from trio_hubs.tasks import bare, open_background, open_tasks, unwrapping
 
 
 class Trouble(Exception):
@@ -230,6 +230,20 @@ async def test_the_end_of_the_body_waits_for_tasks() -> None:
     async with open_tasks() as nursery:
         nursery.start_soon(work)
     assert ended == ["work"]
+
+
+async def test_what_a_librarys_nurseries_wrap_comes_out_alone() -> None:
+    leaving, trouble = KeyboardInterrupt(), Trouble()
+    with pytest.raises(KeyboardInterrupt) as caught, unwrapping():
+        async with trio.open_nursery(), trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            raise leaving
+    assert caught.value is leaving
+    with pytest.raises(Trouble) as failed, unwrapping():
+        raise trouble
+    assert failed.value is trouble
+    with unwrapping():
+        await trio.lowlevel.checkpoint()
 
 
 def test_bare_unwraps_groups_of_one() -> None:

@@ -9,7 +9,7 @@ comes out alone, whatever else went wrong meanwhile, so that `except KeyboardInt
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import overload
 
 import trio
@@ -37,6 +37,20 @@ def open_background() -> AbstractAsyncContextManager[trio.Nursery]:
         BaseException: Whatever the body or a task raised, bare.
     """
     return _open(background=True)
+
+
+@contextmanager
+def unwrapping() -> Iterator[None]:
+    """Let out bare what the body raises, where it is a library's code, which has nurseries of its own."""
+    try:
+        yield
+        return
+    except BaseExceptionGroup as group:
+        outcome = _outcome(group, None)
+    try:
+        raise outcome
+    finally:
+        del outcome
 
 
 @overload

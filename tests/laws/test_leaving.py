@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -11,7 +12,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.connections.http_peer import request, upgrade
 from tests.hub_peer import call, no_task_left, open_raw_server, stream
 from tests.server.app_peer import TRANSPORTS, hub_app, open_app, visit
-from trio_hubs import ChannelReader, Connection, Hub, HubApp, HubFilter, Request, Response
+from trio_hubs import (
+    ChannelReader,
+    Connection,
+    Hub,
+    HubApp,
+    HubFilter,
+    Request,
+    Response,
+    open_hub_connection,
+)
 from trio_hubs.client import hub_connection
 
 LEAVING = [KeyboardInterrupt, SystemExit, pytest.fail.Exception]
@@ -138,6 +148,22 @@ async def test_a_group_of_the_users_own_stays_one(
         ):
             raise KeyboardInterrupt
     assert [type(error) for error in caught.value.exceptions] == [KeyboardInterrupt]
+
+
+@each_kind
+@pytest.mark.parametrize("negotiates", [False, True])
+async def test_out_of_connecting(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], negotiates: bool
+) -> None:
+    async def connect(*_: object, **__: object) -> Any:
+        async with trio.open_nursery(), trio.open_nursery():  # as those who connect have them
+            raise kind("now")
+
+    monkeypatch.setattr(trio, "open_tcp_stream", connect)
+    monkeypatch.setattr(httpx2.AsyncClient, "post", connect)
+    with no_task_left(), pytest.raises(kind):
+        async with open_hub_connection("http://127.0.0.1:1/hub", skip_negotiation=not negotiates):
+            raise AssertionError
 
 
 # ---- our server

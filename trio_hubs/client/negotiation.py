@@ -12,6 +12,7 @@ import httpx2
 from ..connections.http import public_url
 from ..errors import NegotiationError
 from ..protocol.negotiate import NegotiateResponse, parse_response
+from ..tasks import unwrapping
 
 MAXIMUM_REDIRECTS = 100
 """How often negotiation may be sent elsewhere (the .NET client's limit)."""
@@ -71,7 +72,8 @@ async def negotiate(
 
 async def _ask(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -> NegotiateResponse:
     try:
-        answer = await http.post(url, headers=headers)
+        with unwrapping():
+            answer = await http.post(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise NegotiationError(f"Cannot negotiate with {public_url(url)}: {_reason(error)}") from error
     if not answer.is_success:

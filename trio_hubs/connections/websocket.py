@@ -14,7 +14,7 @@ import trio_websocket
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
-from ..tasks import open_background
+from ..tasks import open_background, unwrapping
 from .connection import Connection
 from .direct_socket import DirectSocketStream
 from .express import ExpressStream
@@ -207,7 +207,7 @@ async def open_websocket(
     )
     deadline = trio.current_time() + timeout
     try:
-        with trio.fail_at(deadline):
+        with unwrapping(), trio.fail_at(deadline):
             socket = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError:
         raise ConnectionClosed(f"Cannot connect to {host}:{port} within {timeout:g} s.") from None
