@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, call, ended, open_raw_server, result
-from trio_hubs import ChannelReader
+from trio_hubs import ChannelReader, HubConnectionOptions
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
 
@@ -245,3 +245,24 @@ async def test_a_handler_that_streams_is_refused_where_it_is_added(
         for handler in (gives, takes):
             with pytest.raises(TypeError, match="the handler of 'Hear' streams"):
                 connection.on("Hear", handler)
+
+
+async def test_a_server_that_floods_is_told_of_in_a_few_lines(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = HubConnectionOptions(connection_buffer_size=1000, connection_buffer_limit=10_000)
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    handlers: dict[str, Any] = {"Slow": trio.sleep_forever, "Fail": fail}
+    async with open_raw_server(monkeypatch, options=options, handlers=handlers) as (connection, server):
+        with trio.move_on_after(1):
+            async with connection.stream("Count"), trio.open_nursery() as nursery:
+                nursery.start_soon(connection.invoke, "Wait")  # for which the reading goes on
+                for target in ("Fail", "Nothing", "Slow"):
+                    await server.send(*[call(target)] * 2000)
+    refused = [line for line in caplog.messages if "Too many calls wait" in line]
+    assert len(refused) == 20
+    assert refused[-1].endswith("(more like this are only counted for 10 s)")
+    assert len(caplog.messages) <= 3 * 20
