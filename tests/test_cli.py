@@ -298,6 +298,8 @@ URL = "http://127.0.0.1:1/hub"
         (["stream", URL, "m", "--nonsense"], "Unknown option: --nonsense"),
         (["stream", URL, "m", "--protocol", "xml"], "xml"),
         (["stream", URL, "m", "1", "{"], "argument 2 is not JSON: {"),
+        (["invoke", URL, "m", "[" * 3000 + "]" * 3000], "argument 1 is not JSON: [["),
+        (["invoke", URL, "m", "1e-99999999999999999999"], "argument 1 is not JSON: 1e-9"),
         (["invoke", URL, "m", "bob"], "argument 1 is not JSON: bob (a text needs its quotes: '\"bob\"')"),
         (["invoke", URL, "m", "\udcff"], "not valid text"),
         (["invoke", URL, "m", "--header"], "--header"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -88,6 +89,16 @@ async def test_a_number_out_of_bounds_is_the_servers_fault(
             await nursery.start(answer, server, items)
             await client.stream(Call("http://raw", "Count", [], "json", {}))
     assert capfd.readouterr().out == "1.50\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"1e-99999999999999999999", b"[" * 3000 + b"]" * 3000, b"1" * 5000],
+    ids=lambda answer: answer[:9],
+)
+def test_what_python_cannot_hold_is_the_servers_fault(answer: bytes) -> None:
+    with pytest.raises(BindingError, match="cannot be read"):
+        client._line(msgspec.Raw(answer))
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("inf")]])

@@ -22,6 +22,9 @@ from .process import Fault
 
 Protocol = Literal["json", "messagepack"]
 
+UNREADABLE = (ValueError, ArithmeticError, RecursionError)
+"""What reading JSON raises: for bad syntax, for exponents beyond all bounds, for a thousand brackets."""
+
 _write_json = Payloads("json").dumper(Any)
 
 
@@ -61,7 +64,7 @@ def read_argument(text: str, protocol: Protocol) -> Any:
     """Read an argument.
 
     Raises:
-        msgspec.DecodeError: It is not JSON.
+        Exception: It is not JSON that Python can hold; one of `UNREADABLE`.
         Fault: It is a number that the protocol cannot carry.
     """
     return msgspec.json.Decoder(float_hook=Decimal if protocol == "json" else _same_float).decode(text)
@@ -98,7 +101,7 @@ async def _print(values: Sequence[Any]) -> None:
 def _line(value: Any) -> bytes:
     try:
         return _write_json(_decode(value) if isinstance(value, msgspec.Raw) else value) + b"\n"
-    except (msgspec.DecodeError, OverflowError) as error:
+    except UNREADABLE as error:
         raise BindingError(f"The server's answer cannot be read: {error}") from error
 
 

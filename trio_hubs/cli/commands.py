@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import msgspec
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
@@ -123,9 +122,9 @@ def _argument(number: int, text: str, protocol: Protocol) -> object:
     try:
         value = client.read_argument(text, protocol)
         Payloads(protocol).dump_arguments([value])
-    except msgspec.DecodeError:
+    except client.UNREADABLE:
         hint = f" (a text needs its quotes: '\"{text}\"')" if text.isalnum() else ""
-        raise Fault(f"argument {number} is not JSON: {text}{hint}") from None
+        raise Fault(f"argument {number} is not JSON: {text:.500}{hint}") from None
     except (BindingError, Fault) as error:
         raise Fault(f"argument {number}: {error}") from error
     return value
