@@ -56,7 +56,8 @@ async def serve_once(data: bytes, *, express: bool = True) -> tuple[bytes, list[
     near, far = memory_stream_pair()
     logger, lines = logging.getLogger(LOGGER), Lines()
     logger.addHandler(lines)
-    level, logger.level = logger.level, logging.DEBUG
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
     try:
         with trio.fail_after(PATIENCE):
             await far.send_all(data)
@@ -67,7 +68,7 @@ async def serve_once(data: bytes, *, express: bool = True) -> tuple[bytes, list[
             received += more
         return received, lines.records
     finally:
-        logger.level = level
+        logger.setLevel(level)
         logger.removeHandler(lines)
 
 

@@ -16,25 +16,41 @@ class DirectSocketStream(trio.abc.Stream):
 
     Args:
         stream: The stream; from now on it is used and closed through this one only.
+
+    Attributes:
+        socket: The socket, to be watched and nothing else.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         # Another object on the same descriptor: only closing must not be done by both.
-        self._socket = socket.socket(fileno=stream.socket.fileno())
-        self._socket.setblocking(False)
+        self.socket = socket.socket(fileno=stream.socket.fileno())
+        self.socket.setblocking(False)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         while True:
-            if self._socket.fileno() == -1:
+            if self.socket.fileno() == -1:
                 raise trio.ClosedResourceError("this socket was closed")
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(max_bytes or 65536)
-            except BlockingIOError:
-                pass  # the kernel thought better of it
-            except OSError as error:
-                raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+            await trio.lowlevel.wait_readable(self.socket)
+            data = self.receive_nowait(max_bytes)
+            if data is not None:  # else the kernel thought better of it
+                return data
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
+        """Receive what is there.
+
+        Returns:
+            ``b""`` when the peer has ended the stream, and ``None`` when there is nothing.
+
+        Raises:
+            trio.BrokenResourceError: The connection broke.
+        """
+        try:
+            return self.socket.recv(max_bytes or 65536)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -46,7 +62,7 @@ class DirectSocketStream(trio.abc.Stream):
             How many bytes; 0 also when the socket is broken, which the next call that waits will tell.
         """
         try:
-            return self._socket.send(data)
+            return self.socket.send(data)
         except OSError:
             return 0
 
@@ -54,6 +70,6 @@ class DirectSocketStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        if self._socket.fileno() != -1:
-            self._socket.detach()
+        if self.socket.fileno() != -1:
+            self.socket.detach()
         await self._stream.aclose()

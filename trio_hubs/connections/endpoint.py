@@ -38,6 +38,7 @@ from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .options import EndpointOptions
 from .origins import Origins
 from .pipe import Pipe
+from .posts import Turn
 from .resumable import ResumableConnection
 from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
@@ -46,8 +47,6 @@ logger = get_logger(__name__)
 
 SWEEP_PERIOD = 1.0
 """Seconds between looks at which connections have lost their transport for too long, or their user."""
-MAXIMUM_WAITING_POSTS = 16
-"""Posts of a connection that may wait for the ones before them; further ones get 429."""
 LAST_POLLS_TIMEOUT = 1.0
 """Seconds that the last polls have to be answered at shutdown."""
 
@@ -164,7 +163,18 @@ class Endpoint:
 
     async def connect(self, request: Request) -> Answer:
         """Answer a request for the path itself."""
-        return await self._gate.answer(request, _METHODS, self._connect)
+        if request.method != "POST":
+            return await self._gate.answer(request, _METHODS, self._connect)
+        # A post has the place of its beginning, however long it takes to find out who asks.
+        lease = self._leases.get(request.query.get("id", ""))
+        turn = None if lease is None else lease.posts.begin()
+        answer: Answer | None = None
+        try:
+            answer = await self._gate.answer(request, _METHODS, partial(self._post, turn))
+            return answer
+        finally:
+            if turn is not None and not isinstance(answer, Held):
+                turn.leave()
 
     async def refresh(self, request: Request) -> Answer:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
@@ -232,12 +242,10 @@ class Endpoint:
             if transport is Transport.LONG_POLLING and isinstance(answer, Response):
                 return attrs.evolve(answer, headers={**answer.headers, **NO_CACHE})
             return answer
-        if request.method not in ("POST", "DELETE"):
+        if request.method != "DELETE":
             return _text("", 405)
         lease = self._find(request, user)
-        if isinstance(lease, Response):
-            return lease
-        return self._post(lease) if request.method == "POST" else self._delete(lease)
+        return lease if isinstance(lease, Response) else self._delete(lease)
 
     def _find(self, request: Request, user: User | None) -> Lease | Response:
         """The lease that a request names, if its user may use that."""
@@ -370,23 +378,31 @@ class Endpoint:
             elif lease.disposed or not connection.polled:
                 self._leases.expire(lease)
 
-    def _post(self, lease: Lease) -> Response | Held:
+    def _post(self, turn: Turn | None, request: Request, user: User | None) -> Response | Held:
+        lease = self._find(request, user)
+        if isinstance(lease, Response):
+            return lease
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
-        if lease.posting.statistics().tasks_waiting >= MAXIMUM_WAITING_POSTS:
-            logger.warning("connection %s: too many posts wait", lease.id)
-            return _text("Too many posts wait.", 429)
-        return Held(serve=partial(self._serve_post, lease), left=lambda: None)
+        assert turn is not None
+        return Held(serve=partial(self._serve_post, lease, turn, request), left=lambda: None)
 
-    async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:
+    async def _serve_post(self, lease: Lease, turn: Turn, request: Request, exchange: Exchange) -> None:
         status = 200
-        async with lease.posting:  # so that the bodies of two posts do not mingle
-            while data := await exchange.read():
-                try:
+        with turn:
+            data = b""
+            if turn.reserve(_body_size(request)):
+                while part := await exchange.read():
+                    data += part
+            await turn.wait()
+            try:
+                await lease.incoming.put(data)
+                while data := await exchange.read():
                     await lease.incoming.put(data)
-                except ConnectionClosed:
-                    status = 404
-                    break
+            except ConnectionClosed:
+                if not lease.incoming.closed:
+                    raise  # it is who posts that has left
+                status = 404
         await exchange.respond(_text("", status))
 
     def _delete(self, lease: Lease) -> Response:
@@ -464,6 +480,13 @@ def _transport_of(request: Request) -> Transport:
     if any(entry.strip() == "text/event-stream" for entry in accepted):
         return Transport.SERVER_SENT_EVENTS
     return Transport.WEBSOCKETS if is_websocket_request(request) else Transport.LONG_POLLING
+
+
+def _body_size(request: Request) -> int | None:
+    """How many bytes a request's body has; ``None`` when that is still to be seen."""
+    if "transfer-encoding" in request.headers:
+        return None
+    return int(request.headers.get("content-length", "0"))
 
 
 def _text(text: str, status: int) -> Response:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
+import msgspec
+
+Headers: TypeAlias = Mapping[str, "str | Sequence[str]"]
+"""Headers of an answer; several texts of one name have lines of their own."""
 
 _ENCODED_SLASH = re.compile("%2F", re.IGNORECASE)  # which parts no path
 
@@ -19,26 +24,38 @@ def public_url(url: str) -> str:
 class CaseInsensitive(Mapping[str, str]):
     """Names and texts, read-only; a name matches in any letter case.
 
-    A name that occurs more than once has its texts joined with commas, as ASP.NET Core does.
+    A name that occurs more than once has its texts joined with commas, as ASP.NET Core does. They are kept packed, and
+    unpacked at each look: a connection keeps its request, and thousands of tiny fields would be large as objects.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._items: dict[str, tuple[str, str]] = {}
-        for name, text in pairs:
-            known = self._items.get(name.lower())
-            self._items[name.lower()] = (name, text) if known is None else (known[0], f"{known[1]},{text}")
+        self._packed = msgspec.msgpack.encode([text for pair in pairs for text in pair])
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        texts = _unpack(self._packed)
+        return zip(texts[::2], texts[1::2], strict=True)
 
     def __getitem__(self, name: str) -> str:
-        return self._items[name.lower()][1]
+        wanted = name.lower()
+        texts = [text for known, text in self._pairs() if known.lower() == wanted]
+        if not texts:
+            raise KeyError(name)
+        return ",".join(texts)
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._items.values())
+        names: dict[str, str] = {}
+        for name, _ in self._pairs():
+            names.setdefault(name.lower(), name)
+        return iter(names.values())
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len({name.lower() for name, _ in self._pairs()})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)!r})"
+
+
+_unpack = msgspec.msgpack.Decoder(list[str]).decode
 
 
 @attrs.frozen(kw_only=True)
@@ -86,14 +103,28 @@ class Request:
             method=method.decode("ascii").upper(),
             path=unquote(_ENCODED_SLASH.sub("%252F", path)),
             query=CaseInsensitive(parse_qsl(query, keep_blank_values=True)),
-            headers=CaseInsensitive(
-                (name.decode("latin-1"), text.decode("latin-1")) for name, text in headers
-            ),
+            headers=CaseInsensitive(_with_one_cookie(headers)),
             body=body,
         )
 
 
+def _with_one_cookie(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    """A request's headers; cookies in lines of their own are one line with semicolons (RFC 9113, 8.2.3)."""
+    cookies: list[str] = []
+    for name, text in headers:
+        if name.lower() == b"cookie":
+            cookies.append(text.decode("latin-1"))
+        else:
+            yield name.decode("latin-1"), text.decode("latin-1")
+    if cookies:
+        yield "cookie", "; ".join(cookies)
+
+
 def _body_bytes(body: bytes | str) -> bytes:
+    if not isinstance(body, bytes | str):
+        raise TypeError(
+            f"an answer's body is text or bytes, and no {type(body).__name__}: make JSON of it first"
+        )
     return body.encode() if isinstance(body, str) else body
 
 
@@ -105,10 +136,11 @@ class Response:
         body: What the answer says; text is sent as UTF-8.
         status: The HTTP status code.
         content_type: The Content-Type header.
-        headers: Further headers.
+        headers: Further headers; a Content-Type or Date among them replaces the usual one. A list of texts makes a
+            line for each, as Set-Cookie needs it.
     """
 
     body: bytes = attrs.field(default=b"", converter=_body_bytes)
     status: int = attrs.field(default=200, kw_only=True)
     content_type: str = attrs.field(default="text/plain; charset=utf-8", kw_only=True)
-    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    headers: Headers = attrs.field(factory=dict, kw_only=True)

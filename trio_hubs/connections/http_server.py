@@ -6,6 +6,8 @@ connection; a handler that fails gets a 500 and a log line; nobody else notices.
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from email.utils import formatdate
@@ -19,21 +21,20 @@ import trio
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..tasks import open_background
-from .http import Request, Response
+from .arrivals import Arrivals
+from .http import Headers, Request, Response
+from .http_wire import PART_SIZE, HttpWire
 from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
 
 logger = get_logger(__name__)
 
-MAXIMUM_HEAD_SIZE = 16 * 1024
-"""Bytes of a request's line and headers; above it the answer is 431 or 400."""
 MAXIMUM_BODY_SIZE = 64 * 1024
 """Bytes of a request's body that is read whole; above it the answer is 413."""
 REQUEST_TIMEOUT = 30.0
 """Seconds that a client has to send a whole request, or the next part of a body that is read in parts, and to take an
 answer; an idle connection is closed after as long.
 """
-_PART_SIZE = 64 * 1024
-_GIVE_WAY = 64
+_CLOSE = {"Connection": "close"}
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +66,7 @@ class Held:
 
     serve: Callable[[Exchange], Awaitable[None]]
     left: Callable[[], None]
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Headers = attrs.field(factory=dict)
 
 
 Answer: TypeAlias = Response | Upgrade | Held
@@ -79,21 +80,53 @@ class Route(Protocol):
 
 
 def is_websocket_request(request: Request) -> bool:
-    """Whether a request asks for a WebSocket."""
-    return request.method == "GET" and "websocket" in request.headers.get("upgrade", "").lower()
+    """Whether a request asks for a WebSocket, perhaps among other things."""
+    return request.method == "GET" and "websocket" in _options(request, "upgrade")
+
+
+def _options(request: Request, name: str) -> list[str]:
+    """The entries of a header that is a list."""
+    return [entry.strip() for entry in request.headers.get(name, "").lower().split(",")]
 
 
 def _websocket_fault(request: Request, version: bytes | None) -> str:
     """What is wrong with a request for a WebSocket, as far as it can be said simply (RFC 6455, section 4.2.1)."""
+    if not is_websocket_request(request):
+        return "A WebSocket is asked for by GET, and an Upgrade header that names 'websocket'"
     if version != b"1.1":
         return "A WebSocket takes HTTP/1.1"
-    if "upgrade" not in request.headers.get("connection", "").lower():
+    if "upgrade" not in _options(request, "connection"):
         return "The Connection header must name 'Upgrade'"
     if request.headers.get("sec-websocket-version") != "13":
         return "Sec-WebSocket-Version must be 13"
-    if len(request.headers.get("sec-websocket-key", "")) != 24:
-        return "Sec-WebSocket-Key must be 16 bytes in base64"
-    return ""
+    try:
+        key = binascii.a2b_base64(request.headers.get("sec-websocket-key", ""), strict_mode=True)
+    except ValueError:
+        key = b""
+    return "" if len(key) == 16 else "Sec-WebSocket-Key must be 16 bytes in base64"
+
+
+def _websocket_head(request: Request, subprotocol: str | None) -> bytes:
+    """What trio-websocket has to know of a request that is in order, and no more, for it keeps all that it is told."""
+    offered = request.headers["sec-websocket-protocol"] if subprotocol else ""
+    return "\r\n".join(
+        (
+            "GET / HTTP/1.1",
+            "Host: -",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {request.headers['sec-websocket-key']}",
+            *([f"Sec-WebSocket-Protocol: {offered}"] if offered else []),
+            "",
+            "",
+        )
+    ).encode("latin-1")
+
+
+def _fault(error: h11.RemoteProtocolError) -> str:
+    """What h11 found, without the bytes in which it did, which may be secret."""
+    return re.split(r":? ?(?:bytearray\(|b['\"])", str(error))[0]
 
 
 class HttpServer:
@@ -111,6 +144,7 @@ class HttpServer:
         self.routes = routes
         self.posted = posted
         self.express = express
+        self.arrivals = Arrivals()
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
@@ -130,18 +164,21 @@ class HttpServer:
 class Exchange:
     """One request's body and its answer, for as long as they take."""
 
-    def __init__(self, wire: _Wire, headers: Mapping[str, str], with_body: bool) -> None:
+    def __init__(self, wire: HttpWire, headers: Headers, with_body: bool) -> None:
         self._wire = wire
         self._headers = headers
         self._with_body = with_body
+        self._read_all = False
 
     async def read(self) -> bytes:
-        """The next part of the request's body; ``b""`` at its end.
+        """The next part of the request's body; ``b""`` at its end, and from then on.
 
         Raises:
             h11.RemoteProtocolError: The client left, or broke the protocol.
             ConnectionClosed: The client sent nothing for too long.
         """
+        if self._read_all:
+            return b""
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
                 event = await self._wire.next_event()
@@ -149,6 +186,7 @@ class Exchange:
             raise ConnectionClosed(
                 f"The client sent nothing of its body for {REQUEST_TIMEOUT:g} s."
             ) from None
+        self._read_all = not isinstance(event, h11.Data)
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
     async def respond(self, response: Response, *, timeout: float = REQUEST_TIMEOUT) -> None:
@@ -165,9 +203,10 @@ class Exchange:
 
     async def send(self, head: h11.Response, body: bytes, *, timeout: float = REQUEST_TIMEOUT) -> None:
         """Send an answer that is rendered; as :meth:`respond`."""
+        self._wire.expect()
         events: list[h11.Event] = [head]
         if self._with_body:
-            events += [h11.Data(data=body[at : at + _PART_SIZE]) for at in range(0, len(body), _PART_SIZE)]
+            events += [h11.Data(data=body[at : at + PART_SIZE]) for at in range(0, len(body), PART_SIZE)]
         for event in (*events, h11.EndOfMessage()):
             try:
                 with trio.fail_after(timeout):
@@ -178,11 +217,8 @@ class Exchange:
     async def start(self, headers: Mapping[str, str]) -> None:
         """Begin an answer with status 200 whose body follows by :meth:`write`, and ends with the exchange."""
         date = ("Date", formatdate(usegmt=True))
-        await self._wire.send(
-            h11.Response(
-                status_code=200, headers=[date, *headers.items(), *self._headers.items()], reason=b"OK"
-            )
-        )
+        lines = [date, *headers.items(), *_lines(self._headers)]
+        await self._wire.send(h11.Response(status_code=200, headers=lines, reason=b"OK"))
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body.
@@ -200,61 +236,8 @@ class Exchange:
         """
         if self._wire.cut:
             raise ConnectionClosed("The client did not take a part of its answer.")
+        self._wire.expect()
         await self._wire.send(h11.EndOfMessage())
-
-
-class _Wire:
-    """HTTP events on a stream.
-
-    Attributes:
-        cut: Whether an event is being sent, or was and was cut, after which nothing more can be sent.
-    """
-
-    def __init__(self, http: h11.Connection, stream: trio.abc.Stream) -> None:
-        self._http = http
-        self._stream = stream
-        self._events = 0
-        self.cut = False
-
-    async def next_event(self) -> h11.Event | type[h11.PAUSED]:
-        self._events += 1
-        if self._events % _GIVE_WAY == 0:  # one read may hold thousands of tiny chunks
-            await trio.lowlevel.checkpoint()
-        while True:
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                return event  # type: ignore[return-value]  # the stub does not narrow sentinels
-            if self._http.they_are_waiting_for_100_continue:
-                await self.send(h11.InformationalResponse(status_code=100, headers=[]))
-            try:
-                data = await self._stream.receive_some(_PART_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            self._http.receive_data(bytes(data))
-
-    async def send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
-        if data:
-            self.cut = True
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise ConnectionClosed("The client left.") from None
-            self.cut = False
-
-    async def watch(self, left: Callable[[], None]) -> None:
-        """Notice that the client leaves, while nothing is expected of it, or sends far too much for that."""
-        size = 0
-        while size < _PART_SIZE:
-            try:
-                data = await self._stream.receive_some(_PART_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
-                break
-            size += len(data)
-            self._http.receive_data(bytes(data))
-        left()
 
 
 class _HttpConnection:
@@ -263,14 +246,15 @@ class _HttpConnection:
     def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
         self._stream = stream
         self._server = server
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
-        self._wire = _Wire(self._http, stream)
-        self._head = b""  # of the last request, as trio-websocket shall read it
+        self._wire = HttpWire(stream, server.arrivals)
         self._with_body = True
 
     async def serve(self) -> None:
-        while await self._serve_request():
-            self._http.start_next_cycle()
+        try:
+            while await self._serve_request():
+                pass
+        finally:
+            self._wire.end()
 
     async def _serve_request(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -285,14 +269,13 @@ class _HttpConnection:
         answer = await self._answer(request) if isinstance(request, Request) else _render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
-            rest, _ = self._http.trailing_data
             try:
                 async with accept_websocket(
                     self._stream,
                     answer.id,
                     request,
-                    head=self._head,
-                    rest=rest,
+                    head=_websocket_head(request, answer.subprotocol),
+                    rest=self._wire.take_rest(),
                     subprotocol=answer.subprotocol,
                     close_timeout=answer.close_timeout,
                     express=self._server.express,
@@ -307,34 +290,32 @@ class _HttpConnection:
             await Exchange(self._wire, {}, self._with_body).send(*answer)
         if isinstance(request, Request):
             await self._skip_body()
-        return not self._wire.cut and {self._http.our_state, self._http.their_state} == {h11.DONE}
+        http = self._wire.http
+        return not self._wire.cut and {http.our_state, http.their_state} == {h11.DONE}
 
     async def _read_request(self) -> Request | Response | None:
         """Read a request, with its body; an error's answer instead of a bad one, ``None`` when no more come."""
         self._with_body = True
         try:
-            head = await self._wire.next_event()
+            head = await self._wire.next_request()
             if not isinstance(head, h11.Request):
                 return None
             self._with_body = head.method != b"HEAD"
-            lines = [b"%b %b HTTP/%b" % (head.method, head.target, head.http_version)]
-            lines += [b"%b: %b" % (name, value) for name, value in head.headers]
-            self._head = b"\r\n".join((*lines, b"", b""))
             names = [name for name, _ in head.headers]
             # Both are a way to smuggle requests past proxies.
             if b"content-length" in names and b"transfer-encoding" in names:
-                return Response("A body has one length.", status=400, headers={"Connection": "close"})
-            request = Request.parse(head.method, head.target, head.headers)
+                return Response("A body has one length.", status=400, headers=_CLOSE)
+            try:
+                request = Request.parse(head.method, head.target, head.headers)
+            except ValueError:
+                logger.info("bad HTTP request: its target is no URL")
+                return Response("The request's target is no URL.", status=400, headers=_CLOSE)
             if request.method == "POST" and request.path in self._server.posted:
                 return request
             body = await self._read_body()
             return body if isinstance(body, Response) else attrs.evolve(request, body=body)
         except h11.RemoteProtocolError as error:
-            logger.info("bad HTTP request: %r", error)
-            return Response(str(error), status=error.error_status_hint)
-        except ValueError as error:
-            logger.info("bad HTTP request: %r", error)
-            return Response("The request's target is no URL.", status=400, headers={"Connection": "close"})
+            return _refusal(error)
 
     async def _read_body(self) -> bytes | Response:
         body = b""
@@ -347,7 +328,7 @@ class _HttpConnection:
     async def _skip_body(self) -> None:
         """Read what is left of a body that nobody wants, unless it is too much; so the connection can go on."""
         with trio.move_on_after(REQUEST_TIMEOUT), suppress(h11.RemoteProtocolError):
-            if self._http.their_state is h11.SEND_BODY:
+            if self._wire.http.their_state is h11.SEND_BODY:
                 await self._read_body()
 
     async def _answer(self, request: Request) -> Rendered | Upgrade | Held:
@@ -359,7 +340,7 @@ class _HttpConnection:
         try:
             answer = await route(request)
             if isinstance(answer, Upgrade):
-                fault = _websocket_fault(request, self._http.their_http_version)
+                fault = _websocket_fault(request, self._wire.http.their_http_version)
                 return _render(Response(fault, status=400), {}) if fault else answer
             return answer if isinstance(answer, Held) else _render(answer, {})
         except Exception:
@@ -370,27 +351,44 @@ class _HttpConnection:
         exchange = Exchange(self._wire, held.headers, self._with_body)
         try:
             async with open_background() as nursery:
-                if self._http.their_state is not h11.SEND_BODY:
+                if self._wire.http.their_state is not h11.SEND_BODY:
                     nursery.start_soon(self._wire.watch, held.left)
                 await held.serve(exchange)
         except ConnectionClosed:
             raise
         except h11.RemoteProtocolError as error:
-            logger.info("bad HTTP request: %r", error)
-            await exchange.respond(Response(str(error), status=error.error_status_hint))
+            await exchange.respond(_refusal(error))
         except Exception:
             logger.exception("an answer failed")
-            if self._http.our_state is h11.SEND_RESPONSE:
+            if self._wire.http.our_state is h11.SEND_RESPONSE:
                 await exchange.respond(Response("The handler failed.", status=500))
 
 
-def _render(response: Response, more: Mapping[str, str]) -> Rendered:
+def _refusal(error: h11.RemoteProtocolError) -> Response:
+    """The answer to what is no request."""
+    fault = _fault(error)
+    logger.info("bad HTTP request: %s", fault)
+    return Response(fault, status=error.error_status_hint, headers=_CLOSE)
+
+
+def _lines(headers: Headers) -> list[tuple[str, str]]:
+    return [
+        (name, text)
+        for name, texts in headers.items()
+        for text in ([texts] if isinstance(texts, str) else texts)
+    ]
+
+
+def _render(response: Response, more: Headers) -> Rendered:
     """The head and the body of an answer; raises when it could not be sent so."""
-    headers = [("Date", formatdate(usegmt=True)), ("Content-Type", response.content_type)]
+    headers = _lines(response.headers)
+    given = {name.lower() for name, _ in headers}
+    usual = {"Date": formatdate(usegmt=True), "Content-Type": response.content_type}
+    headers[:0] = [(name, text) for name, text in usual.items() if name.lower() not in given]
     if response.status not in (204, 304):
         headers.append(("Content-Length", str(len(response.body))))
     elif response.body:
         raise ValueError(f"an answer with status {response.status} has no body")
-    headers += [*response.headers.items(), *more.items()]
+    headers += _lines(more)
     reason = responses.get(response.status, "")
     return h11.Response(status_code=response.status, headers=headers, reason=reason.encode()), response.body

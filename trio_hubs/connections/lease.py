@@ -15,6 +15,7 @@ import trio
 from ..protocol.negotiate import Transport
 from .connection import Connection
 from .pipe import Pipe
+from .posts import Posts
 from .users import User
 
 
@@ -32,7 +33,7 @@ class Lease:
         user: Who negotiated it, and who must make all of its requests.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
-        posting: Held by the post whose body is being read.
+        posts: The posts whose bodies go there, in their order.
         transport: What carries it, once that is known.
         connection: The connection, once there is one.
         expires: When it is over unless a transport comes, in trio's clock.
@@ -47,7 +48,7 @@ class Lease:
         self.user = user
         self.stateful = stateful
         self.incoming = Pipe(buffer_size)
-        self.posting = trio.Lock()
+        self.posts = Posts(self.incoming)
         self.transport: Transport | None = None
         self.connection: Connection | None = None
         self.expires = inf

@@ -25,6 +25,16 @@ class Pipe:
     def __len__(self) -> int:
         return len(self._data)
 
+    @property
+    def room(self) -> int:
+        """How many bytes it takes before whoever puts something in waits."""
+        return self._limit - len(self._data)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is let in."""
+        return self._closed
+
     async def put(self, data: bytes) -> None:
         """Put bytes in, then wait until there is room for more. A checkpoint only when it has to wait.
 

@@ -312,6 +312,7 @@ class HubApp:
             for listener in listeners:
                 stack.push_async_callback(trio.aclose_forcefully, listener)
             doors = await outer.start(_hold_doors, over)
+            await doors.start(server.arrivals.run)
             doors.cancel_scope.shield = True
             try:
                 async with open_tasks() as nursery:
