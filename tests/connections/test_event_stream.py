@@ -1,13 +1,19 @@
 """Server-Sent Events: each send is one event, in lines, on an answer that ends in order or not at all."""
 
 import logging
+from typing import cast
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_hubs.connections.connection import Connection
-from trio_hubs.connections.event_stream import encode_event
+from trio_hubs.connections.event_stream import EventStreamConnection, encode_event
+from trio_hubs.connections.http import Request
+from trio_hubs.connections.http_server import Exchange
+from trio_hubs.connections.pipe import Pipe
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -30,13 +36,55 @@ ACCEPT = {"Accept": "text/event-stream"}
         (b"\nHello", b"data: \r\ndata: Hello\r\n\r\n"),
         (b"\n", b"data: \r\ndata: \r\n\r\n"),
         (b"a\n\nb", b"data: a\r\ndata: \r\ndata: b\r\n\r\n"),
-        (b"a\r\r\nb", b"data: a\r\r\ndata: b\r\n\r\n"),
+        (b"a\r\r\nb", b"data: a\r\ndata: \r\ndata: b\r\n\r\n"),
+        (b"a\rb", b"data: a\r\ndata: b\r\n\r\n"),
+        (b"a\r\rdata: forged\r\r", b"data: a\r\ndata: \r\ndata: data: forged\r\ndata: \r\ndata: \r\n\r\n"),
+        (b"a\n\rb", b"data: a\r\ndata: \r\ndata: b\r\n\r\n"),
         (b'{"type":6}\x1e', b'data: {"type":6}\x1e\r\n\r\n'),
         (": \u00e4".encode(), "data: : \u00e4\r\n\r\n".encode()),
     ],
 )
 def test_the_framing(data: bytes, event: bytes) -> None:
     assert encode_event(data) == event
+
+
+class Written:
+    """In the place of an exchange: notes what is written."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    async def write(self, data: bytes) -> None:
+        self.body += data
+
+
+def read_events(body: bytes) -> list[bytes]:
+    """What a browser reads of a body (the HTML standard, 9.2.6), each event's data."""
+    events: list[bytes] = []
+    lines: list[bytes] = []
+    for line in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
+        if line:
+            name, _, text = line.partition(b":")
+            lines += [text.removeprefix(b" ")] if name == b"data" else []
+        elif lines:
+            events.append(b"\n".join(lines))
+            lines = []
+    assert not lines, "the last event has no end"
+    return events
+
+
+@given(st.lists(st.text("a\r\n:\ufeff", max_size=6).map(str.encode)))
+@settings(derandomize=True, deadline=None)
+def test_what_is_sent_arrives_with_its_line_ends_as_lf(pieces: list[bytes]) -> None:
+    async def check() -> None:
+        written = Written()
+        connection = EventStreamConnection("id", Request(), Pipe(1), cast(Exchange, written))
+        for piece in pieces:
+            await connection.send(piece)
+        whole = b"".join(piece for piece in pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        assert b"".join(read_events(written.body)) == whole
+
+    trio.run(check)
 
 
 # ---- on the wire
@@ -74,6 +122,19 @@ async def test_each_send_is_an_event(autojump_clock: MockClock) -> None:
         assert await events.event() == b"data: one"
         assert await events.event() == b"data: two\r\ndata: three"
         assert await events.event() == b"data: four"
+
+
+async def test_a_line_end_may_be_cut_in_two(autojump_clock: MockClock) -> None:
+    handler = Handler()
+    async with open_front(handler) as front:
+        events = await front.events()
+        for data in (b"one\r", b"\n", b"two\r", b"\nthree\r", b"four", b"\nfive"):
+            await handler.only.send(data)
+        assert await events.event() == b"data: one\r\ndata: "
+        assert await events.event() == b"data: two\r\ndata: "
+        assert await events.event() == b"data: three\r\ndata: "
+        assert await events.event() == b"data: four"
+        assert await events.event() == b"data: \r\ndata: five"
 
 
 async def test_a_large_event_is_one_event_in_parts(autojump_clock: MockClock) -> None:

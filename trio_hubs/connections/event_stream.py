@@ -1,6 +1,7 @@
 """Server-Sent Events as a connection: one answer without end to the client, and posts from it.
 
-Bytes of one send make one event; only text can be sent so (TransportProtocols.md, Server-Sent Events).
+Bytes of one send make one event; only text can be sent so, and all of its line ends arrive as LF
+(TransportProtocols.md, Server-Sent Events).
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _SLICE = 64 * 1024
 
 
 def encode_event(data: bytes) -> bytes:
-    """The event that carries some bytes: a line of it for each of their lines."""
-    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return b"".join(b"data: %b\r\n" % line for line in lines) + b"\r\n"
+    """The event that carries some bytes: a line of it for each of their lines, which CR, LF or both end."""
+    if b"\r" in data:  # which would end the event's line, and begin another field of it
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return b"".join(b"data: %b\r\n" % line for line in data.split(b"\n")) + b"\r\n"
 
 
 class EventStreamConnection(Connection):
@@ -41,6 +43,7 @@ class EventStreamConnection(Connection):
         self._incoming = incoming
         self._exchange = exchange
         self._last_progress = -inf
+        self._after_cr = False  # which was the last byte, and a line end may go on
 
     @property
     def last_progress(self) -> float:
@@ -55,6 +58,9 @@ class EventStreamConnection(Connection):
         return await self._incoming.take()
 
     async def send(self, data: bytes) -> None:
+        if data:
+            after_cr, self._after_cr = self._after_cr, data.endswith(b"\r")
+            data = data.removeprefix(b"\n") if after_cr else data
         if not data:
             await trio.lowlevel.checkpoint()
             return

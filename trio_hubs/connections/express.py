@@ -22,6 +22,8 @@ from .frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame,
 
 READ_SIZE = 65536
 
+_CLOSE_WITHOUT_CODE = encode_frame(CLOSE, b"", masked=False)  # a server's
+_NORMAL_CLOSE = encode_frame(CLOSE, (1000).to_bytes(2, "big"), masked=False)
 _STARTS = frozenset((TEXT, BINARY, TEXT & 0x0F, BINARY & 0x0F))
 _CONTINUES = frozenset((CONTINUATION, CONTINUATION | 0x80))
 
@@ -273,6 +275,8 @@ class ExpressStream(trio.abc.Stream):
         async with self._send_lock:
             if not (self.cut or self._closing):
                 closing = data[:1] == bytes((CLOSE,))
+                if data == _CLOSE_WITHOUT_CODE and not self._client:  # trio-websocket's answer to one such; ours is the real server's
+                    data = _NORMAL_CLOSE
                 self.cut = True
                 data = self._unsent + data
                 self._unsent = b""
