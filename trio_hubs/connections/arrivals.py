@@ -81,6 +81,7 @@ class Arrival:
     def take(self) -> None:
         """It is being read, or never will be."""
         self._arrivals.unread.pop(self, None)
-        if self._selector is not None and not self.come.is_set():
-            self._selector.unregister(self._socket)
-            self.come.set()
+        selector = self._arrivals.selector
+        if selector is not None and selector is self._selector and not self.come.is_set():
+            selector.unregister(self._socket)
+        self.come.set()

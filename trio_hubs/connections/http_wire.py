@@ -119,9 +119,9 @@ class HttpWire:
                 await trio.lowlevel.checkpoint()
         return event  # type: ignore[return-value]  # the stub does not narrow sentinels
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, size: int = PART_SIZE) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(PART_SIZE))
+            return bytes(await self._stream.receive_some(size))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
@@ -131,12 +131,12 @@ class HttpWire:
             await self._arrival.wait()
             self.end()
             try:
-                data = self._stream.receive_nowait(PART_SIZE)
+                data = self._stream.receive_nowait(MAXIMUM_HEAD_SIZE)
             except trio.BrokenResourceError:
                 return b""
             if data is not None:
                 return data
-        return await self._receive()
+        return await self._receive(MAXIMUM_HEAD_SIZE)  # so that little lies there that is for later
 
     async def send(self, event: h11.Event) -> None:
         """Send a part of the answer.
@@ -156,8 +156,8 @@ class HttpWire:
     async def watch(self, left: Callable[[], None]) -> None:
         """Notice that the client leaves before its answer, while nothing is expected of it, or sends far too much."""
         with trio.CancelScope() as self._watching:
-            while len(self._rest) < PART_SIZE:
-                data = await self._receive()
+            while (room := MAXIMUM_HEAD_SIZE - len(self._rest)) > 0:
+                data = await self._receive(room)
                 if not data:
                     break
                 self._rest += data

@@ -151,6 +151,7 @@ async def accept_websocket(
         ConnectionClosed: The client did not take the acceptance.
     """
     lane = ExpressStream(stream, client=False, head=head, rest=rest, express=express)
+    del head, rest  # which would be kept as long as the WebSocket
     lane.opening.deadline = trio.current_time() + ACCEPT_TIMEOUT
     websocket = None
     try:
