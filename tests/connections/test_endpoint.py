@@ -461,4 +461,14 @@ async def test_the_subprotocol_is_what_the_option_chooses(autojump_clock: MockCl
         assert b"\r\nSec-WebSocket-Protocol: b\r\n" in head
         assert b"Sec-WebSocket-Protocol" not in await (await front.upgrade(Sec_WebSocket_Protocol="a")).head()
         assert b"Sec-WebSocket-Protocol" not in await (await front.upgrade()).head()
+        assert b"Sec-WebSocket-Protocol" not in await (await front.upgrade(Sec_WebSocket_Protocol=",")).head()
     assert offered == [["a", "b", "c"], ["a"]]
+
+
+async def test_a_subprotocol_that_was_not_offered_is_no_choice(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with open_front(Handler(), websocket_subprotocol=lambda _: "other") as front:
+        assert (await front.refused(Sec_WebSocket_Protocol="a, b")).status == 500
+        assert front.admission.active == 0
+    assert "'other' was chosen" in caplog.text

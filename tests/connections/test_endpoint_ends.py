@@ -197,11 +197,10 @@ async def test_a_client_that_leaves_just_as_its_connection_begins(
 
 async def test_an_upgrade_that_fails_counts_nothing_and_uses_nothing_up(autojump_clock: MockClock) -> None:
     handler = Handler()
-    async with open_front(handler) as front:
+    async with open_front(handler, websocket_subprotocol=lambda _: "\u00e9") as front:
         token = await front.token()
         assert (await front.refused(token, Sec_WebSocket_Key="short")).status == 400
-        peer = await front.upgrade(token, Sec_WebSocket_Protocol="\u00e9")
-        await peer.stream.aclose()
+        assert (await front.refused(token, Sec_WebSocket_Protocol="\u00e9")).status == 400
         await wait_all_tasks_blocked()
         assert front.admission.active == len(handler.connections) == 0
         await front.socket(token)

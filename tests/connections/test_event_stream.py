@@ -78,7 +78,7 @@ def read_events(body: bytes) -> list[bytes]:
 def test_what_is_sent_arrives_with_its_line_ends_as_lf(pieces: list[bytes]) -> None:
     async def check() -> None:
         written = Written()
-        connection = EventStreamConnection("id", Request(), Pipe(1), cast(Exchange, written))
+        connection = EventStreamConnection("id", Request(), Pipe(1), cast("Exchange", written))
         for piece in pieces:
             await connection.send(piece)
         whole = b"".join(piece for piece in pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -1,5 +1,8 @@
 """Requests and answers as data; names of headers and of query fields match in any letter case."""
 
+import gc
+import tracemalloc
+
 import attrs
 import pytest
 
@@ -24,6 +27,33 @@ def test_names_keep_their_first_spelling_and_their_order() -> None:
 
 def test_a_repeated_name_is_one_text_with_commas() -> None:
     assert CaseInsensitive([("id", "1"), ("ID", "2"), ("Id", "3")])["id"] == "1,2,3"
+
+
+def test_cookies_of_several_lines_are_one_text_with_semicolons() -> None:
+    headers = [(b"cookie", b"a=1"), (b"accept", b"*/*"), (b"Cookie", b"b=2; c=3"), (b"accept", b"text/html")]
+    request = Request.parse(b"GET", b"/?cookie=1&cookie=2", headers)
+    assert request.headers["Cookie"] == "a=1; b=2; c=3"
+    assert request.headers["Accept"] == "*/*,text/html"
+    assert request.query["cookie"] == "1,2"
+
+
+@pytest.mark.parametrize("text", ["", "\0", "\n", "a" * 100_000, "\u00e4\U0001f600"])
+def test_names_and_texts_are_kept_as_they_are(text: str) -> None:
+    assert CaseInsensitive([(text, text), ("x", text)])[text] == text
+    assert CaseInsensitive([("x", text)])["X"] == text
+
+
+def test_thousands_of_tiny_fields_are_small() -> None:
+    target = b"/?" + b"&".join(b"%x" % i for i in range(3500))
+    headers = [(b"%x" % i, b"") for i in range(3500)]
+    tracemalloc.start()
+    request = Request.parse(b"GET", target, headers)
+    assert request.query["dAb"] == request.headers["DaB"] == ""
+    assert len(request.query) == len(request.headers) == 3500
+    gc.collect()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 64 * 1024
 
 
 def test_nothing_is_an_empty_mapping() -> None:
@@ -68,6 +98,12 @@ def test_text_is_answered_as_utf_8() -> None:
     assert Response("ä").content_type == "text/plain; charset=utf-8"
     assert Response(b"\xe4", status=404).body == b"\xe4"
     assert Response() == Response(b"", status=200, headers={})
+
+
+@pytest.mark.parametrize("body", [{"a": 1}, None, 5, ["text"], bytearray(b"x")])
+def test_an_answer_of_anything_else_is_an_error_where_it_is_written(body: object) -> None:
+    with pytest.raises(TypeError, match=f"text or bytes, and no {type(body).__name__}"):
+        Response(body)  # type: ignore[arg-type]
 
 
 def test_requests_and_answers_do_not_change() -> None:

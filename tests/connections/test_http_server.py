@@ -12,6 +12,8 @@ from trio_hubs.connections.http_server import HttpServer, Route
 from .http_peer import BAD_REQUESTS, LOGGER, ROUTES, answering, describe, open_server, request
 from .websocket_peer import PATIENCE, UPGRADE, narrow_stream_pair
 
+METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "STRANGE")
+
 # ---- requests and answers
 
 
@@ -117,15 +119,31 @@ async def test_routes_are_looked_up_at_each_request(autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize(
-    "method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "STRANGE", "get"]
+    ("method", "target", "status", "body"),
+    [
+        *((method, "/describe", 200, f"{method} /describe {{}} ") for method in METHODS),
+        ("get", "/describe", 200, "GET /describe {} "),
+        *((method, "/nowhere", 404, "Nothing is served at /nowhere") for method in METHODS),
+        *((method, "/fail", 500, "The handler failed.") for method in METHODS),
+        ("HEAD", "/describe", 200, ""),
+        ("HEAD", "/nowhere", 404, ""),
+        ("OPTIONS", "*", 404, "Nothing is served at *"),
+        ("CONNECT", "example:443", 405, "This is no proxy."),
+        ("CONNECT", "/describe", 405, "This is no proxy."),
+        ("GET", "http://other/describe", 200, "GET /describe {} "),
+        ("GET", "*", 400, "The request's target is no URL."),
+        ("GET", "example:443", 400, "The request's target is no URL."),
+        ("OPTIONS", "http://other/describe", 200, "OPTIONS /describe {} "),
+    ],
 )
-async def test_every_method_is_answered(
-    method: str, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+async def test_every_method_and_target_is_answered(
+    method: str, target: str, status: int, body: str, autojump_clock: MockClock
 ) -> None:
     async with open_server() as client:
-        answer = await client.ask(method, "/describe")
-        assert answer.status in (200, 400, 405, 501)
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+        answer = await client.ask(method, target)
+        assert (answer.status, answer.body.decode()) == (status, body)
+        if status != 400:
+            assert (await client.ask("GET", "/describe")).status == 200
 
 
 @pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 418, 503, 599])
@@ -142,6 +160,29 @@ async def test_an_answer_has_the_handlers_headers(autojump_clock: MockClock) -> 
         assert answer.body == b"\xff"
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
+async def test_a_type_among_the_headers_replaces_the_usual_one(name: str, autojump_clock: MockClock) -> None:
+    response = Response("{}", headers={name: "application/json", "date": "then"})
+    async with open_server({"/": answering(response)}) as client:
+        await client.send(request("GET", "/", Connection="close"))
+        head = (await client.rest()).lower()
+        assert head.count(b"content-type:") == head.count(b"date:") == 1
+        assert b"content-type: application/json\r\n" in head
+        assert b"date: then\r\n" in head
+
+
+async def test_a_header_may_have_several_lines(autojump_clock: MockClock) -> None:
+    response = Response(headers={"Set-Cookie": ["a=1", "b=2; Path=/"], "X-None": (), "X-One": "1"})
+    async with open_server({"/": answering(response)}) as client:
+        await client.send(request("GET", "/", Connection="close"))
+        lines = (await client.rest()).split(b"\r\n")
+        assert [line for line in lines if line.lower().startswith((b"set-cookie", b"x-"))] == [
+            b"Set-Cookie: a=1",
+            b"Set-Cookie: b=2; Path=/",
+            b"X-One: 1",
+        ]
 
 
 # ---- handlers that fail

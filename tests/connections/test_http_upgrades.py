@@ -94,6 +94,10 @@ async def test_an_upgrade_with_odd_bytes_is_answered(
     [
         upgrade(Connection="keep-alive, Upgrade"),
         upgrade(Connection="upgrade", Upgrade="WebSocket"),
+        upgrade(Upgrade="h2c, websocket"),
+        upgrade(Upgrade="websocket, h2c"),
+        upgrade(Upgrade="h2c").replace(b"Upgrade: h2c", b"Upgrade: h2c\r\nUpgrade: websocket"),
+        upgrade().replace(b"Connection: Upgrade", b"Connection: close-not\r\nConnection: upgrade"),
         upgrade(
             Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits",
             Sec_WebSocket_Protocol="a, b",
@@ -101,7 +105,17 @@ async def test_an_upgrade_with_odd_bytes_is_answered(
         upgrade(Content_Length="0"),
         upgrade(Expect="100-continue"),
     ],
-    ids=["firefox", "letter case", "offers", "no body", "expect"],
+    ids=[
+        "firefox",
+        "letter case",
+        "behind another",
+        "ahead of another",
+        "lines",
+        "lines of options",
+        "offers",
+        "no body",
+        "expect",
+    ],
 )
 async def test_a_good_upgrade_is_accepted(express: bool, data: bytes, autojump_clock: MockClock) -> None:
     async with open_server(express=express) as client:
@@ -124,6 +138,14 @@ async def test_a_refused_upgrade_leaves_the_connection_alive(autojump_clock: Moc
         assert (await client.answer()).body == b"Sec-WebSocket-Version must be 13"
         await client.send(upgrade(Sec_WebSocket_Key="short"))
         assert (await client.answer()).body == b"Sec-WebSocket-Key must be 16 bytes in base64"
+        await client.send(upgrade(Sec_WebSocket_Key="x" * 21 + "!=="))
+        assert (await client.answer()).body == b"Sec-WebSocket-Key must be 16 bytes in base64"
+        await client.send(upgrade(Sec_WebSocket_Key="\u00e9" * 12))
+        assert (await client.answer()).body == b"Sec-WebSocket-Key must be 16 bytes in base64"
+        await client.send(upgrade(Upgrade="websocket-like"))
+        assert b"an Upgrade header that names 'websocket'" in (await client.answer()).body
+        await client.send(upgrade(Connection="not-upgrade"))
+        assert (await client.answer()).body == b"The Connection header must name 'Upgrade'"
         await client.send(upgrade(Connection="close-not"))
         assert (await client.answer()).body == b"The Connection header must name 'Upgrade'"
         assert (await client.ask("GET", "/describe")).status == 200
@@ -135,6 +157,10 @@ async def test_a_refused_upgrade_leaves_the_connection_alive(autojump_clock: Moc
         ("GET", "websocket", True),
         ("GET", "WebSocket", True),
         ("GET", "h2c", False),
+        ("GET", "h2c, websocket", True),
+        ("GET", "websocket,h2c", True),
+        ("GET", "websocket-like", False),
+        ("GET", "", False),
         ("POST", "websocket", False),
     ],
 )

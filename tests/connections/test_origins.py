@@ -1,5 +1,7 @@
 """Foreign pages get nothing, whatever they ask for; the server's own pages, allowed ones and programs do."""
 
+import logging
+
 import pytest
 from trio.testing import MockClock
 
@@ -227,6 +229,25 @@ async def test_an_allowed_page_is_told_what_it_may_ask_before_anybody_asks_who_i
             assert permits(answer, ALLOWED)
             assert answer.headers["access-control-allow-methods"] == methods
             assert answer.headers["access-control-allow-headers"] == "authorization,x-signalr-user-agent"
+
+
+async def test_a_preflight_that_no_browser_makes_is_answered_without_what_cannot_be_repeated(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with open_front(Handler(), allowed_origins=[ALLOWED]) as front:
+        answer = await front.ask(
+            "OPTIONS",
+            path="/chat",
+            Origin=ALLOWED,
+            Access_Control_Request_Method="\u00e9",
+            Access_Control_Request_Headers="x-\u00e9",
+        )
+        assert (answer.status, answer.body) == (204, b"")
+        assert permits(answer, ALLOWED)
+        assert "access-control-allow-headers" not in answer.headers
+        forged = await front.ask("OPTIONS", path="/chat", Origin=ALLOWED + "\u00e9")
+        assert forged.status == 403
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_options_of_a_page_that_asks_for_nothing_are_not_allowed(autojump_clock: MockClock) -> None:

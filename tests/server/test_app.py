@@ -182,6 +182,15 @@ def _serve_with(context: ssl.SSLContext) -> Any:
     return serve
 
 
+@pytest.mark.parametrize("path", ["/rooms/{room}", "/{", "/}", "/chat?room=1"])
+def test_a_path_is_no_pattern(path: str) -> None:
+    app = HubApp()
+    with pytest.raises(ValueError, match="a path is matched as it is"):
+        app.add_hub(path, Sample)
+    with pytest.raises(ValueError, match="a path is matched as it is"):
+        app.add_route(path, lambda _: Response())
+
+
 @pytest.mark.parametrize("path", ["", "sample", "http://127.0.0.1/sample"])
 def test_a_path_begins_with_a_slash(path: str) -> None:
     app = HubApp()

@@ -296,11 +296,15 @@ class Endpoint:
 
     def _upgrade(self, lease: Lease, request: Request) -> Upgrade:
         select = self._options.websocket_subprotocol
-        offered = request.headers.get("sec-websocket-protocol", "")
+        names = request.headers.get("sec-websocket-protocol", "").split(",")
+        offered = [name.strip() for name in names if name.strip()]
+        chosen = select(offered) if select and offered else None
+        if chosen is not None and chosen not in offered:
+            raise ValueError(f"the subprotocol '{chosen}' was chosen, and the client offers {offered}")
         return Upgrade(
             id=lease.id,
             serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease),
-            subprotocol=select([name.strip() for name in offered.split(",")]) if select and offered else None,
+            subprotocol=chosen,
             close_timeout=self._options.close_timeout,
         )
 

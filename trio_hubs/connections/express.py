@@ -275,7 +275,9 @@ class ExpressStream(trio.abc.Stream):
         async with self._send_lock:
             if not (self.cut or self._closing):
                 closing = data[:1] == bytes((CLOSE,))
-                if data == _CLOSE_WITHOUT_CODE and not self._client:  # trio-websocket's answer to one such; ours is the real server's
+                if (
+                    data == _CLOSE_WITHOUT_CODE and not self._client
+                ):  # trio-websocket's answer to one such; ours is the real server's
                     data = _NORMAL_CLOSE
                 self.cut = True
                 data = self._unsent + data

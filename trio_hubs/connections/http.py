@@ -94,7 +94,7 @@ class Request:
             ValueError: The target is none (RFC 9112, section 3.2).
         """
         path, _, query = target.decode("latin-1").partition("?")
-        if not path.startswith("/") and method not in (b"CONNECT", b"OPTIONS"):
+        if not path.startswith("/") and method != b"CONNECT" and (method, path) != (b"OPTIONS", "*"):
             url = urlsplit(path)
             if url.scheme not in ("http", "https"):
                 raise ValueError("the target is neither a path nor a URL")

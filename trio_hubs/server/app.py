@@ -124,7 +124,7 @@ class HubApp:
             filters: What stands around this hub, within the app's filters.
 
         Raises:
-            ValueError: Something is at the path already, or it does not start with a slash.
+            ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
         if factory is None:
@@ -161,7 +161,7 @@ class HubApp:
             options: The path's options; those of the app by default.
 
         Raises:
-            ValueError: Something is at the path already, or it does not start with a slash.
+            ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
 
         Source:
             ASP.NET Core's ``MapConnectionHandler``.
@@ -183,7 +183,7 @@ class HubApp:
             handler: Called with each request; may be async. When it raises, the answer has status 500.
 
         Raises:
-            ValueError: Something is at the path already, or it does not start with a slash.
+            ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
         """
 
         async def answer(request: Request) -> Response:
@@ -202,6 +202,10 @@ class HubApp:
         for path in routes:
             if not path.startswith("/"):
                 raise ValueError(f"a path starts with '/', which '{path}' does not")
+            if set(path) & set("{}?"):
+                raise ValueError(
+                    f"a path is matched as it is: '{path}' has braces or a query, which mean nothing"
+                )
             if path in self._routes:
                 raise ValueError(f"there is something at '{path}' already")
         self._routes.update(routes)
