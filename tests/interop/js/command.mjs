@@ -1,6 +1,7 @@
 // What the two commands, scenarios.mjs and browser.mjs, have in common.
 //   --only NAME          run this scenario; repeatable
 //   --official           leave out what the official server itself fails
+//   --client PACKAGE     an older client, under its name in package.json: run the scenarios for those, and no others
 //   --cutter ADDRESS     the control of a cutting proxy: run the scenarios that go through it, and no others
 import { parseArgs } from "node:util";
 
@@ -9,13 +10,14 @@ const { values, positionals: given } = parseArgs({
   options: {
     only: { type: "string", multiple: true, default: [] },
     official: { type: "boolean", default: false },
+    client: { type: "string" },
     cutter: { type: "string" },
   },
 });
 
 export const positionals = given;
-export const options = { only: values.only, beyond: !values.official, cutter: values.cutter };
-export const chapters = values.cutter ? ["reconnect"] : ["streams", "uploads", "calls", "clients", "life"];
+export const options = { only: values.only, beyond: !values.official, client: values.client, cutter: values.cutter };
+export const chapters = values.client ? ["older"] : values.cutter ? ["reconnect"] : ["streams", "uploads", "calls", "clients", "life"];
 
 export const ask = async (address, method = "GET") => (await fetch(address, { method })).text();
 
