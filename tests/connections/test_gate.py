@@ -1,12 +1,12 @@
 """The gate asks its questions in order: a foreign page, nobody, and whoever may not are told so, and nothing else."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from trio_hubs import Request, Response, User
 from trio_hubs.connections.gate import Gate
+from trio_hubs.connections.http import Headers
 from trio_hubs.connections.http_server import Answer, Held, Upgrade
 from trio_hubs.connections.origins import Origins
 from trio_hubs.connections.users import Policy
@@ -47,7 +47,7 @@ async def ask(
     return await gate.answer(Request(method=method, headers=headers), "GET, POST", asked)
 
 
-def headers_of(answer: Answer) -> Mapping[str, str]:
+def headers_of(answer: Answer) -> Headers:
     assert not isinstance(answer, Upgrade)
     return answer.headers
 

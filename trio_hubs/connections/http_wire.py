@@ -156,10 +156,9 @@ class HttpWire:
     async def watch(self, left: Callable[[], None]) -> None:
         """Notice that the client leaves before its answer, while nothing is expected of it, or sends far too much."""
         with trio.CancelScope() as self._watching:
-            while (room := MAXIMUM_HEAD_SIZE - len(self._rest)) > 0:
-                data = await self._receive(room)
-                if not data:
-                    break
+            room = MAXIMUM_HEAD_SIZE
+            while room and (data := await self._receive(room)):
+                room -= len(data)
                 self._rest += data
         if not self._watching.cancelled_caught:
             left()

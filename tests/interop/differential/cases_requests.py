@@ -11,6 +11,7 @@ from .steps import (
     Next,
     Polls,
     Read,
+    Requests,
     Send,
     WebSocket,
 )
@@ -129,6 +130,55 @@ REFUSALS = (
     Case("endpoint: an id in capitals", (Negotiate(), Http("GET", UNKNOWN.upper()))),
 )
 
+HOST = b" HTTP/1.1\r\nHost: differential.test\r\n"
+ASK = b"GET /conformance" + HOST + b"\r\n"
+POST = b"POST /conformance" + HOST + b"Content-Length: 1\r\n\r\nx"
+
+
+def raw(id: str, *pieces: bytes, answers: int = 1) -> Case:
+    """Requests in bytes, on one socket."""
+    return Case(f"request: {id}", (Requests(pieces, answers),))
+
+
+RAW = (
+    raw("an empty line ahead", b"\r\n" + ASK),
+    raw("empty lines ahead", b"\r\n\r\n\r\n" + ASK),
+    raw("an empty line of LF alone ahead", b"\n" + ASK),
+    raw("an empty line ahead, in two pieces", b"\r", b"\n" + ASK),
+    raw("an empty line behind a body", POST + b"\r\n" + ASK, answers=2),
+    raw("empty lines behind a body", POST + b"\r\n\r\n" + ASK, answers=2),
+    raw("two at once", POST + ASK, answers=2),
+    raw("an address for a target", b"GET http://differential.test/conformance" + HOST + b"\r\n"),
+    raw(
+        "OPTIONS with an address for a target",
+        b"OPTIONS http://differential.test/conformance" + HOST + b"\r\n",
+    ),
+    raw("OPTIONS of everything", b"OPTIONS *" + HOST + b"\r\n"),
+    raw("a line that is none", b"GET /conformance?access_token=secret HTTP\r\n\r\n"),
+    raw(
+        "chunks with extensions and trailers",
+        b"POST /conformance" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\nc: d\r\n\r\n",
+    ),
+    Case(
+        "request: cookies in lines of their own",
+        (
+            WebSocket(headers=(("Cookie", "a=1"), ("Cookie", "b=2; c=3"))),
+            Send((hello(), invoke("1", "HeaderValue", "Cookie"))),
+            Read(("1",)),
+            Leave(),
+        ),
+    ),
+    Case(
+        "request: other headers in lines of their own",
+        (
+            WebSocket(headers=(("X-Some", "a"), ("X-Some", "b"))),
+            Send((hello(), invoke("1", "HeaderValue", "X-Some"))),
+            Read(("1",)),
+            Leave(),
+        ),
+    ),
+)
+
 ACCEPTS = tuple(
     one(f"accept: {value}", "GET", UNKNOWN, ("Accept", value))
     for value in (
@@ -160,6 +210,18 @@ UPGRADES = (
     Case("upgrade: no version", (WebSocket(upgrade={"Sec-WebSocket-Version": ""}),)),
     Case("upgrade: no key", (WebSocket(upgrade={"Sec-WebSocket-Key": ""}),)),
     Case("upgrade: a key too short", (WebSocket(upgrade={"Sec-WebSocket-Key": "AAAA"}),)),
+    Case("upgrade: among others", (WebSocket(upgrade={"Upgrade": "h2c, websocket"}), Leave())),
+    Case("upgrade: ahead of others", (WebSocket(upgrade={"Upgrade": "websocket, h2c"}), Leave())),
+    Case(
+        "upgrade: in lines of their own",
+        (WebSocket(upgrade={"Upgrade": "h2c"}, headers=(("Upgrade", "websocket"),)), Leave()),
+    ),
+    Case("upgrade: to something like it", (WebSocket(upgrade={"Upgrade": "websocket-like"}),)),
+    Case("upgrade: an option like it", (WebSocket(upgrade={"Connection": "not-upgrade"}),)),
+    Case(
+        "upgrade: a key that is no base64",
+        (WebSocket(upgrade={"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=!"}),),
+    ),
     Case("upgrade: to something else", (WebSocket(upgrade={"Upgrade": "h2c"}),)),
     Case("upgrade: no connection option", (WebSocket(upgrade={"Connection": ""}),)),
     Case(
@@ -217,4 +279,4 @@ TRANSPORTS = (
     ),
 )
 
-CASES = (*NEGOTIATIONS, *REFUSALS, *ACCEPTS, *UPGRADES, *TRANSPORTS)
+CASES = (*NEGOTIATIONS, *REFUSALS, *RAW, *ACCEPTS, *UPGRADES, *TRANSPORTS)

@@ -82,6 +82,17 @@ HTTP = {
     "endpoint: an id in capitals": differ(EXACT, (UNKNOWN, absent("/CONFORMANCE"))),
     "endpoint: nothing there": differ(ABSENT, ("404", absent("/nothing"))),
     "endpoint: below the hub": differ(ABSENT, ("404", absent("/conformance/below"))),
+    "request: OPTIONS of everything": differ(ABSENT, ("404", absent("*"))),
+    "request: a line that is none": differ(
+        "what is wrong is told", ("400", f"400\n{PLAIN}  illegal request line")
+    ),
+    "request: cookies in lines of their own": differ(
+        "cookies are joined as RFC 9113 has it", ("a=1,b=2; c=3", "a=1; b=2; c=3")
+    ),
+    "echo: lines by events": differ(
+        "a lone CR would end the event's line, and lose or forge what is behind it",
+        ("three\\rfour", "three\\nfour"),
+    ),
     "endpoint: a WebSocket where nothing is": differ(ABSENT, ("404", absent("/nothing"))),
     "endpoint: a token is not another endpoint's": differ(
         "a token is good for the endpoint that gave it",
@@ -97,7 +108,9 @@ HTTP = {
             ("no version", "Sec-WebSocket-Version must be 13"),
             ("no key", "Sec-WebSocket-Key must be 16 bytes in base64"),
             ("a key too short", "Sec-WebSocket-Key must be 16 bytes in base64"),
+            ("a key that is no base64", "Sec-WebSocket-Key must be 16 bytes in base64"),
             ("no connection option", "The Connection header must name 'Upgrade'"),
+            ("an option like it", "The Connection header must name 'Upgrade'"),
         )
     },
     **{

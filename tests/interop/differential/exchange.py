@@ -27,6 +27,7 @@ from .steps import (
     Polls,
     Raw,
     Read,
+    Requests,
     Send,
     Step,
     Told,
@@ -113,6 +114,17 @@ class Exchange:
         if not step.quiet:
             first, *rest = self.answer(head, body)
             for line in (f"{step.method}: {first}", *rest):
+                self.note(line)
+
+    async def requests(self, step: Requests) -> None:
+        """Requests as they are, and the answers."""
+        opened = await self.open_wire()
+        for piece in step.pieces:
+            await opened.send(piece)
+            await trio.lowlevel.checkpoint()
+        for _ in range(step.answers):
+            head = await wire.read_head(opened)
+            for line in self.answer(head, await wire.read_body(opened, "GET", head)):
                 self.note(line)
 
     async def told(self, step: Told) -> None:

@@ -24,6 +24,14 @@ class Http:
 
 
 @attrs.frozen
+class Requests:
+    """Bytes of requests on one socket, piece by piece, and so many answers to them."""
+
+    pieces: Sequence[bytes]
+    answers: int = 1
+
+
+@attrs.frozen
 class Told:
     """What the hub was told of the connection that asked for it by `log=<id>`, once it was told of its end."""
 
@@ -158,6 +166,7 @@ class Drop:
 
 Step = (
     Http
+    | Requests
     | Told
     | Begin
     | Finish
