@@ -1,5 +1,6 @@
 """The gate asks its questions in order: a foreign page, nobody, and whoever may not are told so, and nothing else."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest

@@ -58,7 +58,7 @@ class EndpointOptions:
     close_timeout: float = attrs.field(default=5.0, validator=positive)
     """So long a client may take to answer the close of its WebSocket [5]."""
     application_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """From so many posted bytes on that nobody has read, further posts wait; those that fit in are read ahead [64 KiB]."""
+    """From so many posted bytes on that nobody has read, further posts wait; what fits in is read ahead [64 KiB]."""
     transport_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many bytes on that wait for a client, whoever sends to it waits [64 KiB]."""
     stateful_reconnect: bool = False
