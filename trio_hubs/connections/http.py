@@ -121,7 +121,7 @@ def _with_one_cookie(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[s
 
 
 def _body_bytes(body: bytes | str) -> bytes:
-    if not isinstance(body, bytes | str):
+    if not issubclass(type(body), bytes | str):  # whatever the types say
         raise TypeError(
             f"an answer's body is text or bytes, and no {type(body).__name__}: make JSON of it first"
         )
