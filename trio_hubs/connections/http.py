@@ -37,6 +37,8 @@ class CaseInsensitive(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         wanted = name.lower()
+        if wanted.isascii() and wanted.encode() not in self._packed.lower():  # as for most that is asked for
+            raise KeyError(name)
         texts = [text for known, text in self._pairs() if known.lower() == wanted]
         if not texts:
             raise KeyError(name)

@@ -204,13 +204,17 @@ class Exchange:
     async def send(self, head: h11.Response, body: bytes, *, timeout: float = REQUEST_TIMEOUT) -> None:
         """Send an answer that is rendered; as :meth:`respond`."""
         self._wire.expect()
-        events: list[h11.Event] = [head]
+        parts: list[list[h11.Event]] = [[head]]
         if self._with_body:
-            events += [h11.Data(data=body[at : at + PART_SIZE]) for at in range(0, len(body), PART_SIZE)]
-        for event in (*events, h11.EndOfMessage()):
+            parts[0].append(h11.Data(data=body[:PART_SIZE]))
+            parts += [
+                [h11.Data(data=body[at : at + PART_SIZE])] for at in range(PART_SIZE, len(body), PART_SIZE)
+            ]
+        parts[-1].append(h11.EndOfMessage())
+        for part in parts:
             try:
                 with trio.fail_after(timeout):
-                    await self._wire.send(event)
+                    await self._wire.send(*part)
             except trio.TooSlowError:
                 raise ConnectionClosed(f"The client took nothing of its answer for {timeout:g} s.") from None
 

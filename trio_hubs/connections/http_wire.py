@@ -138,13 +138,13 @@ class HttpWire:
                 return data
         return await self._receive(MAXIMUM_HEAD_SIZE)  # so that little lies there that is for later
 
-    async def send(self, event: h11.Event) -> None:
-        """Send a part of the answer.
+    async def send(self, *events: h11.Event) -> None:
+        """Send a part of the answer, in one piece.
 
         Raises:
             ConnectionClosed: The client left.
         """
-        data = self.http.send(event)
+        data = b"".join(self.http.send(event) or b"" for event in events)
         if data:
             self.cut = True
             try:
