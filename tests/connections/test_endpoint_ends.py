@@ -197,7 +197,7 @@ async def test_a_client_that_leaves_just_as_its_connection_begins(
 
 async def test_an_upgrade_that_fails_counts_nothing_and_uses_nothing_up(autojump_clock: MockClock) -> None:
     handler = Handler()
-    async with open_front(handler, websocket_subprotocol=lambda _: "\u00e9") as front:
+    async with open_front(handler, websocket_subprotocol=lambda offered: offered[0]) as front:
         token = await front.token()
         assert (await front.refused(token, Sec_WebSocket_Key="short")).status == 400
         assert (await front.refused(token, Sec_WebSocket_Protocol="\u00e9")).status == 400

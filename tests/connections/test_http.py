@@ -43,6 +43,10 @@ def test_names_and_texts_are_kept_as_they_are(text: str) -> None:
     assert CaseInsensitive([("x", text)])["X"] == text
 
 
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    assert CaseInsensitive([("a", "x\ud800y"), ("b", "z")]) == {"a": "x?y", "b": "z"}
+
+
 def test_thousands_of_tiny_fields_are_small() -> None:
     target = b"/?" + b"&".join(b"%x" % i for i in range(3500))
     headers = [(b"%x" % i, b"") for i in range(3500)]

@@ -29,7 +29,11 @@ class CaseInsensitive(Mapping[str, str]):
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._packed = msgspec.msgpack.encode([text for pair in pairs for text in pair])
+        texts = [text for pair in pairs for text in pair]
+        try:
+            self._packed = msgspec.msgpack.encode(texts)
+        except UnicodeEncodeError:  # of half a surrogate pair, which no request can bring
+            self._packed = msgspec.msgpack.encode([text.encode(errors="replace").decode() for text in texts])
 
     def _pairs(self) -> Iterator[tuple[str, str]]:
         texts = _unpack(self._packed)
