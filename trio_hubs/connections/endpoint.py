@@ -389,25 +389,11 @@ class Endpoint:
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
         assert turn is not None
-        return Held(serve=partial(self._serve_post, lease, turn, request), left=lambda: None)
+        return Held(serve=partial(self._serve_post, turn, request), left=lambda: None)
 
-    async def _serve_post(self, lease: Lease, turn: Turn, request: Request, exchange: Exchange) -> None:
-        status = 200
-        with turn:
-            data = b""
-            if turn.reserve(_body_size(request)):
-                while part := await exchange.read():
-                    data += part
-            await turn.wait()
-            try:
-                await lease.incoming.put(data)
-                while data := await exchange.read():
-                    await lease.incoming.put(data)
-            except ConnectionClosed:
-                if not lease.incoming.closed:
-                    raise  # it is who posts that has left
-                status = 404
-        await exchange.respond(_text("", status))
+    async def _serve_post(self, turn: Turn, request: Request, exchange: Exchange) -> None:
+        taken = await turn.serve(request, exchange.read)
+        await exchange.respond(_text("", 200 if taken else 404))
 
     def _delete(self, lease: Lease) -> Response:
         if lease.transport is not Transport.LONG_POLLING:
@@ -484,13 +470,6 @@ def _transport_of(request: Request) -> Transport:
     if any(entry.strip() == "text/event-stream" for entry in accepted):
         return Transport.SERVER_SENT_EVENTS
     return Transport.WEBSOCKETS if is_websocket_request(request) else Transport.LONG_POLLING
-
-
-def _body_size(request: Request) -> int | None:
-    """How many bytes a request's body has; ``None`` when that is still to be seen."""
-    if "transfer-encoding" in request.headers:
-        return None
-    return int(request.headers.get("content-length", "0"))
 
 
 def _text(text: str, status: int) -> Response:

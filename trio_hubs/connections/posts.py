@@ -7,10 +7,13 @@ place by its head, and a small body is read before its turn has come; larger one
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 import trio
 
+from ..errors import ConnectionClosed
+from .http import Request
 from .pipe import Pipe
 
 
@@ -56,6 +59,33 @@ class Turn:
             await self._first.wait()
         self._give_back()
 
+    async def serve(self, request: Request, read: Callable[[], Awaitable[bytes]]) -> bool:
+        """Take a post's body in its turn, and leave; whether the connection has lived so long.
+
+        Args:
+            request: The post.
+            read: Gives the next part of its body; ``b""`` at its end, and from then on.
+
+        Raises:
+            ConnectionClosed: Who posts has left, or sends nothing.
+        """
+        incoming = self._posts.incoming
+        with self:
+            data = b""
+            if self.reserve(_body_size(request)):
+                while part := await read():
+                    data += part
+            await self.wait()
+            try:
+                await incoming.put(data)
+                while data := await read():
+                    await incoming.put(data)
+            except ConnectionClosed:
+                if not incoming.closed:
+                    raise
+                return False
+        return True
+
     def leave(self) -> None:
         """Let the next one have its turn."""
         self._give_back()
@@ -73,3 +103,10 @@ class Turn:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def _body_size(request: Request) -> int | None:
+    """How many bytes a request's body has; ``None`` when that is still to be seen."""
+    if "transfer-encoding" in request.headers:
+        return None
+    return int(request.headers.get("content-length", "0"))
