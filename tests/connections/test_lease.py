@@ -2,6 +2,7 @@
 
 import time
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -10,7 +11,6 @@ from trio_hubs.connections.lease import Lease, Leases, new_id
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.users import User
 from trio_hubs.errors import ConnectionClosed
-from trio_hubs.protocol.negotiate import Transport
 
 ADA, BOB = User("ada"), User("bob")
 
@@ -39,13 +39,41 @@ def test_ids_cannot_be_guessed() -> None:
         (ADA, BOB, False, False),
         (ADA, User("ADA"), False, False),
         (ADA, User(), False, False),
+        (User(claims={"a": 1}), User(claims={"a": 1}), True, True),
+        (User(claims={"a": 1}), User(claims={"a": 2}), False, False),
+        (User(claims={"a": 1}), User(), False, False),
+        (User(), None, False, False),
     ],
 )
 def test_who_may_use_it(negotiated: User | None, asking: User | None, before: bool, after: bool) -> None:
     made = lease(user=negotiated)
     assert made.admits(asking) is before
-    made.transport = Transport.LONG_POLLING
+    made.renew(negotiated)
     assert made.admits(asking) is after
+
+
+async def test_only_a_newer_look_at_a_user_is_news() -> None:
+    early, late, always = (User("ada", expires_at=at) for at in (1e10, 2e10, None))
+    told: list[User | None] = []
+    made = lease(user=early)
+    made.connection, _ = memory_connection_pair()
+    made.connection.on_user_refreshed = lambda: told.append(made.user)
+    for shown, news, after in (
+        (early, False, early),  # the same is no news, but a refresh
+        (late, True, late),
+        (early, False, None),
+        (attrs.evolve(early, claims={"new": 1}), False, None),
+        (attrs.evolve(late, claims={"new": 1}), True, attrs.evolve(late, claims={"new": 1})),
+        (always, True, always),
+        (early, True, early),  # there is no telling which is older
+        (always, True, always),
+    ):
+        assert made.is_news(shown) is news
+        told.clear()
+        before = made.user
+        made.refresh(shown)
+        assert told == ([] if after is None else [after])
+        assert made.user == made.connection.user == (after or before)
 
 
 def test_a_new_look_at_the_user_reaches_the_connection() -> None:

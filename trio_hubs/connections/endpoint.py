@@ -1,7 +1,7 @@
 """A path at which connections are made: negotiate, then a transport, whatever the bytes mean.
 
 Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Every request of a connection comes from the
-same user.
+same user; a request that is refused changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import partial
 from math import inf
 
 import attrs
-import msgspec
 import trio
 
 from ..errors import ConnectionClosed
@@ -38,6 +37,7 @@ from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .options import EndpointOptions
 from .origins import Origins
 from .pipe import Pipe
+from .refresh import REJECTED, Refresh
 from .resumable import ResumableConnection
 from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
@@ -91,13 +91,14 @@ class Endpoint:
             raise ValueError("none of the transports can carry what the hub protocols need")
         self._resumable = options.stateful_reconnect and Transport.WEBSOCKETS in options.transports
         self._leases = Leases(options.disconnect_timeout)
+        self._refresh = Refresh(options, self._leases)
         self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
         base = path.rstrip("/")
         routes: dict[str, Route] = {path: self.connect, f"{base}/negotiate": self.negotiate}
-        if self._options.authentication_refresh:
+        if self._refresh.enabled:
             routes[f"{base}/refresh"] = self.refresh
         return routes
 
@@ -168,9 +169,9 @@ class Endpoint:
 
     async def refresh(self, request: Request) -> Answer:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
-        return await self._gate.answer(request, "POST", self._refresh)
+        return await self._gate.answer(request, "POST", self._refresh.answer)
 
-    # ---- negotiate and refresh
+    # ---- negotiate
 
     def _negotiate(self, request: Request, user: User | None) -> Response:
         if request.method != "POST":
@@ -195,40 +196,19 @@ class Endpoint:
             connection_token=lease.token,
             available_transports=self._offered,
             stateful_reconnect=lease.stateful,
-            token_lifetime=self._token_lifetime(user) if version else None,
+            token_lifetime=self._refresh.lifetime(user) if version else None,
         )
         return _json(encode_response(document))
 
     def _new_lease(self, id: str, token: str, user: User | None, *, stateful: bool = False) -> Lease:
         return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)
 
-    def _token_lifetime(self, user: User | None) -> int | None:
-        lifetime = user.lifetime if user is not None and self._options.authentication_refresh else None
-        return None if lifetime is None or lifetime == inf else max(1, int(lifetime))
-
-    def _refresh(self, request: Request, user: User | None) -> Response:
-        if request.method != "POST":
-            return _text("", 405)
-        token = request.query.get("id", "")
-        lease = self._leases.get(token)
-        if not token:
-            return _json(encode_error("missing_connection_token"), 400)
-        if lease is None or lease.disposed:
-            return _json(encode_error("connection_not_found"), 404)
-        if user is None:
-            return _json(encode_error("invalid_token"), 401)
-        if not lease.admits(user):
-            return _json(encode_error("identity_mismatch"), 403)
-        lease.renew(user)
-        lifetime = self._token_lifetime(user)
-        return _json(msgspec.json.encode({} if lifetime is None else {"tokenLifetimeSeconds": lifetime}))
-
     # ---- transports
 
-    def _connect(self, request: Request, user: User | None) -> Answer:
+    async def _connect(self, request: Request, user: User | None) -> Answer:
         if request.method == "GET":
             transport = _transport_of(request)
-            answer = self._connect_by(transport, request, user)
+            answer = await self._connect_by(transport, request, user)
             if transport is Transport.LONG_POLLING and isinstance(answer, Response):
                 return attrs.evolve(answer, headers={**answer.headers, **NO_CACHE})
             return answer
@@ -237,7 +217,7 @@ class Endpoint:
         lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
-        return self._post(lease) if request.method == "POST" else self._delete(lease)
+        return self._post(lease, user) if request.method == "POST" else self._delete(lease)
 
     def _find(self, request: Request, user: User | None) -> Lease | Response:
         """The lease that a request names, if its user may use that."""
@@ -254,66 +234,81 @@ class Endpoint:
                 logger.info("connection %s: a request without its user was refused", lease.id)
                 return UNAUTHORIZED
             logger.warning("connection %s: a request of another user was refused", lease.id)
-            return _text("The connection belongs to another user.", 403)
+            return _text("The user associated with this connection changed.", 403)
         return lease
 
-    def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
+    def _find_for(self, transport: Transport, request: Request, user: User | None) -> Lease | Response:
+        """The lease that a transport is asked for, if it can have that now."""
         lease: Lease | Response
         if transport is Transport.WEBSOCKETS and not request.query.get("id"):
-            id = new_id()
-            lease = self._new_lease(id, id, user)
+            lease = self._new_lease(new_id(), new_id(), user)
         else:
             lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
+        connection = lease.connection
         if not any(transport == offered.transport for offered in self._offered):
             return _text(f"{transport} transport not supported by this end point type", 404)
         if lease.transport not in (None, transport) or (
-            transport is Transport.WEBSOCKETS and lease.connection is None and lease.incoming
+            transport is Transport.WEBSOCKETS and connection is None and lease.incoming
         ):
             return _text("Cannot change transports mid-connection", 400)
-        if lease.connection is None and (refusal := self._admission.refusal()):
-            return refusal
-        lease.renew(user)
+        if connection is None:
+            return self._admission.refusal() or lease
+        taken = (
+            connection.crowded if isinstance(connection, LongPollingConnection) else not connection.resumable
+        )
+        return _text("", 409) if taken else lease
+
+    async def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
+        lease = self._find_for(transport, request, user)
+        if isinstance(lease, Response):
+            return lease
+        if self._refresh.enabled and lease.connection is not None and lease.is_news(user):
+            accepted = await self._refresh.accepts(request, lease, user)
+            lease = self._find_for(transport, request, user)  # for that may have taken its time
+            if isinstance(lease, Response):
+                return lease
+            if not accepted and lease.is_news(user):
+                self._dispose(lease, ConnectionClosed("The client's new token was rejected."))
+                return REJECTED
         if transport is Transport.LONG_POLLING:
-            return self._poll(lease, request)
-        if lease.connection is not None and not lease.connection.resumable:
-            return _text("", 409)
+            return self._poll(lease, request, user)
         if transport is Transport.WEBSOCKETS:
-            return self._upgrade(lease, request)
+            return self._upgrade(lease, request, user)
         return Held(
-            serve=partial(self._serve_events, lease, request),
+            serve=partial(self._serve_events, lease, request, user),
             left=partial(lease.incoming.close, ConnectionClosed("The client left.")),
         )
 
-    def _upgrade(self, lease: Lease, request: Request) -> Upgrade:
+    def _upgrade(self, lease: Lease, request: Request, user: User | None) -> Upgrade:
         select = self._options.websocket_subprotocol
         offered = request.headers.get("sec-websocket-protocol", "")
         return Upgrade(
             id=lease.id,
-            serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease),
+            serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease, user),
             subprotocol=select([name.strip() for name in offered.split(",")]) if select and offered else None,
             close_timeout=self._options.close_timeout,
         )
 
-    async def _serve_websocket(self, lease: Lease, websocket: WebSocketConnection) -> None:
-        # Else two requests with one token raced, or two for the last place, and the other was faster.
-        if lease.connection is None and not self._admission.refusal():
-            self._open(lease, Transport.WEBSOCKETS, websocket)
+    async def _serve_websocket(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
+        if self._may_open(lease, user):
+            self._open(lease, Transport.WEBSOCKETS, websocket, user)
             with self._in_use(lease):
                 await self._serve(websocket)
 
-    async def _serve_resumable(self, lease: Lease, websocket: WebSocketConnection) -> None:
+    async def _serve_resumable(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
         connection = lease.connection
         if connection is None:
-            if self._nursery is None or self._admission.refusal():
+            if self._nursery is None or not self._may_open(lease, user):
                 return
             connection = ResumableConnection(lease.id, websocket.request)
-            self._open(lease, Transport.WEBSOCKETS, connection)
+            self._open(lease, Transport.WEBSOCKETS, connection, user)
             self._nursery.start_soon(self._run_detached, lease, connection)
-        elif not (isinstance(connection, ResumableConnection) and connection.resumable):
+        elif isinstance(connection, ResumableConnection) and connection.resumable and lease.admits(user):
+            self._see(lease, user)
+        else:
             return  # two requests with one token raced, and the other was faster
-        assert isinstance(connection, ResumableConnection)
         lease.expires = inf
         try:
             await connection.carry(websocket)
@@ -321,9 +316,19 @@ class Endpoint:
             if connection.lost:
                 self._leases.expire(lease)
 
-    async def _serve_events(self, lease: Lease, request: Request, exchange: Exchange) -> None:
+    def _may_open(self, lease: Lease, user: User | None) -> bool:
+        """Whether a WebSocket still gets its connection.
+
+        Else two requests with one token raced, or two for the last place, and the other was faster.
+        """
+        free = lease.connection is None and not lease.incoming and lease.admits(user)
+        return free and not self._admission.refusal()
+
+    async def _serve_events(
+        self, lease: Lease, request: Request, user: User | None, exchange: Exchange
+    ) -> None:
         connection = EventStreamConnection(lease.id, request, lease.incoming, exchange)
-        self._open(lease, Transport.SERVER_SENT_EVENTS, connection)
+        self._open(lease, Transport.SERVER_SENT_EVENTS, connection, user)
         try:
             with self._in_use(lease):
                 with trio.move_on_after(self._options.send_timeout) as opening:
@@ -334,21 +339,21 @@ class Endpoint:
             with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
                 await connection.close()
 
-    def _poll(self, lease: Lease, request: Request) -> Response | Held:
+    def _poll(self, lease: Lease, request: Request, user: User | None) -> Response | Held:
         connection = lease.connection
         if connection is None:
             if self._nursery is None:
                 return self._admission.refuse("The server is shutting down.")
             outgoing = Pipe(self._options.transport_buffer_size)
             connection = LongPollingConnection(lease.id, request, lease.incoming, outgoing)
-            self._open(lease, Transport.LONG_POLLING, connection)
+            self._open(lease, Transport.LONG_POLLING, connection, user)
             self._leases.expire(lease)
             self._nursery.start_soon(self._run_detached, lease, connection)
             return FIRST_POLL
         assert isinstance(connection, LongPollingConnection)
         poll = connection.poll()
-        if poll is None:
-            return _text("", 409)
+        assert poll is not None  # as it was not crowded
+        self._see(lease, user)
         lease.expires = inf
         return Held(serve=partial(self._serve_poll, lease, connection, poll), left=poll.leave)
 
@@ -370,12 +375,14 @@ class Endpoint:
             elif lease.disposed or not connection.polled:
                 self._leases.expire(lease)
 
-    def _post(self, lease: Lease) -> Response | Held:
+    def _post(self, lease: Lease, user: User | None) -> Response | Held:
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
         if lease.posting.statistics().tasks_waiting >= MAXIMUM_WAITING_POSTS:
             logger.warning("connection %s: too many posts wait", lease.id)
             return _text("Too many posts wait.", 429)
+        if not lease.taken:  # from now on it can only be opened by the same user
+            lease.renew(user)
         return Held(serve=partial(self._serve_post, lease), left=lambda: None)
 
     async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:
@@ -398,12 +405,19 @@ class Endpoint:
 
     # ---- handlers
 
-    def _open(self, lease: Lease, transport: Transport, connection: Connection) -> None:
+    def _open(self, lease: Lease, transport: Transport, connection: Connection, user: User | None) -> None:
         lease.transport = transport
-        connection.user = lease.user
         connection.on_end_asked = lease.scope.cancel
         self._leases.use(lease, connection)
+        lease.renew(user)
         self._admission.enter()
+
+    def _see(self, lease: Lease, user: User | None) -> None:
+        """A further request of an open connection has shown its user."""
+        if not self._refresh.enabled:
+            lease.renew(user)
+        elif lease.is_news(user):
+            lease.refresh(user)
 
     @contextmanager
     def _in_use(self, lease: Lease) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """Who may use a connection token, for what, and for how long.
 
 A lease begins with negotiation and ends with its connection. Without a transport it expires, so nothing is kept
-for clients that never come, or never come back.
+for clients that never come, or never come back. It is one user's: who negotiated it, or, where that was nobody, who
+made the first post or opened the transport. So no request does anything in the name of who made another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import trio
 from ..protocol.negotiate import Transport
 from .connection import Connection
 from .pipe import Pipe
-from .users import User
+from .users import User, is_same
 
 
 def new_id() -> str:
@@ -29,7 +30,8 @@ class Lease:
     Attributes:
         id: The connection's public id.
         token: What its requests name.
-        user: Who negotiated it, and who must make all of its requests.
+        user: Who must make all of its requests, once it is :attr:`taken`; as last seen.
+        taken: Whether that is settled; not while nobody has done no more than negotiate.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
         posting: Held by the post whose body is being read.
@@ -45,6 +47,7 @@ class Lease:
         self.id = id
         self.token = token
         self.user = user
+        self.taken = user is not None
         self.stateful = stateful
         self.incoming = Pipe(buffer_size)
         self.posting = trio.Lock()
@@ -57,18 +60,34 @@ class Lease:
         self._user_expires = inf
 
     def admits(self, user: User | None) -> bool:
-        """Whether a request of this user may use it; who negotiated as nobody may connect as somebody."""
-        if self.user is None:
-            return user is None or self.transport is None
-        return user is not None and user.id == self.user.id
+        """Whether a request of this user may use it; who negotiated as nobody may go on as somebody."""
+        return not self.taken or is_same(self.user, user)
 
     def renew(self, user: User | None) -> None:
-        """Take over what a request has shown of its user anew."""
+        """Take over what a good request has shown of its user."""
         self.user = user
+        self.taken = True
         lifetime = None if user is None else user.lifetime
         self._user_expires = inf if lifetime is None else trio.current_time() + lifetime
         if self.connection is not None:
             self.connection.user = user
+
+    def is_news(self, user: User | None) -> bool:
+        """Whether a request shows its user otherwise than they are known, and by no older token."""
+        return user != self.user and not self._outdates(user)
+
+    def refresh(self, user: User | None) -> None:
+        """Renew the user, unless by an older token, and tell whoever handles the connection."""
+        if not self._outdates(user):
+            self.renew(user)
+            if self.connection is not None:
+                self.connection.on_user_refreshed()
+
+    def _outdates(self, user: User | None) -> bool:
+        """Whether what is known of the user comes from a newer token than this."""
+        known = None if self.user is None else self.user.expires_at
+        shown = None if user is None else user.expires_at
+        return known is not None and shown is not None and shown < known
 
     def take_expiry(self, now: float) -> bool:
         """Whether its user has expired since this was last asked."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
 
 from ..protocol.negotiate import Transport
+from .http import Request
+from .users import User
 
 Validator: TypeAlias = Callable[[Any, Any, Any], None]
+
+OnAuthenticationRefresh: TypeAlias = Callable[
+    [Request, str, "User | None", "User | None"], "bool | Awaitable[bool]"
+]
+"""Called with the request, the connection's id, its user so far, and the same user as the request shows them."""
 
 positive: Validator = attrs.validators.gt(0)
 positive_or_none: Validator = attrs.validators.optional(positive)
@@ -67,5 +74,7 @@ class EndpointOptions:
     """Whether a connection ends, for its client to reconnect, when its user expires [no]."""
     authentication_refresh: bool = False
     """Whether ``POST {path}/refresh`` renews a connection's user (ASP.NET Core 11) [no]."""
+    on_authentication_refresh: OnAuthenticationRefresh | None = None
+    """Whether a connection may have its user so from now on; may be async. Without it, always [always]."""
     websocket_subprotocol: Callable[[Sequence[str]], str | None] | None = None
     """Chooses from the WebSocket subprotocols that a client offers; none by default [none]."""
