@@ -165,11 +165,15 @@ class Callee:
             logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
             self._answer_refused(id, self._face.unknown_fault(message.target))
         for method in methods:
-            try:
-                self._file(method, id, message)
-            except _Refused as refused:
-                self._refuse(id, message.target, refused)
+            self.take(method, id, message)
             id = ""  # the first one answers
+
+    def take(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
+        """File a call of a method: of the peer's, or of our own side's that has its turn among these."""
+        try:
+            self._file(method, id, message)
+        except _Refused as refused:
+            self._refuse(id, message.target, refused)
 
     @property
     def idle(self) -> bool:
