@@ -149,6 +149,27 @@ async def test_a_refused_post_takes_nothing(autojump_clock: MockClock) -> None:
         assert handler.only.user == User("ada")
 
 
+# ---- posts that come before the transport are bounded, for all connections together
+
+
+async def test_what_connections_without_a_transport_may_hold_is_bounded(autojump_clock: MockClock) -> None:
+    reader = Reader()
+    async with open_front(reader, early_posts_buffer_size=100_000, disconnect_timeout=15) as front:
+        tokens = [await front.token() for _ in range(50)]
+        posts = [await front.send("POST", token, bytes(10_000)) for token in tokens]
+        await wait_all_tasks_blocked()
+        held = [lease for lease in front.endpoint._leases if lease.incoming]
+        assert sum(len(lease.incoming) for lease in held) == 100_000
+        waiting = next(lease.token for lease in front.endpoint._leases if not lease.incoming)
+        await front.ask("GET", waiting)  # its post may go on
+        await wait_all_tasks_blocked()
+        assert reader.received == bytes(10_000)
+        statuses = sorted([(await post.answer("POST")).status for post in posts])
+        assert statuses == [200] * 11 + [404] * 39  # for whose connections no transport came
+        assert autojump_clock.current_time() <= 17
+        await front.ask("POST", await front.token(), bytes(50_000))  # there is room again
+
+
 # ---- users without an id
 
 

@@ -189,3 +189,49 @@ async def test_posts_wait_for_a_lease_no_longer_than_it_lasts(how: str, autojump
             leases.remove(made)
         else:
             leases.drop_unused()
+
+
+# ---- posts before the transport
+
+
+@pytest.mark.parametrize("end", ["use", "remove"])
+async def test_so_much_may_be_posted_before_the_transports_and_no_more(
+    end: str, autojump_clock: MockClock
+) -> None:
+    leases = Leases(100, early_limit=10)
+    first, second, third = (lease(token) for token in ("first", "second", "third"))
+    for each in (first, second, third):
+        leases.add(each)
+    await leases.post(first, b"1234")
+    await leases.post(second, b"123456")
+    assert leases.early == 10
+    outcomes: list[str] = []
+
+    async def post(to: Lease, data: bytes) -> None:
+        try:
+            await leases.post(to, data)
+            outcomes.append(f"{to.token} taken")
+        except ConnectionClosed:
+            outcomes.append(f"{to.token} closed")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, second, b"7")
+        nursery.start_soon(post, third, b"1")
+        await wait_all_tasks_blocked()
+        assert (len(second.incoming), len(third.incoming), outcomes) == (6, 0, [])
+        if end == "use":
+            leases.use(second, memory_connection_pair()[0])
+        else:
+            leases.remove(second)
+        await wait_all_tasks_blocked()
+        assert outcomes == ["second taken" if end == "use" else "second closed"]
+        assert leases.early == 4
+        await leases.post(second, b"8") if end == "use" else None  # which counts no more
+        await leases.post(first, b"5")
+        assert leases.early == 5
+        leases.remove(third)
+    assert outcomes[1:] == ["third closed"]
+    leases.remove(first)
+    with pytest.raises(ConnectionClosed):
+        await leases.post(first, b"too late")
+    assert leases.early == 0

@@ -79,7 +79,10 @@ class Endpoint:
         self._handle = handle
         self._options = options
         self._admission = admission
-        self._gate = Gate(Origins(options.allowed_origins), authenticate, policies)
+        origins = Origins(
+            options.allowed_origins, own_scheme=options.own_scheme, check_gets=options.check_browser_gets
+        )
+        self._gate = Gate(origins, authenticate, policies)
         offered = [
             AvailableTransport(
                 name, tuple(f for f in TransferFormat if f in name.transfer_formats & transfer_formats)
@@ -90,7 +93,7 @@ class Endpoint:
         if not self._offered:
             raise ValueError("none of the transports can carry what the hub protocols need")
         self._resumable = options.stateful_reconnect and Transport.WEBSOCKETS in options.transports
-        self._leases = Leases(options.disconnect_timeout)
+        self._leases = Leases(options.disconnect_timeout, options.early_posts_buffer_size)
         self._refresh = Refresh(options, self._leases)
         self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
@@ -390,7 +393,7 @@ class Endpoint:
         async with lease.posting:  # so that the bodies of two posts do not mingle
             while data := await exchange.read():
                 try:
-                    await lease.incoming.put(data)
+                    await self._leases.post(lease, data)
                 except ConnectionClosed:
                     status = 404
                     break

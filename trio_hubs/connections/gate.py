@@ -50,7 +50,10 @@ class Gate:
         headers = self._origins.headers(request)
         if headers is None:
             logger.warning(
-                "%s refused: the origin %.100r is not allowed", request.path, request.headers["origin"]
+                "%s refused: it comes from %.100r, which is not among allowed_origins; add it there if it may come in, "
+                "be it a page's or a program's",
+                request.path,
+                self._origins.page_of(request),
             )
             return REFUSAL
         given: Answer | None = self._origins.preflight(request, methods) if headers else None

@@ -51,6 +51,7 @@ class Request:
         query: The query's fields, decoded; names match in any letter case.
         headers: The header fields; names match in any letter case.
         body: The whole body.
+        scheme: ``https`` when it came by TLS to this server itself, else ``http``.
     """
 
     method: str = "GET"
@@ -58,6 +59,7 @@ class Request:
     query: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     headers: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     body: bytes = b""
+    scheme: str = "http"
 
     @property
     def bearer_token(self) -> str | None:
@@ -69,7 +71,13 @@ class Request:
 
     @classmethod
     def parse(
-        cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b""
+        cls,
+        method: bytes,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes = b"",
+        *,
+        scheme: str = "http",
     ) -> Request:
         """Make a request of the raw parts of an HTTP/1.1 message.
 
@@ -90,6 +98,7 @@ class Request:
                 (name.decode("latin-1"), text.decode("latin-1")) for name, text in headers
             ),
             body=body,
+            scheme=scheme,
         )
 
 

@@ -103,14 +103,21 @@ class HttpServer:
         routes: What answers for each path; looked up at each request.
         posted: The paths whose routes read the body of a POST themselves, by a :class:`Held`.
         express: Whether WebSockets use the express lane.
+        scheme: ``https`` when the streams are TLS, else ``http``.
     """
 
     def __init__(
-        self, routes: Mapping[str, Route], *, posted: Collection[str] = (), express: bool = True
+        self,
+        routes: Mapping[str, Route],
+        *,
+        posted: Collection[str] = (),
+        express: bool = True,
+        scheme: str = "http",
     ) -> None:
         self.routes = routes
         self.posted = posted
         self.express = express
+        self.scheme = scheme
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
@@ -324,7 +331,7 @@ class _HttpConnection:
             # Both are a way to smuggle requests past proxies.
             if b"content-length" in names and b"transfer-encoding" in names:
                 return Response("A body has one length.", status=400, headers={"Connection": "close"})
-            request = Request.parse(head.method, head.target, head.headers)
+            request = Request.parse(head.method, head.target, head.headers, scheme=self._server.scheme)
             if request.method == "POST" and request.path in self._server.posted:
                 return request
             body = await self._read_body()

@@ -31,9 +31,11 @@ class Lease:
         id: The connection's public id.
         token: What its requests name.
         user: Who must make all of its requests, once it is :attr:`taken`; as last seen.
-        taken: Whether that is settled; not while nobody has done no more than negotiate.
+        taken: Whether nobody else can take it any more; not while nobody has done no more than negotiate.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
+        early: How many bytes of that came before it was settled.
+        settled: Whether it has a connection, or will never have one.
         posting: Held by the post whose body is being read.
         transport: What carries it, once that is known.
         connection: The connection, once there is one.
@@ -50,6 +52,8 @@ class Lease:
         self.taken = user is not None
         self.stateful = stateful
         self.incoming = Pipe(buffer_size)
+        self.early = 0
+        self.settled = False
         self.posting = trio.Lock()
         self.transport: Transport | None = None
         self.connection: Connection | None = None
@@ -58,6 +62,20 @@ class Lease:
         self.over = False
         self.disposed = False
         self._user_expires = inf
+        self._settling: trio.Event | None = None  # for those that wait for it
+
+    async def wait_settled(self) -> None:
+        """Wait until it is settled, which it is not yet. A checkpoint."""
+        if self._settling is None:
+            self._settling = trio.Event()
+        await self._settling.wait()
+
+    def settle(self) -> None:
+        """It has a connection, or will never have one."""
+        self.settled = True
+        self.early = 0
+        if self._settling is not None:
+            self._settling.set()
 
     def admits(self, user: User | None) -> bool:
         """Whether a request of this user may use it; who negotiated as nobody may go on as somebody."""
@@ -102,10 +120,16 @@ class Leases:
 
     Args:
         timeout: Seconds that one lasts without a transport.
+        early_limit: Bytes that may be posted, to all of them together, before their transports come.
+
+    Attributes:
+        early: How many have been.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, early_limit: float = inf) -> None:
         self._timeout = timeout
+        self._early_limit = early_limit
+        self.early = 0
         self._all: dict[str, Lease] = {}
         self._unused: dict[str, Lease] = {}  # those without a connection, oldest first
 
@@ -135,6 +159,7 @@ class Leases:
         """A lease has its connection."""
         self._all[lease.token] = lease
         self._unused.pop(lease.token, None)
+        self._settle(lease)
         lease.connection = connection
         lease.expires = inf
 
@@ -145,8 +170,27 @@ class Leases:
     def remove(self, lease: Lease) -> bool:
         """A lease is over, and posts to it wait no longer; whether it was there."""
         lease.incoming.close()
+        self._settle(lease)
         self._unused.pop(lease.token, None)
         return self._all.pop(lease.token, None) is not None
+
+    async def post(self, lease: Lease, data: bytes) -> None:
+        """Put in what was posted to a lease; wait for its transport when too much was posted without one.
+
+        Raises:
+            ConnectionClosed: Nobody takes it any more.
+        """
+        if not lease.settled:
+            if self.early + len(data) > self._early_limit:
+                await lease.wait_settled()
+            else:
+                self.early += len(data)
+                lease.early += len(data)
+        await lease.incoming.put(data)
+
+    def _settle(self, lease: Lease) -> None:
+        self.early -= lease.early
+        lease.settle()
 
     def drop_unused(self) -> None:
         """Drop those that have expired without ever being used."""

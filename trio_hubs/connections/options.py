@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -52,6 +52,12 @@ class EndpointOptions:
     """What may carry connections [WebSockets, Server-Sent Events, long polling]."""
     allowed_origins: frozenset[str] = attrs.field(default=frozenset(), converter=_origins)
     """Origins, such as ``https://example.org``, whose pages may connect besides the server's own; with credentials."""
+    own_scheme: Literal["http", "https"] | None = attrs.field(
+        default=None, validator=attrs.validators.in_(("http", "https", None))
+    )
+    """The scheme of the server's own pages; by default ``https`` where it speaks TLS itself, else either."""
+    check_browser_gets: bool = True
+    """Whether a GET by which a browser connects must come from such a page, too, also one without ``Origin``."""
     minimum_negotiate_version: int = attrs.field(default=0, validator=attrs.validators.in_((0, 1)))
     """The lowest version of negotiation that is still answered [0]."""
     maximum_negotiated: int = attrs.field(default=100_000, validator=positive)
@@ -66,6 +72,8 @@ class EndpointOptions:
     """So long a client may take to answer the close of its WebSocket [5]."""
     application_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many posted bytes on that nobody has read, further posts wait [64 KiB]."""
+    early_posts_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
+    """When so many bytes were posted to connections that have no transport yet, further such posts wait for theirs."""
     transport_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many bytes on that wait for a client, whoever sends to it waits [64 KiB]."""
     stateful_reconnect: bool = False
