@@ -11,6 +11,7 @@ from trio_hubs.connections.lease import Lease, Leases, new_id
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.users import User
 from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.negotiate import Transport
 
 ADA, BOB = User("ada"), User("bob")
 
@@ -48,7 +49,9 @@ def test_ids_cannot_be_guessed() -> None:
 def test_who_may_use_it(negotiated: User | None, asking: User | None, before: bool, after: bool) -> None:
     made = lease(user=negotiated)
     assert made.admits(asking) is before
-    made.renew(negotiated)
+    made.transport = Transport.LONG_POLLING
+    assert made.admits(asking) is after
+    made.transport, made.posted = None, True
     assert made.admits(asking) is after
 
 

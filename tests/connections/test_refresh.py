@@ -446,10 +446,11 @@ async def test_a_torn_connection_is_taken_up_again_with_a_newer_token(autojump_c
         (None, 0, None),
         (float("inf"), 0, None),
         (100.5, 0, 100),
-        (100.5, 30, 100),  # which is ours to grant
+        (130.5, 30, 100),
         (0.5, 0, 1),
-        (0.0, 30, None),
-        (-1.0, 30, None),
+        (30.5, 30, 1),
+        (29.5, 30, None),  # it holds for ours to grant alone
+        (0.0, 0, None),
         (-1.0, 0, None),
         (2.0**31, 0, 2**31 - 1),
         (1e300, 0, 2**31 - 1),

@@ -384,8 +384,9 @@ class Endpoint:
         if lease.posting.statistics().tasks_waiting >= MAXIMUM_WAITING_POSTS:
             logger.warning("connection %s: too many posts wait", lease.id)
             return _text("Too many posts wait.", 429)
-        if not lease.taken:  # from now on it can only be opened by the same user
-            lease.renew(user)
+        if lease.user is None:
+            lease.user = user
+        lease.posted = True  # from now on it can only be opened by the same user
         return Held(serve=partial(self._serve_post, lease), left=lambda: None)
 
     async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:

@@ -30,8 +30,9 @@ class Lease:
     Attributes:
         id: The connection's public id.
         token: What its requests name.
-        user: Who must make all of its requests, once it is :attr:`taken`; as last seen.
-        taken: Whether nobody else can take it any more; not while nobody has done no more than negotiate.
+        user: Who must make all of its requests, as last seen; nobody may still become somebody as long as no more than
+            negotiation has been.
+        posted: Whether it was posted to.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
         early: How many bytes of that came before it was settled.
@@ -49,7 +50,7 @@ class Lease:
         self.id = id
         self.token = token
         self.user = user
-        self.taken = user is not None
+        self.posted = False
         self.stateful = stateful
         self.incoming = Pipe(buffer_size)
         self.early = 0
@@ -79,12 +80,12 @@ class Lease:
 
     def admits(self, user: User | None) -> bool:
         """Whether a request of this user may use it; who negotiated as nobody may go on as somebody."""
-        return not self.taken or is_same(self.user, user)
+        untouched = self.user is None and self.transport is None and not self.posted
+        return untouched or is_same(self.user, user)
 
     def renew(self, user: User | None) -> None:
         """Take over what a good request has shown of its user."""
         self.user = user
-        self.taken = True
         lifetime = None if user is None else user.lifetime
         self._user_expires = inf if lifetime is None else trio.current_time() + lifetime
         if self.connection is not None:

@@ -75,7 +75,7 @@ class Refresh:
         if not self.enabled or user is None or user.expires_at in (None, inf):
             return None
         assert user.expires_at is not None
-        seconds = user.expires_at - time.time()
+        seconds = user.expires_at - user.leeway - time.time()
         return max(1, int(min(seconds, LONGEST))) if seconds > 0 else None
 
 
