@@ -50,7 +50,7 @@ class Gate:
         headers = self._origins.headers(request)
         if headers is None:
             logger.warning(
-                "%s refused: it comes from %.100r, which is not among allowed_origins; add it there if it may come in, "
+                "%s refused: it comes from %r, which is not among allowed_origins; add it there if it may come in, "
                 "be it a page's or a program's",
                 request.path,
                 self._origins.page_of(request),

@@ -6,19 +6,19 @@ them may change, if the application agrees, and never goes back to an older toke
 
 from __future__ import annotations
 
-import logging
 import time
 from math import inf
 
 import msgspec
 
+from ..logs import get_logger
 from ..protocol.negotiate import encode_error
 from .http import Request, Response
 from .lease import Lease, Leases
 from .options import EndpointOptions
 from .users import User, settle
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST = 2**31 - 1
 """What clients are told at most of how long a token lasts: they read 32 bits."""
