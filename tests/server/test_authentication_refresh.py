@@ -102,10 +102,8 @@ class Served:
 
 def app_of(hub: Any, factory: Any = None, filters: Any = (), **options: Any) -> HubApp:
     app = HubApp(authenticate=authenticate)
-    chosen = HubOptions(
-        **{"authentication_refresh": True, "keep_alive_interval": 10_000, "client_timeout": 10_000, **options}
-    )
-    app.add_hub("/hub", hub, factory=factory, options=chosen, filters=filters)
+    chosen: dict[str, Any] = {"authentication_refresh": True, "keep_alive_interval": 10_000.0, **options}
+    app.add_hub("/hub", hub, factory=factory, options=HubOptions(**chosen), filters=filters)
     return app
 
 
