@@ -15,6 +15,10 @@ class Resumed(Exception):
     """A torn connection goes on: what was under way is lost."""
 
 
+def _do_nothing() -> None:
+    pass
+
+
 class Connection(abc.ABC):
     """One client's connection, whatever carries it.
 
@@ -47,9 +51,9 @@ class Connection(abc.ABC):
         self.request = request
         self.user: User | None = None
         self.transfer_format = TransferFormat.TEXT
-        self.on_resumed: Callable[[], None] = lambda: None
-        self.on_user_refreshed: Callable[[], None] = lambda: None
-        self.on_end_asked: Callable[[], None] = lambda: None
+        self.on_resumed: Callable[[], None] = _do_nothing
+        self.on_user_refreshed: Callable[[], None] = _do_nothing
+        self.on_end_asked: Callable[[], None] = _do_nothing
 
     @abc.abstractmethod
     async def receive(self) -> bytes:
