@@ -167,7 +167,27 @@ async def test_what_connections_without_a_transport_may_hold_is_bounded(autojump
         statuses = sorted([(await post.answer("POST")).status for post in posts])
         assert statuses == [200] * 11 + [404] * 39  # for whose connections no transport came
         assert autojump_clock.current_time() <= 17
-        await front.ask("POST", await front.token(), bytes(50_000))  # there is room again
+        answer = await front.ask("POST", await front.token(), bytes(50_000))  # there is room again
+        assert answer.status == 200
+
+
+async def test_bodies_that_are_held_back_count_as_what_they_say(autojump_clock: MockClock) -> None:
+    """Else thousands of heads first, and then thousands of bodies, would all be let in."""
+    async with open_front(Reader(), early_posts_buffer_size=300_000) as front:
+        sizes = (
+            {"Content_Length": "10000"},
+            {"Content_Length": "10000000"},
+            {"Transfer_Encoding": "chunked"},
+        )
+        for size in sizes:
+            await front.send("POST", await front.token(), **size)
+            await wait_all_tasks_blocked()
+        assert front.endpoint._leases.early == 10_000 + 2 * 128 * 1024
+        waiting = await front.send("POST", await front.token(), bytes(40_000))
+        await wait_all_tasks_blocked()
+        assert not any(lease.incoming for lease in front.endpoint._leases)
+        assert (await front.ask("POST", await front.token(), bytes(1000))).status == 200
+        assert (await waiting.answer("POST")).status == 404
 
 
 # ---- users without an id

@@ -31,7 +31,7 @@ from .connection import Connection
 from .event_stream import EventStreamConnection
 from .gate import UNAUTHORIZED, Gate
 from .http import Request, Response
-from .http_server import Answer, Exchange, Held, Route, Upgrade, is_websocket_request
+from .http_server import PART_SIZE, Answer, Exchange, Held, Route, Upgrade, is_websocket_request
 from .lease import Lease, Leases, new_id
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .options import EndpointOptions
@@ -220,7 +220,7 @@ class Endpoint:
         lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
-        return self._post(lease, user) if request.method == "POST" else self._delete(lease)
+        return self._post(lease, request, user) if request.method == "POST" else self._delete(lease)
 
     def _find(self, request: Request, user: User | None) -> Lease | Response:
         """The lease that a request names, if its user may use that."""
@@ -378,7 +378,7 @@ class Endpoint:
             elif lease.disposed or not connection.polled:
                 self._leases.expire(lease)
 
-    def _post(self, lease: Lease, user: User | None) -> Response | Held:
+    def _post(self, lease: Lease, request: Request, user: User | None) -> Response | Held:
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
         if lease.posting.statistics().tasks_waiting >= MAXIMUM_WAITING_POSTS:
@@ -387,14 +387,19 @@ class Endpoint:
         if lease.user is None:
             lease.user = user
         lease.posted = True  # from now on it can only be opened by the same user
-        return Held(serve=partial(self._serve_post, lease), left=lambda: None)
+        most = self._options.application_buffer_size + PART_SIZE  # from then on it waits for room
+        size = (
+            most if "transfer-encoding" in request.headers else int(request.headers.get("content-length", 0))
+        )
+        return Held(serve=partial(self._serve_post, lease, min(size, most)), left=lambda: None)
 
-    async def _serve_post(self, lease: Lease, exchange: Exchange) -> None:
+    async def _serve_post(self, lease: Lease, size: int, exchange: Exchange) -> None:
         status = 200
+        await self._leases.reserve(lease, size)
         async with lease.posting:  # so that the bodies of two posts do not mingle
             while data := await exchange.read():
                 try:
-                    await self._leases.post(lease, data)
+                    await lease.incoming.put(data)
                 except ConnectionClosed:
                     status = 404
                     break

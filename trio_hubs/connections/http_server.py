@@ -32,7 +32,8 @@ REQUEST_TIMEOUT = 30.0
 """Seconds that a client has to send a whole request, or the next part of a body that is read in parts, and to take an
 answer; an idle connection is closed after as long.
 """
-_PART_SIZE = 64 * 1024
+PART_SIZE = 64 * 1024
+"""The most bytes that are read, or sent, at once."""
 _GIVE_WAY = 64
 
 
@@ -174,7 +175,7 @@ class Exchange:
         """Send an answer that is rendered; as :meth:`respond`."""
         events: list[h11.Event] = [head]
         if self._with_body:
-            events += [h11.Data(data=body[at : at + _PART_SIZE]) for at in range(0, len(body), _PART_SIZE)]
+            events += [h11.Data(data=body[at : at + PART_SIZE]) for at in range(0, len(body), PART_SIZE)]
         for event in (*events, h11.EndOfMessage()):
             try:
                 with trio.fail_after(timeout):
@@ -234,7 +235,7 @@ class _Wire:
             if self._http.they_are_waiting_for_100_continue:
                 await self.send(h11.InformationalResponse(status_code=100, headers=[]))
             try:
-                data = await self._stream.receive_some(_PART_SIZE)
+                data = await self._stream.receive_some(PART_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             self._http.receive_data(bytes(data))
@@ -252,9 +253,9 @@ class _Wire:
     async def watch(self, left: Callable[[], None]) -> None:
         """Notice that the client leaves, while nothing is expected of it, or sends far too much for that."""
         size = 0
-        while size < _PART_SIZE:
+        while size < PART_SIZE:
             try:
-                data = await self._stream.receive_some(_PART_SIZE)
+                data = await self._stream.receive_some(PART_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:

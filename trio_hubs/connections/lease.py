@@ -35,7 +35,7 @@ class Lease:
         posted: Whether it was posted to.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
-        early: How many bytes of that came before it was settled.
+        early: How many bytes were to be posted before it was settled.
         settled: Whether it has a connection, or will never have one.
         posting: Held by the post whose body is being read.
         transport: What carries it, once that is known.
@@ -124,7 +124,7 @@ class Leases:
         early_limit: Bytes that may be posted, to all of them together, before their transports come.
 
     Attributes:
-        early: How many have been.
+        early: How many are, or are to be.
     """
 
     def __init__(self, timeout: float, early_limit: float = inf) -> None:
@@ -175,19 +175,14 @@ class Leases:
         self._unused.pop(lease.token, None)
         return self._all.pop(lease.token, None) is not None
 
-    async def post(self, lease: Lease, data: bytes) -> None:
-        """Put in what was posted to a lease; wait for its transport when too much was posted without one.
-
-        Raises:
-            ConnectionClosed: Nobody takes it any more.
-        """
+    async def reserve(self, lease: Lease, size: int) -> None:
+        """Count what is about to be posted; a lease without a transport waits for it when that would be too much."""
         if not lease.settled:
-            if self.early + len(data) > self._early_limit:
+            if self.early + size > self._early_limit:
                 await lease.wait_settled()
             else:
-                self.early += len(data)
-                lease.early += len(data)
-        await lease.incoming.put(data)
+                self.early += size
+                lease.early += size
 
     def _settle(self, lease: Lease) -> None:
         self.early -= lease.early

@@ -73,7 +73,7 @@ class EndpointOptions:
     application_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many posted bytes on that nobody has read, further posts wait [64 KiB]."""
     early_posts_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
-    """When so many bytes were posted to connections that have no transport yet, further such posts wait for theirs."""
+    """Where so many bytes are posted to connections without a transport, further such posts wait for theirs, unread."""
     transport_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many bytes on that wait for a client, whoever sends to it waits [64 KiB]."""
     stateful_reconnect: bool = False
