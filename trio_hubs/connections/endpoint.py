@@ -17,14 +17,7 @@ import trio
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
-from ..protocol.negotiate import (
-    AvailableTransport,
-    NegotiateResponse,
-    Transport,
-    encode_error,
-    encode_response,
-    negotiated_version,
-)
+from ..protocol.negotiate import Transport
 from ..tasks import open_tasks
 from .admission import Admission
 from .connection import Connection
@@ -32,8 +25,9 @@ from .event_stream import EventStreamConnection
 from .gate import UNAUTHORIZED, Gate
 from .http import Request, Response
 from .http_server import PART_SIZE, Answer, Exchange, Held, Route, Upgrade, is_websocket_request
-from .lease import Lease, Leases, new_id
+from .lease import Lease, Leases
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
+from .negotiation import Negotiation
 from .options import EndpointOptions
 from .origins import Origins
 from .pipe import Pipe
@@ -83,18 +77,15 @@ class Endpoint:
             options.allowed_origins, own_scheme=options.own_scheme, check_gets=options.check_browser_gets
         )
         self._gate = Gate(origins, authenticate, policies)
-        offered = [
-            AvailableTransport(
-                name, tuple(f for f in TransferFormat if f in name.transfer_formats & transfer_formats)
-            )
-            for name in options.transports
-        ]
-        self._offered = tuple(transport for transport in offered if transport.transfer_formats)
-        if not self._offered:
-            raise ValueError("none of the transports can carry what the hub protocols need")
-        self._resumable = options.stateful_reconnect and Transport.WEBSOCKETS in options.transports
         self._leases = Leases(options.disconnect_timeout, options.early_posts_buffer_size)
         self._refresh = Refresh(options, self._leases)
+        self._negotiation = Negotiation(
+            options,
+            transfer_formats,
+            leases=self._leases,
+            refresh=self._refresh,
+            refusal=self._refusal,
+        )
         self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
     def routes(self, path: str) -> Mapping[str, Route]:
@@ -164,7 +155,7 @@ class Endpoint:
 
     async def negotiate(self, request: Request) -> Answer:
         """Answer ``POST {path}/negotiate``."""
-        return await self._gate.answer(request, "POST", self._negotiate)
+        return await self._gate.answer(request, "POST", self._negotiation.answer)
 
     async def connect(self, request: Request) -> Answer:
         """Answer a request for the path itself."""
@@ -174,37 +165,14 @@ class Endpoint:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
         return await self._gate.answer(request, "POST", self._refresh.answer)
 
-    # ---- negotiate
-
-    def _negotiate(self, request: Request, user: User | None) -> Response:
-        if request.method != "POST":
-            return _text("", 405)
-        version = negotiated_version(
-            request.query.get("negotiateVersion"), self._options.minimum_negotiate_version
-        )
-        if isinstance(version, str):
-            return _json(encode_error(version))
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to a negotiation for which there is no room."""
         if refusal := self._admission.refusal():
             return refusal
         if self._leases.unused >= self._options.maximum_negotiated:
             logger.warning("%d negotiated connections wait at %s", self._leases.unused, request.path)
             return self._admission.refuse("Too many connections wait for their transport.")
-        wanted = request.query.get("useStatefulReconnect", "").strip().lower() == "true"
-        id = new_id()
-        lease = self._new_lease(id, new_id() if version else id, user, stateful=wanted and self._resumable)
-        self._leases.add(lease)
-        document = NegotiateResponse(
-            version=version,
-            connection_id=id,
-            connection_token=lease.token,
-            available_transports=self._offered,
-            stateful_reconnect=lease.stateful,
-            token_lifetime=self._refresh.lifetime(user) if version else None,
-        )
-        return _json(encode_response(document))
-
-    def _new_lease(self, id: str, token: str, user: User | None, *, stateful: bool = False) -> Lease:
-        return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)
+        return None
 
     # ---- transports
 
@@ -244,13 +212,13 @@ class Endpoint:
         """The lease that a transport is asked for, if it can have that now."""
         lease: Lease | Response
         if transport is Transport.WEBSOCKETS and not request.query.get("id"):
-            lease = self._new_lease(new_id(), new_id(), user)
+            lease = self._negotiation.lease(user)
         else:
             lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
         connection = lease.connection
-        if not any(transport == offered.transport for offered in self._offered):
+        if not self._negotiation.offers(transport):
             return _text(f"{transport} transport not supported by this end point type", 404)
         if lease.transport not in (None, transport) or (
             transport is Transport.WEBSOCKETS and connection is None and lease.incoming
@@ -491,7 +459,3 @@ def _transport_of(request: Request) -> Transport:
 
 def _text(text: str, status: int) -> Response:
     return Response(text, status=status, content_type="text/plain")
-
-
-def _json(document: bytes, status: int = 200) -> Response:
-    return Response(document, status=status, content_type="application/json")
