@@ -3,6 +3,7 @@
 import hmac
 import json
 import logging
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, OctKey, OKPKey, RSAKey
+from trio.testing import MockClock
 
 import trio_hubs.jwt
-from trio_hubs import Request, User
+from tests.server.app_peer import open_app
+from trio_hubs import Hub, HubApp, HubOptions, Request, User
 from trio_hubs.connections.http import CaseInsensitive
 from trio_hubs.jwt import JwtAuthenticator
 
@@ -119,6 +122,22 @@ def test_a_good_token_names_its_user(alg: str, key: Key, accepted: Any) -> None:
     assert authenticator(accepted, [alg])(request(token)) == User(
         "ann", claims={**CLAIMS, "role": "admin"}, expires_at=NOW + 630
     )
+
+
+@pytest.mark.parametrize("leeway", [0, 30])
+async def test_clients_are_told_of_the_tokens_own_lifetime(
+    leeway: int, autojump_clock: MockClock, clock: Clock
+) -> None:
+    now = time.time()
+    clock(now)
+    app = HubApp(authenticate=authenticator(leeway=leeway), options=HubOptions(authentication_refresh=True))
+    app.add_hub("/hub", Hub)
+    async with open_app(app) as served:
+        token = sign(exp=int(now) + 100)
+        connection = await served.negotiate("/hub", Authorization=f"Bearer {token}")
+        for target in ("/hub/negotiate?negotiateVersion=1", f"/hub/refresh?id={connection}"):
+            answer = await served.ask("POST", target, Authorization=f"Bearer {token}")
+            assert json.loads(answer.body)["tokenLifetimeSeconds"] in (98, 99, 100)
 
 
 def test_no_token_is_nobody_and_nothing_to_log(caplog: pytest.LogCaptureFixture) -> None:

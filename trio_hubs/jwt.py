@@ -43,7 +43,7 @@ class JwtAuthenticator:
         algorithms: The algorithms that are allowed, such as ``["RS256"]``.
         audience: Whom tokens must be for: this server's name, or several; ``None`` for anybody.
         issuer: Who must have made them, or several; ``None`` for whoever has the key.
-        leeway: So many seconds the issuer's clock may differ from ours.
+        leeway: So many seconds the issuer's clock may differ from ours; clients are not told of them.
         user_id: The claim that becomes the user's id.
 
     Raises:
@@ -112,7 +112,8 @@ class JwtAuthenticator:
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             logger.info("a token was refused: %s", str(error))
             return None
-        return User(user_id, claims=claims, expires_at=claims["exp"] + self._claims.leeway)
+        leeway = self._claims.leeway
+        return User(user_id, claims=claims, expires_at=claims["exp"] + leeway, leeway=leeway)
 
 
 def _texts(what: str, texts: str | Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import time
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -39,6 +40,10 @@ def test_ids_cannot_be_guessed() -> None:
         (ADA, BOB, False, False),
         (ADA, User("ADA"), False, False),
         (ADA, User(), False, False),
+        (User(claims={"a": 1}), User(claims={"a": 1}), True, True),
+        (User(claims={"a": 1}), User(claims={"a": 2}), False, False),
+        (User(claims={"a": 1}), User(), False, False),
+        (User(), None, False, False),
     ],
 )
 def test_who_may_use_it(negotiated: User | None, asking: User | None, before: bool, after: bool) -> None:
@@ -46,6 +51,32 @@ def test_who_may_use_it(negotiated: User | None, asking: User | None, before: bo
     assert made.admits(asking) is before
     made.transport = Transport.LONG_POLLING
     assert made.admits(asking) is after
+    made.transport, made.posted = None, True
+    assert made.admits(asking) is after
+
+
+async def test_only_a_newer_look_at_a_user_is_news() -> None:
+    early, late, always = (User("ada", expires_at=at) for at in (1e10, 2e10, None))
+    told: list[User | None] = []
+    made = lease(user=early)
+    made.connection, _ = memory_connection_pair()
+    made.connection.on_user_refreshed = lambda: told.append(made.user)
+    for shown, news, after in (
+        (early, False, early),  # the same is no news, but a refresh
+        (late, True, late),
+        (early, False, None),
+        (attrs.evolve(early, claims={"new": 1}), False, None),
+        (attrs.evolve(late, claims={"new": 1}), True, attrs.evolve(late, claims={"new": 1})),
+        (always, True, always),
+        (early, True, early),  # there is no telling which is older
+        (always, True, always),
+    ):
+        assert made.is_news(shown) is news
+        told.clear()
+        before = made.user
+        made.refresh(shown)
+        assert told == ([] if after is None else [after])
+        assert made.user == made.connection.user == (after or before)
 
 
 def test_a_new_look_at_the_user_reaches_the_connection() -> None:
@@ -161,3 +192,45 @@ async def test_posts_wait_for_a_lease_no_longer_than_it_lasts(how: str, autojump
             leases.remove(made)
         else:
             leases.drop_unused()
+
+
+# ---- posts before the transport
+
+
+@pytest.mark.parametrize("end", ["use", "remove"])
+async def test_so_much_may_be_posted_before_the_transports_and_no_more(
+    end: str, autojump_clock: MockClock
+) -> None:
+    leases = Leases(100, early_limit=10)
+    first, second, third = (lease(token) for token in ("first", "second", "third"))
+    for each in (first, second, third):
+        leases.add(each)
+    await leases.reserve(first, 4)
+    await leases.reserve(second, 6)
+    assert leases.early == 10
+    may_go: list[str] = []
+
+    async def reserve(made: Lease, size: int) -> None:
+        await leases.reserve(made, size)
+        may_go.append(made.token)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reserve, second, 1)
+        nursery.start_soon(reserve, third, 1)
+        nursery.start_soon(reserve, third, 2)
+        await wait_all_tasks_blocked()
+        assert may_go == []
+        if end == "use":
+            leases.use(second, memory_connection_pair()[0])
+        else:
+            leases.remove(second)
+        await wait_all_tasks_blocked()
+        assert may_go == ["second"]
+        assert leases.early == 4
+        await leases.reserve(second, 100)  # which counts no more
+        await leases.reserve(first, 6)
+        assert leases.early == 10
+        leases.remove(third)
+    assert may_go == ["second", "third", "third"]
+    leases.remove(first)
+    assert leases.early == 0

@@ -29,6 +29,10 @@ def test_the_defaults_are_the_official_ones() -> None:
     assert not options.stateful_reconnect
     assert not options.close_on_authentication_expiration
     assert not options.authentication_refresh
+    assert options.on_authentication_refresh is None
+    assert options.early_posts_buffer_size == 1_048_576
+    assert options.own_scheme is None
+    assert options.check_browser_gets
     assert options.websocket_subprotocol is None
 
 
@@ -43,12 +47,19 @@ def test_the_defaults_are_the_official_ones() -> None:
         "close_timeout",
         "application_buffer_size",
         "transport_buffer_size",
+        "early_posts_buffer_size",
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(name: str, value: int) -> None:
     options: dict[str, Any] = {name: value}
     with pytest.raises(ValueError, match=f"'{name}' must be > 0: {value}"):
         EndpointOptions(**options)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "HTTPS", ""])
+def test_the_servers_own_pages_have_one_of_two_schemes(scheme: Any) -> None:
+    with pytest.raises(ValueError, match="own_scheme"):
+        EndpointOptions(own_scheme=scheme)
 
 
 @pytest.mark.parametrize("version", [-1, 2])

@@ -16,9 +16,19 @@ ALLOWED = "https://allowed.example"
 ORIGINS = Origins(frozenset((ALLOWED, "http://localhost:3000", "app://local")))
 
 
-def headers_for(origin: str | None, host: str | None = "example", origins: Origins = ORIGINS) -> object:
-    given = [("Origin", origin), ("Host", host)]
-    return origins.headers(Request(headers=CaseInsensitive((n, t) for n, t in given if t is not None)))
+def headers_for(
+    origin: str | None,
+    host: str | None = "example",
+    origins: Origins = ORIGINS,
+    *,
+    method: str = "GET",
+    scheme: str = "http",
+    site: str | None = None,
+    referer: str | None = None,
+) -> object:
+    given = [("Origin", origin), ("Host", host), ("Sec-Fetch-Site", site), ("Referer", referer)]
+    headers = CaseInsensitive((n, t) for n, t in given if t is not None)
+    return origins.headers(Request(method=method, headers=headers, scheme=scheme))
 
 
 def test_whoever_sends_no_origin_is_no_page() -> None:
@@ -87,11 +97,126 @@ def test_an_allowed_page_is_named_to_its_browser(origin: str) -> None:
         ("http://example:99999", "example:99999"),
         ("http://example", None),
         ("http://\u2100.example", "\u2100.example"),
+        ("app://example", "example"),  # no server's own page has such a scheme
+        ("capacitor://localhost", "localhost"),
+        ("://example", "example"),
         ("%", "%"),
     ],
 )
 def test_all_other_pages_are_foreign(origin: str, host: str | None) -> None:
     assert headers_for(origin, host) is None
+
+
+# ---- the scheme
+
+
+@pytest.mark.parametrize(
+    ("own", "came_by", "origin", "host", "welcome"),
+    [
+        (None, "https", "https://example", "example", True),
+        (None, "https", "https://example", "example:443", True),
+        (None, "https", "https://example:8443", "example:8443", True),
+        (None, "https", "http://example", "example", False),
+        (None, "https", "http://example:8443", "example:8443", False),
+        (None, "https", "http://localhost:3000", "example", True),  # an allowed one
+        (None, "http", "https://example", "example", True),  # a proxy may have taken the TLS off
+        (None, "http", "http://example", "example", True),  # or not
+        ("https", "http", "https://example", "example", True),
+        ("https", "http", "http://example", "example", False),
+        ("http", "http", "http://example", "example", True),
+        ("http", "http", "https://example", "example", False),
+    ],
+)
+def test_where_the_scheme_is_known_it_counts(
+    own: str | None, came_by: str, origin: str, host: str, welcome: bool
+) -> None:
+    origins = Origins(frozenset(("http://localhost:3000",)), own_scheme=own)
+    assert (headers_for(origin, host, origins, scheme=came_by) is not None) is welcome
+    assert (headers_for(origin, host, origins, scheme=came_by, method="POST") is not None) is welcome
+    page = f"{origin}/page?query"
+    assert (headers_for(None, host, origins, scheme=came_by, referer=page) is not None) is welcome
+
+
+# ---- what a browser GETs without an Origin
+
+
+@pytest.mark.parametrize(
+    ("site", "referer", "welcome"),
+    [
+        (None, None, True),  # no browser, or an old one
+        (None, "", True),
+        ("same-origin", None, True),
+        ("same-origin", "https://evil.example/", True),  # which cannot be
+        ("same-origin", "http://example/chat", True),
+        ("none", None, True),  # a user has typed the address
+        ("same-site", None, False),
+        ("cross-site", None, False),
+        ("cross-site", "", False),
+        ("cross-site", "https://evil.example/page", False),
+        ("same-site", "http://example/chat", False),  # as a page of http at the same name
+        ("cross-site", f"{ALLOWED}/page?query", True),
+        ("same-site", f"{ALLOWED}/", True),
+        ("cross-site", f"{ALLOWED}.evil/", False),
+        ("cross-site", f"https://evil.example/{ALLOWED}/", False),
+        ("same-origin,cross-site", None, False),
+        ("cross-site,same-origin", None, False),
+        ("anything", None, False),
+        ("", None, False),
+        (None, "http://example/", True),
+        (None, "https://example/page", True),
+        (None, "http://example:80/page", True),
+        (None, f"{ALLOWED}/page", True),
+        (None, "HTTPS://Allowed.example/page", True),
+        (None, "https://evil.example/", False),
+        (None, "https://evil.example/http://example/", False),
+        (None, "http://example:8001/", False),
+        (None, "http://example.evil/", False),
+        (None, "http://example@evil/", False),
+        (None, "android-app://com.example.mail/", False),
+        (None, "about:client", False),
+        (None, "/page", False),
+        (None, "http://[", False),
+    ],
+)
+def test_a_get_of_a_foreign_page_is_known_by_what_browsers_say(
+    site: str | None, referer: str | None, welcome: bool
+) -> None:
+    assert (headers_for(None, site=site, referer=referer) == {}) is welcome
+    assert (
+        headers_for(None, site=site, referer=referer, method="POST") == {}
+    )  # which has an Origin from a page
+    unchecked = Origins(frozenset(), check_gets=False)
+    assert headers_for(None, origins=unchecked, site=site, referer=referer) == {}
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "referer", "welcome"),
+    [
+        ("http://example", "same-origin", "https://evil.example/", True),
+        ("http://example", None, "https://evil.example/", True),  # it is trusted less
+        ("http://example", "cross-site", "http://example/", False),  # https://example is here
+        ("http://example", "same-site", None, False),
+        ("https://evil.example", "same-origin", "http://example/", False),
+        ("https://evil.example", "none", None, False),
+        (ALLOWED, "cross-site", f"{ALLOWED}/", True),
+        (ALLOWED, "same-site", None, True),
+        (ALLOWED, "cross-site", "https://evil.example/", True),
+        ("null", "same-origin", None, False),
+    ],
+)
+def test_an_origin_beside_them(origin: str, site: str | None, referer: str | None, welcome: bool) -> None:
+    assert (headers_for(origin, site=site, referer=referer) is not None) is welcome
+
+
+def test_what_is_said_of_a_page_tells_nothing_but_its_origin() -> None:
+    for headers, said in (
+        ({"origin": "https://evil.example", "referer": "https://other.example/"}, "https://evil.example"),
+        ({"referer": "https://evil.example/secret?token=1"}, "https://evil.example"),
+        ({"referer": "secret", "sec-fetch-site": "cross-site"}, "a cross-site page"),
+        ({"referer": "secret"}, "a foreign page"),
+        ({"referer": "http://[secret"}, "a foreign page"),
+    ):
+        assert ORIGINS.page_of(Request(headers=headers)) == said
 
 
 # ---- preflight
@@ -170,6 +295,47 @@ async def test_foreign_pages_are_refused_before_anything_else(
         assert asked == []
         assert front.admission.active == 1
         assert "'https://evil.example'" in caplog.text
+
+
+FROM_AN_IMAGE = ({"Sec_Fetch_Site": "cross-site"}, {"Referer": "https://evil.example/page?token=1"})
+
+
+@pytest.mark.parametrize("sent", FROM_AN_IMAGE)
+async def test_an_image_of_a_foreign_page_opens_nothing(
+    sent: dict[str, str], caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    handler = Handler()
+    async with open_front(handler, authenticate=known_by(a=User("a"))) as front:
+        token = await front.token()
+        for headers in ({}, {"Accept": "text/event-stream"}):
+            assert is_refusal(await front.ask("GET", token, Authorization="Bearer a", **headers, **sent))
+        assert is_refusal(await front.refused(token, **sent))
+        assert is_refusal(await front.refused(**sent))
+        assert handler.connections == []
+        assert (await front.ask("GET", token, Sec_Fetch_Site="same-origin")).status == 200
+        assert is_refusal(await front.ask("GET", token, **sent))  # nor does it poll
+        assert "allowed_origins" in caplog.text
+        assert "token=1" not in caplog.text
+
+
+@pytest.mark.parametrize("sent", FROM_AN_IMAGE)
+async def test_whoever_wants_to_may_let_it_in(sent: dict[str, str], autojump_clock: MockClock) -> None:
+    async with open_front(Handler(), check_browser_gets=False) as front:
+        assert (await front.ask("GET", await front.token(), **sent)).status == 200
+        assert is_refusal(await front.ask("GET", await front.token(), **sent, **FOREIGN))
+
+
+async def test_a_program_that_names_its_origin_without_the_port_is_told_of_in_the_log(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with open_front(Handler()) as front:
+        assert is_refusal(await front.refused(Origin="http://localhost"))
+        assert (
+            "it comes from 'http://localhost', which is not among allowed_origins; add it there"
+            in caplog.text
+        )
+    async with open_front(Handler(), allowed_origins=["http://localhost"]) as front:
+        await front.socket(Origin="http://localhost")
 
 
 async def allowed_front(front: Front, origin: str) -> None:

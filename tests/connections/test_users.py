@@ -11,6 +11,7 @@ from trio_hubs.connections.users import (
     Policy,
     User,
     authorize,
+    is_same,
     meets,
     policies_of,
     policies_of_method,
@@ -31,6 +32,30 @@ def test_how_long_a_user_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     assert User(expires_at=1010).lifetime == 10
     assert User(expires_at=990.5).lifetime == -9.5
+    assert User(expires_at=1010, leeway=30).lifetime == 10
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (None, None, True),
+        (None, User(), False),
+        (ADA, None, False),
+        (ADA, User("ada"), True),  # whatever else is known of them
+        (ADA, User("Ada"), False),
+        (ADA, User(claims={"role": "admin"}), False),
+        (User(), User(), True),
+        (User(), User(""), True),
+        (User(expires_at=1), User(expires_at=2), True),
+        (User(claims={"role": "guest"}), User(claims={"role": "guest"}), True),
+        (User(claims={"role": "guest"}), User(claims={"role": "admin"}), False),
+        (User("", claims={"role": "guest"}), User("", claims={"role": "admin"}), False),
+        (User(), User(claims={"role": "admin"}), False),
+    ],
+)
+def test_who_is_the_same_user(one: User | None, other: User | None, same: bool) -> None:
+    assert is_same(one, other) is same
+    assert is_same(other, one) is same
 
 
 # ---- policies

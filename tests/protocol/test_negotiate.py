@@ -66,8 +66,8 @@ def test_all_that_an_answer_can_say() -> None:
     )
     assert encode_response(answer) == (
         b'{"useStatefulReconnect":true,"negotiateVersion":1,"connectionId":"id","connectionToken":"token",'
-        b'"availableTransports":[{"transport":"ServerSentEvents","transferFormats":["Text"]}],'
-        b'"tokenLifetimeSeconds":60}'
+        b'"tokenLifetimeSeconds":60,'
+        b'"availableTransports":[{"transport":"ServerSentEvents","transferFormats":["Text"]}]}'
     )
     assert parse_response(encode_response(answer)) == answer
 
@@ -85,7 +85,9 @@ def test_stateful_reconnect_is_there_only_where_it_is_said(value: str, stateful:
     assert parse_response(body.encode()).stateful_reconnect is stateful
 
 
-@pytest.mark.parametrize(("value", "lifetime"), [("60", 60), ("0.5", 0.5), ("null", None), ("0", None)])
+@pytest.mark.parametrize(
+    ("value", "lifetime"), [("60", 60), ("0.5", 0.5), ("null", None), ("0", None), ("-1", None)]
+)
 def test_a_lifetime_that_is_none_is_for_ever(value: str, lifetime: float | None) -> None:
     body = f'{{"tokenLifetimeSeconds":{value},"connectionId":"id","availableTransports":[]}}'
     assert parse_response(body.encode()).token_lifetime == lifetime

@@ -175,6 +175,22 @@ async def test_https_and_wss_are_served(protocol: Any, tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("tls", [True, False])
+async def test_the_servers_own_pages_have_its_own_scheme(tls: bool, tmp_path: Path) -> None:
+    file = tmp_path / "localhost.pem"
+    file.write_text(CERTIFICATE)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    client = ssl.create_default_context(cafile=file)
+    async with trio.open_nursery() as nursery, httpx2.AsyncClient(verify=client) as http:
+        address: str = await nursery.start(_serve_with(server) if tls else whole_app().serve, "127.0.0.1", 0)
+        name = address.partition("://")[2]
+        for scheme, status in (("https", 200), ("http", 403 if tls else 200)):
+            answer = await http.post(f"{address}/sample/negotiate", headers={"Origin": f"{scheme}://{name}"})
+            assert answer.status_code == status
+        nursery.cancel_scope.cancel()
+
+
 def _serve_with(context: ssl.SSLContext) -> Any:
     async def serve(host: str, port: int, *, task_status: trio.TaskStatus[str]) -> None:
         await whole_app().serve(host, port, ssl_context=context, task_status=task_status)

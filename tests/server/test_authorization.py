@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.connections.http_peer import Client, request
 from tests.hub_peer import PROTOCOLS, call, ended, endpoint, item, open_client, result, stream
 from tests.server.app_peer import PAIRS, TRANSPORTS, connect, hub_app, open_app, visit
 from trio_hubs import (
@@ -449,3 +450,43 @@ async def test_a_handler_of_raw_connections_is_guarded(
             client = await connect(served, "/raw", **headers)
             assert await client.connection.receive() == b"ann"
             assert await client.connection.receive() == b""
+
+
+# ---- nobody acts in another's name
+
+
+class Deeds(Hub):
+    """Notes who did what."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    async def on_connected(self) -> None:
+        self.done.append(f"{self.context.user_id} connected")
+
+    def act(self) -> None:
+        self.done.append(f"{self.context.user_id} acted")
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "*/*"], ids=["events", "polls"])
+@pytest.mark.parametrize("held_back", [True, False])
+async def test_what_nobody_has_posted_does_not_run_as_whoever_opens_the_connection(
+    accept: str, held_back: bool, autojump_clock: MockClock
+) -> None:
+    done: list[str] = []
+    app = HubApp(authenticate=by_token)
+    app.add_hub("/hub", Deeds, factory=lambda: Deeds(done))
+    attack = b'{"protocol":"json","version":1}\x1e{"type":1,"target":"Act","arguments":[]}\x1e'
+    async with open_app(app) as served:
+        target = f"/hub?id={await served.negotiate('/hub')}"
+        poster = Client(served.open_stream())
+        await poster.send(request("POST", target, Content_Length=str(len(attack))))
+        await wait_all_tasks_blocked()
+        if not held_back:
+            await poster.send(attack)
+        answer = await served.ask("GET", target, Accept=accept, Authorization="Bearer ann")
+        assert (answer.status, answer.body) == (403, b"The user associated with this connection changed.")
+        if held_back:
+            await poster.send(attack)
+        await trio.sleep(1)
+        assert done == []

@@ -50,8 +50,12 @@ OFFICIAL: dict[str, Any] = {
 }
 OWN: dict[str, Any] = {
     "allowed_origins": frozenset(),
+    "own_scheme": None,
+    "check_browser_gets": True,
     "maximum_negotiated": 100_000,
+    "early_posts_buffer_size": 1024 * 1024,
     "authentication_refresh": False,
+    "on_authentication_refresh": None,
     "on_disconnected_timeout": 5,
     "client_result_timeout": 60,
     "maximum_streams": 1000,

@@ -160,16 +160,18 @@ class Callee:
     def invoke(self, message: Invocation | StreamInvocation) -> None:
         """File a call, and start it if its turn has come."""
         methods = self._face.find(message.target)
-        id = message.invocation_id
         if not methods:
             logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
-            self._answer_refused(id, self._face.unknown_fault(message.target))
-        for method in methods:
-            try:
-                self._file(method, id, message)
-            except _Refused as refused:
-                self._refuse(id, message.target, refused)
-            id = ""  # the first one answers
+            self._answer_refused(message.invocation_id, self._face.unknown_fault(message.target))
+        for index, method in enumerate(methods):
+            self.take(method, "" if index else message.invocation_id, message)  # the first one answers
+
+    def take(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
+        """File a call of a method: of the peer's, or of our own side's that has its turn among these."""
+        try:
+            self._file(method, id, message)
+        except _Refused as refused:
+            self._refuse(id, message.target, refused)
 
     @property
     def idle(self) -> bool:

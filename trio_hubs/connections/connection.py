@@ -15,6 +15,10 @@ class Resumed(Exception):
     """A torn connection goes on: what was under way is lost."""
 
 
+def _do_nothing() -> None:
+    pass
+
+
 class Connection(abc.ABC):
     """One client's connection, whatever carries it.
 
@@ -24,7 +28,7 @@ class Connection(abc.ABC):
     Attributes:
         id: The public connection id; ``None`` on a client that skipped negotiation.
         request: The HTTP request that made the connection.
-        user: Who the client is; ``None`` for nobody known.
+        user: Who the client is, as last seen; ``None`` for nobody known.
         transfer_format: How :meth:`send` marks its bytes where the transport tells text from binary.
         transfer_formats: The formats that the transport can carry.
         inherent_keep_alive: The transport keeps itself alive, so that nobody need ping on it.
@@ -32,6 +36,7 @@ class Connection(abc.ABC):
         resumable: Whether it does so, which takes :meth:`enable_resume`; then :meth:`receive` may raise :exc:`Resumed`.
         away: Whether it is torn at this moment: nothing should be sent.
         on_resumed: Called when a torn connection goes on, before anything is sent or received on it.
+        on_user_refreshed: Called when its user was renewed (ASP.NET Core 11).
         on_end_asked: Called when the connection should end for the server's sake, so that its client reconnects.
     """
 
@@ -46,8 +51,9 @@ class Connection(abc.ABC):
         self.request = request
         self.user: User | None = None
         self.transfer_format = TransferFormat.TEXT
-        self.on_resumed: Callable[[], None] = lambda: None
-        self.on_end_asked: Callable[[], None] = lambda: None
+        self.on_resumed: Callable[[], None] = _do_nothing
+        self.on_user_refreshed: Callable[[], None] = _do_nothing
+        self.on_end_asked: Callable[[], None] = _do_nothing
 
     @abc.abstractmethod
     async def receive(self) -> bytes:

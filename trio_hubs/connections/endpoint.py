@@ -1,7 +1,7 @@
 """A path at which connections are made: negotiate, then a transport, whatever the bytes mean.
 
 Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Every request of a connection comes from the
-same user.
+same user; a request that is refused changes nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +12,12 @@ from functools import partial
 from math import inf
 
 import attrs
-import msgspec
 import trio
 
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
-from ..protocol.negotiate import (
-    AvailableTransport,
-    NegotiateResponse,
-    Transport,
-    encode_error,
-    encode_response,
-    negotiated_version,
-)
+from ..protocol.negotiate import Transport
 from ..tasks import open_tasks
 from .admission import Admission
 from .connection import Connection
@@ -33,12 +25,15 @@ from .event_stream import EventStreamConnection
 from .gate import UNAUTHORIZED, Gate
 from .http import Request, Response
 from .http_server import Answer, Exchange, Held, Route, Upgrade, is_websocket_request
-from .lease import Lease, Leases, new_id
+from .http_wire import PART_SIZE
+from .lease import Lease, Leases
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
+from .negotiation import Negotiation
 from .options import EndpointOptions
 from .origins import Origins
 from .pipe import Pipe
-from .posts import Turn
+from .posts import Turn, body_size
+from .refresh import REJECTED, Refresh
 from .resumable import ResumableConnection
 from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
@@ -78,25 +73,26 @@ class Endpoint:
         self._handle = handle
         self._options = options
         self._admission = admission
-        self._gate = Gate(Origins(options.allowed_origins), authenticate, policies)
-        offered = [
-            AvailableTransport(
-                name, tuple(f for f in TransferFormat if f in name.transfer_formats & transfer_formats)
-            )
-            for name in options.transports
-        ]
-        self._offered = tuple(transport for transport in offered if transport.transfer_formats)
-        if not self._offered:
-            raise ValueError("none of the transports can carry what the hub protocols need")
-        self._resumable = options.stateful_reconnect and Transport.WEBSOCKETS in options.transports
-        self._leases = Leases(options.disconnect_timeout)
+        origins = Origins(
+            options.allowed_origins, own_scheme=options.own_scheme, check_gets=options.check_browser_gets
+        )
+        self._gate = Gate(origins, authenticate, policies)
+        self._leases = Leases(options.disconnect_timeout, options.early_posts_buffer_size)
+        self._refresh = Refresh(options, self._leases)
+        self._negotiation = Negotiation(
+            options,
+            transfer_formats,
+            leases=self._leases,
+            refresh=self._refresh,
+            refusal=self._refusal,
+        )
         self._nursery: trio.Nursery | None = None  # for handlers that outlive single requests, while it runs
 
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
         base = path.rstrip("/")
         routes: dict[str, Route] = {path: self.connect, f"{base}/negotiate": self.negotiate}
-        if self._options.authentication_refresh:
+        if self._refresh.enabled:
             routes[f"{base}/refresh"] = self.refresh
         return routes
 
@@ -159,7 +155,7 @@ class Endpoint:
 
     async def negotiate(self, request: Request) -> Answer:
         """Answer ``POST {path}/negotiate``."""
-        return await self._gate.answer(request, "POST", self._negotiate)
+        return await self._gate.answer(request, "POST", self._negotiation.answer)
 
     async def connect(self, request: Request) -> Answer:
         """Answer a request for the path itself."""
@@ -178,67 +174,23 @@ class Endpoint:
 
     async def refresh(self, request: Request) -> Answer:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
-        return await self._gate.answer(request, "POST", self._refresh)
+        return await self._gate.answer(request, "POST", self._refresh.answer)
 
-    # ---- negotiate and refresh
-
-    def _negotiate(self, request: Request, user: User | None) -> Response:
-        if request.method != "POST":
-            return _text("", 405)
-        version = negotiated_version(
-            request.query.get("negotiateVersion"), self._options.minimum_negotiate_version
-        )
-        if isinstance(version, str):
-            return _json(encode_error(version))
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to a negotiation for which there is no room."""
         if refusal := self._admission.refusal():
             return refusal
         if self._leases.unused >= self._options.maximum_negotiated:
             logger.warning("%d negotiated connections wait at %s", self._leases.unused, request.path)
             return self._admission.refuse("Too many connections wait for their transport.")
-        wanted = request.query.get("useStatefulReconnect", "").strip().lower() == "true"
-        id = new_id()
-        lease = self._new_lease(id, new_id() if version else id, user, stateful=wanted and self._resumable)
-        self._leases.add(lease)
-        document = NegotiateResponse(
-            version=version,
-            connection_id=id,
-            connection_token=lease.token,
-            available_transports=self._offered,
-            stateful_reconnect=lease.stateful,
-            token_lifetime=self._token_lifetime(user) if version else None,
-        )
-        return _json(encode_response(document))
-
-    def _new_lease(self, id: str, token: str, user: User | None, *, stateful: bool = False) -> Lease:
-        return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)
-
-    def _token_lifetime(self, user: User | None) -> int | None:
-        lifetime = user.lifetime if user is not None and self._options.authentication_refresh else None
-        return None if lifetime is None or lifetime == inf else max(1, int(lifetime))
-
-    def _refresh(self, request: Request, user: User | None) -> Response:
-        if request.method != "POST":
-            return _text("", 405)
-        token = request.query.get("id", "")
-        lease = self._leases.get(token)
-        if not token:
-            return _json(encode_error("missing_connection_token"), 400)
-        if lease is None or lease.disposed:
-            return _json(encode_error("connection_not_found"), 404)
-        if user is None:
-            return _json(encode_error("invalid_token"), 401)
-        if not lease.admits(user):
-            return _json(encode_error("identity_mismatch"), 403)
-        lease.renew(user)
-        lifetime = self._token_lifetime(user)
-        return _json(msgspec.json.encode({} if lifetime is None else {"tokenLifetimeSeconds": lifetime}))
+        return None
 
     # ---- transports
 
-    def _connect(self, request: Request, user: User | None) -> Answer:
+    async def _connect(self, request: Request, user: User | None) -> Answer:
         if request.method == "GET":
             transport = _transport_of(request)
-            answer = self._connect_by(transport, request, user)
+            answer = await self._connect_by(transport, request, user)
             if transport is Transport.LONG_POLLING and isinstance(answer, Response):
                 return attrs.evolve(answer, headers={**answer.headers, **NO_CACHE})
             return answer
@@ -262,39 +214,54 @@ class Endpoint:
                 logger.info("connection %s: a request without its user was refused", lease.id)
                 return UNAUTHORIZED
             logger.warning("connection %s: a request of another user was refused", lease.id)
-            return _text("The connection belongs to another user.", 403)
+            return _text("The user associated with this connection changed.", 403)
         return lease
 
-    def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
+    def _find_for(self, transport: Transport, request: Request, user: User | None) -> Lease | Response:
+        """The lease that a transport is asked for, if it can have that now."""
         lease: Lease | Response
         if transport is Transport.WEBSOCKETS and not request.query.get("id"):
-            id = new_id()
-            lease = self._new_lease(id, id, user)
+            lease = self._negotiation.lease(user)
         else:
             lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
-        if not any(transport == offered.transport for offered in self._offered):
+        connection = lease.connection
+        if not self._negotiation.offers(transport):
             return _text(f"{transport} transport not supported by this end point type", 404)
         if lease.transport not in (None, transport) or (
-            transport is Transport.WEBSOCKETS and lease.connection is None and lease.incoming
+            transport is Transport.WEBSOCKETS and connection is None and lease.incoming
         ):
             return _text("Cannot change transports mid-connection", 400)
-        if lease.connection is None and (refusal := self._admission.refusal()):
-            return refusal
-        lease.renew(user)
+        if connection is None:
+            return self._admission.refusal() or lease
+        taken = (
+            connection.crowded if isinstance(connection, LongPollingConnection) else not connection.resumable
+        )
+        return _text("", 409) if taken else lease
+
+    async def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
+        lease = self._find_for(transport, request, user)
+        if isinstance(lease, Response):
+            return lease
+        if self._refresh.enabled and lease.connection is not None and lease.is_news(user):
+            accepted = await self._refresh.accepts(request, lease, user)
+            lease = self._find_for(transport, request, user)  # for that may have taken its time
+            if isinstance(lease, Response):
+                return lease
+            if not accepted and lease.is_news(user):
+                self._dispose(lease, ConnectionClosed("The client's new token was rejected."))
+                return REJECTED
         if transport is Transport.LONG_POLLING:
-            return self._poll(lease, request)
-        if lease.connection is not None and not lease.connection.resumable:
-            return _text("", 409)
+            return self._poll(lease, request, user)
         if transport is Transport.WEBSOCKETS:
-            return self._upgrade(lease, request)
+            return self._upgrade(lease, request, user)
         return Held(
-            serve=partial(self._serve_events, lease, request),
+            serve=partial(self._serve_events, lease, request, user),
             left=partial(lease.incoming.close, ConnectionClosed("The client left.")),
         )
 
-    def _upgrade(self, lease: Lease, request: Request) -> Upgrade:
+    def _upgrade(self, lease: Lease, request: Request, user: User | None) -> Upgrade:
         select = self._options.websocket_subprotocol
         names = request.headers.get("sec-websocket-protocol", "").split(",")
         offered = [name.strip() for name in names if name.strip()]
@@ -303,29 +270,29 @@ class Endpoint:
             raise ValueError(f"the subprotocol '{chosen}' was chosen, and the client offers {offered}")
         return Upgrade(
             id=lease.id,
-            serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease),
+            serve=partial(self._serve_resumable if lease.stateful else self._serve_websocket, lease, user),
             subprotocol=chosen,
             close_timeout=self._options.close_timeout,
         )
 
-    async def _serve_websocket(self, lease: Lease, websocket: WebSocketConnection) -> None:
-        # Else two requests with one token raced, or two for the last place, and the other was faster.
-        if lease.connection is None and not self._admission.refusal():
-            self._open(lease, Transport.WEBSOCKETS, websocket)
+    async def _serve_websocket(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
+        if self._may_open(lease, user):
+            self._open(lease, Transport.WEBSOCKETS, websocket, user)
             with self._in_use(lease):
                 await self._serve(websocket)
 
-    async def _serve_resumable(self, lease: Lease, websocket: WebSocketConnection) -> None:
+    async def _serve_resumable(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
         connection = lease.connection
         if connection is None:
-            if self._nursery is None or self._admission.refusal():
+            if self._nursery is None or not self._may_open(lease, user):
                 return
             connection = ResumableConnection(lease.id, websocket.request)
-            self._open(lease, Transport.WEBSOCKETS, connection)
+            self._open(lease, Transport.WEBSOCKETS, connection, user)
             self._nursery.start_soon(self._run_detached, lease, connection)
-        elif not (isinstance(connection, ResumableConnection) and connection.resumable):
+        elif isinstance(connection, ResumableConnection) and connection.resumable and lease.admits(user):
+            self._see(lease, user)
+        else:
             return  # two requests with one token raced, and the other was faster
-        assert isinstance(connection, ResumableConnection)
         lease.expires = inf
         try:
             await connection.carry(websocket)
@@ -333,9 +300,19 @@ class Endpoint:
             if connection.lost:
                 self._leases.expire(lease)
 
-    async def _serve_events(self, lease: Lease, request: Request, exchange: Exchange) -> None:
+    def _may_open(self, lease: Lease, user: User | None) -> bool:
+        """Whether a WebSocket still gets its connection.
+
+        Else two requests with one token raced, or two for the last place, and the other was faster.
+        """
+        free = lease.connection is None and not lease.incoming and lease.admits(user)
+        return free and not self._admission.refusal()
+
+    async def _serve_events(
+        self, lease: Lease, request: Request, user: User | None, exchange: Exchange
+    ) -> None:
         connection = EventStreamConnection(lease.id, request, lease.incoming, exchange)
-        self._open(lease, Transport.SERVER_SENT_EVENTS, connection)
+        self._open(lease, Transport.SERVER_SENT_EVENTS, connection, user)
         try:
             with self._in_use(lease):
                 with trio.move_on_after(self._options.send_timeout) as opening:
@@ -346,21 +323,21 @@ class Endpoint:
             with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
                 await connection.close()
 
-    def _poll(self, lease: Lease, request: Request) -> Response | Held:
+    def _poll(self, lease: Lease, request: Request, user: User | None) -> Response | Held:
         connection = lease.connection
         if connection is None:
             if self._nursery is None:
                 return self._admission.refuse("The server is shutting down.")
             outgoing = Pipe(self._options.transport_buffer_size)
             connection = LongPollingConnection(lease.id, request, lease.incoming, outgoing)
-            self._open(lease, Transport.LONG_POLLING, connection)
+            self._open(lease, Transport.LONG_POLLING, connection, user)
             self._leases.expire(lease)
             self._nursery.start_soon(self._run_detached, lease, connection)
             return FIRST_POLL
         assert isinstance(connection, LongPollingConnection)
         poll = connection.poll()
-        if poll is None:
-            return _text("", 409)
+        assert poll is not None  # as it was not crowded
+        self._see(lease, user)
         lease.expires = inf
         return Held(serve=partial(self._serve_poll, lease, connection, poll), left=poll.leave)
 
@@ -388,11 +365,17 @@ class Endpoint:
             return lease
         if lease.transport is Transport.WEBSOCKETS:
             return _text("POST requests are not allowed for WebSocket connections.", 405)
+        if lease.user is None:
+            lease.user = user
+        lease.posted = True  # from now on it can only be opened by the same user
         assert turn is not None
-        return Held(serve=partial(self._serve_post, turn, request), left=lambda: None)
+        return Held(serve=partial(self._serve_post, lease, turn, body_size(request)), left=lambda: None)
 
-    async def _serve_post(self, turn: Turn, request: Request, exchange: Exchange) -> None:
-        taken = await turn.serve(request, exchange.read)
+    async def _serve_post(self, lease: Lease, turn: Turn, size: int | None, exchange: Exchange) -> None:
+        most = self._options.application_buffer_size + PART_SIZE  # from then on it waits for room
+        with turn:
+            await self._leases.reserve(lease, most if size is None else min(size, most))
+            taken = await turn.take(size, exchange.read)
         await exchange.respond(_text("", 200 if taken else 404))
 
     def _delete(self, lease: Lease) -> Response:
@@ -404,12 +387,19 @@ class Endpoint:
 
     # ---- handlers
 
-    def _open(self, lease: Lease, transport: Transport, connection: Connection) -> None:
+    def _open(self, lease: Lease, transport: Transport, connection: Connection, user: User | None) -> None:
         lease.transport = transport
-        connection.user = lease.user
         connection.on_end_asked = lease.scope.cancel
         self._leases.use(lease, connection)
+        lease.renew(user)
         self._admission.enter()
+
+    def _see(self, lease: Lease, user: User | None) -> None:
+        """A further request of an open connection has shown its user."""
+        if not self._refresh.enabled:
+            lease.renew(user)
+        elif lease.is_news(user):
+            lease.refresh(user)
 
     @contextmanager
     def _in_use(self, lease: Lease) -> Iterator[None]:
@@ -474,7 +464,3 @@ def _transport_of(request: Request) -> Transport:
 
 def _text(text: str, status: int) -> Response:
     return Response(text, status=status, content_type="text/plain")
-
-
-def _json(document: bytes, status: int = 200) -> Response:
-    return Response(document, status=status, content_type="application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
@@ -35,19 +35,25 @@ class Gate:
         self._policies = policies
 
     async def answer(
-        self, request: Request, methods: str, answer: Callable[[Request, User | None], Answer]
+        self,
+        request: Request,
+        methods: str,
+        answer: Callable[[Request, User | None], Answer | Awaitable[Answer]],
     ) -> Answer:
         """Answer a request, or have it answered when it may come in.
 
         Args:
             request: The request.
             methods: What may be asked here, for browsers that want to know beforehand.
-            answer: Called with the request and its user, if it is somebody.
+            answer: Called with the request and its user, if it is somebody; may be async.
         """
         headers = self._origins.headers(request)
         if headers is None:
             logger.warning(
-                "%s refused: the origin %.100r is not allowed", request.path, request.headers["origin"]
+                "%s refused: it comes from %r, which is not among allowed_origins; add it there if it may come in, "
+                "be it a page's or a program's",
+                request.path,
+                self._origins.page_of(request),
             )
             return REFUSAL
         given: Answer | None = self._origins.preflight(request, methods) if headers else None
@@ -57,7 +63,9 @@ class Gate:
             return given
         return attrs.evolve(given, headers={**given.headers, **headers})
 
-    async def _admit(self, request: Request, answer: Callable[[Request, User | None], Answer]) -> Answer:
+    async def _admit(
+        self, request: Request, answer: Callable[[Request, User | None], Answer | Awaitable[Answer]]
+    ) -> Answer:
         user = await settle(self._authenticate(request)) if self._authenticate is not None else None
         if user is not None and user.lifetime is not None and user.lifetime <= 0:
             user = None
@@ -66,4 +74,4 @@ class Gate:
                 return UNAUTHORIZED
             if not await meets(user, self._policies):
                 return Response(status=403)
-        return answer(request, user)
+        return await settle(answer(request, user))

@@ -74,6 +74,7 @@ class Request:
         query: The query's fields, decoded; names match in any letter case.
         headers: The header fields; names match in any letter case.
         body: The whole body.
+        scheme: ``https`` when it came by TLS to this server itself, else ``http``.
     """
 
     method: str = "GET"
@@ -81,6 +82,7 @@ class Request:
     query: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     headers: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     body: bytes = b""
+    scheme: str = "http"
 
     @property
     def bearer_token(self) -> str | None:
@@ -92,7 +94,13 @@ class Request:
 
     @classmethod
     def parse(
-        cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b""
+        cls,
+        method: bytes,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes = b"",
+        *,
+        scheme: str = "http",
     ) -> Request:
         """Make a request of the raw parts of an HTTP/1.1 message.
 
@@ -111,6 +119,7 @@ class Request:
             query=CaseInsensitive(parse_qsl(query, keep_blank_values=True)),
             headers=CaseInsensitive(_with_one_cookie(headers)),
             body=body,
+            scheme=scheme,
         )
 
 

@@ -136,15 +136,22 @@ class HttpServer:
         routes: What answers for each path; looked up at each request.
         posted: The paths whose routes read the body of a POST themselves, by a :class:`Held`.
         express: Whether WebSockets use the express lane.
+        scheme: ``https`` when the streams are TLS, else ``http``.
     """
 
     def __init__(
-        self, routes: Mapping[str, Route], *, posted: Collection[str] = (), express: bool = True
+        self,
+        routes: Mapping[str, Route],
+        *,
+        posted: Collection[str] = (),
+        express: bool = True,
+        scheme: str = "http",
     ) -> None:
         self.routes = routes
         self.posted = posted
         self.express = express
         self.arrivals = Arrivals()
+        self.scheme = scheme
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
@@ -310,7 +317,7 @@ class _HttpConnection:
             if b"content-length" in names and b"transfer-encoding" in names:
                 return Response("A body has one length.", status=400, headers=_CLOSE)
             try:
-                request = Request.parse(head.method, head.target, head.headers)
+                request = Request.parse(head.method, head.target, head.headers, scheme=self._server.scheme)
             except ValueError:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)

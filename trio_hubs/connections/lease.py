@@ -1,7 +1,8 @@
 """Who may use a connection token, for what, and for how long.
 
 A lease begins with negotiation and ends with its connection. Without a transport it expires, so nothing is kept
-for clients that never come, or never come back.
+for clients that never come, or never come back. It is one user's: who negotiated it, or, where that was nobody, who
+made the first post or opened the transport. So no request does anything in the name of who made another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..protocol.negotiate import Transport
 from .connection import Connection
 from .pipe import Pipe
 from .posts import Posts
-from .users import User
+from .users import User, is_same
 
 
 def new_id() -> str:
@@ -30,10 +31,14 @@ class Lease:
     Attributes:
         id: The connection's public id.
         token: What its requests name.
-        user: Who negotiated it, and who must make all of its requests.
+        user: Who must make all of its requests, as last seen; nobody may still become somebody as long as no more than
+            negotiation has been.
+        posted: Whether it was posted to.
         stateful: Whether it may be resumed when torn.
         incoming: What its client has posted.
         posts: The posts whose bodies go there, in their order.
+        early: How many bytes were to be posted before it was settled.
+        settled: Whether it has a connection, or will never have one.
         transport: What carries it, once that is known.
         connection: The connection, once there is one.
         expires: When it is over unless a transport comes, in trio's clock.
@@ -46,9 +51,12 @@ class Lease:
         self.id = id
         self.token = token
         self.user = user
+        self.posted = False
         self.stateful = stateful
         self.incoming = Pipe(buffer_size)
         self.posts = Posts(self.incoming)
+        self.early = 0
+        self.settled = False
         self.transport: Transport | None = None
         self.connection: Connection | None = None
         self.expires = inf
@@ -56,20 +64,50 @@ class Lease:
         self.over = False
         self.disposed = False
         self._user_expires = inf
+        self._settling: trio.Event | None = None  # for those that wait for it
+
+    async def wait_settled(self) -> None:
+        """Wait until it is settled, which it is not yet. A checkpoint."""
+        if self._settling is None:
+            self._settling = trio.Event()
+        await self._settling.wait()
+
+    def settle(self) -> None:
+        """It has a connection, or will never have one."""
+        self.settled = True
+        self.early = 0
+        if self._settling is not None:
+            self._settling.set()
 
     def admits(self, user: User | None) -> bool:
-        """Whether a request of this user may use it; who negotiated as nobody may connect as somebody."""
-        if self.user is None:
-            return user is None or self.transport is None
-        return user is not None and user.id == self.user.id
+        """Whether a request of this user may use it; who negotiated as nobody may go on as somebody."""
+        untouched = self.user is None and self.transport is None and not self.posted
+        return untouched or is_same(self.user, user)
 
     def renew(self, user: User | None) -> None:
-        """Take over what a request has shown of its user anew."""
+        """Take over what a good request has shown of its user."""
         self.user = user
         lifetime = None if user is None else user.lifetime
         self._user_expires = inf if lifetime is None else trio.current_time() + lifetime
         if self.connection is not None:
             self.connection.user = user
+
+    def is_news(self, user: User | None) -> bool:
+        """Whether a request shows its user otherwise than they are known, and by no older token."""
+        return user != self.user and not self._outdates(user)
+
+    def refresh(self, user: User | None) -> None:
+        """Renew the user, unless by an older token, and tell whoever handles the connection."""
+        if not self._outdates(user):
+            self.renew(user)
+            if self.connection is not None:
+                self.connection.on_user_refreshed()
+
+    def _outdates(self, user: User | None) -> bool:
+        """Whether what is known of the user comes from a newer token than this."""
+        known = None if self.user is None else self.user.expires_at
+        shown = None if user is None else user.expires_at
+        return known is not None and shown is not None and shown < known
 
     def take_expiry(self, now: float) -> bool:
         """Whether its user has expired since this was last asked."""
@@ -84,10 +122,16 @@ class Leases:
 
     Args:
         timeout: Seconds that one lasts without a transport.
+        early_limit: Bytes that may be posted, to all of them together, before their transports come.
+
+    Attributes:
+        early: How many are, or are to be.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, early_limit: float = inf) -> None:
         self._timeout = timeout
+        self._early_limit = early_limit
+        self.early = 0
         self._all: dict[str, Lease] = {}
         self._unused: dict[str, Lease] = {}  # those without a connection, oldest first
 
@@ -117,6 +161,7 @@ class Leases:
         """A lease has its connection."""
         self._all[lease.token] = lease
         self._unused.pop(lease.token, None)
+        self._settle(lease)
         lease.connection = connection
         lease.expires = inf
 
@@ -127,8 +172,22 @@ class Leases:
     def remove(self, lease: Lease) -> bool:
         """A lease is over, and posts to it wait no longer; whether it was there."""
         lease.incoming.close()
+        self._settle(lease)
         self._unused.pop(lease.token, None)
         return self._all.pop(lease.token, None) is not None
+
+    async def reserve(self, lease: Lease, size: int) -> None:
+        """Count what is about to be posted; a lease without a transport waits for it when that would be too much."""
+        if not lease.settled:
+            if self.early + size > self._early_limit:
+                await lease.wait_settled()
+            else:
+                self.early += size
+                lease.early += size
+
+    def _settle(self, lease: Lease) -> None:
+        self.early -= lease.early
+        lease.settle()
 
     def drop_unused(self) -> None:
         """Drop those that have expired without ever being used."""

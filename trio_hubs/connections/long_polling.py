@@ -76,14 +76,19 @@ class LongPollingConnection(Connection):
         """Whether a poll waits."""
         return self._current is not None or self._next is not None
 
+    @property
+    def crowded(self) -> bool:
+        """Whether one poll waits for another to be sent home, so that there is no room for a third."""
+        return self._next is not None
+
     async def wait_answered(self) -> None:
         """Wait until no poll waits. A checkpoint only when it has to wait."""
         while (poll := self._current or self._next) is not None:
             await poll.done.wait()
 
     def poll(self) -> Poll | None:
-        """Make a new poll, which sends the one that waits home; ``None`` when there is a newer one already."""
-        if self._next is not None:
+        """Make a new poll, which sends the one that waits home; ``None`` while it is :attr:`crowded`."""
+        if self.crowded:
             return None
         poll = Poll()
         if self._current is None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from ..protocol.negotiate import Transport
+from .http import Request
+from .users import User
 
 Validator: TypeAlias = Callable[[Any, Any, Any], None]
+
+OnAuthenticationRefresh: TypeAlias = Callable[
+    [Request, str, "User | None", "User | None"], "bool | Awaitable[bool]"
+]
+"""Called with the request, the connection's id, its user so far, and the same user as the request shows them."""
 
 positive: Validator = attrs.validators.gt(0)
 positive_or_none: Validator = attrs.validators.optional(positive)
@@ -45,6 +52,12 @@ class EndpointOptions:
     """What may carry connections [WebSockets, Server-Sent Events, long polling]."""
     allowed_origins: frozenset[str] = attrs.field(default=frozenset(), converter=_origins)
     """Origins, such as ``https://example.org``, whose pages may connect besides the server's own; with credentials."""
+    own_scheme: Literal["http", "https"] | None = attrs.field(
+        default=None, validator=attrs.validators.in_(("http", "https", None))
+    )
+    """The scheme of the server's own pages; by default ``https`` where it speaks TLS itself, else either."""
+    check_browser_gets: bool = True
+    """Whether a GET by which a browser connects must come from such a page, too, also one without ``Origin``."""
     minimum_negotiate_version: int = attrs.field(default=0, validator=attrs.validators.in_((0, 1)))
     """The lowest version of negotiation that is still answered [0]."""
     maximum_negotiated: int = attrs.field(default=100_000, validator=positive)
@@ -59,6 +72,8 @@ class EndpointOptions:
     """So long a client may take to answer the close of its WebSocket [5]."""
     application_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many posted bytes on that nobody has read, further posts wait; what fits in is read ahead [64 KiB]."""
+    early_posts_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
+    """Where so many bytes are posted to connections without a transport, further such posts wait for theirs, unread."""
     transport_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """From so many bytes on that wait for a client, whoever sends to it waits [64 KiB]."""
     stateful_reconnect: bool = False
@@ -67,5 +82,7 @@ class EndpointOptions:
     """Whether a connection ends, for its client to reconnect, when its user expires [no]."""
     authentication_refresh: bool = False
     """Whether ``POST {path}/refresh`` renews a connection's user (ASP.NET Core 11) [no]."""
+    on_authentication_refresh: OnAuthenticationRefresh | None = None
+    """Whether a connection may have its user so from now on; may be async. Without it, always [always]."""
     websocket_subprotocol: Callable[[Sequence[str]], str | None] | None = None
     """Chooses from the WebSocket subprotocols that a client offers; none by default [none]."""

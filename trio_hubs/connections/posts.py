@@ -59,31 +59,30 @@ class Turn:
             await self._first.wait()
         self._give_back()
 
-    async def serve(self, request: Request, read: Callable[[], Awaitable[bytes]]) -> bool:
-        """Take a post's body in its turn, and leave; whether the connection has lived so long.
+    async def take(self, size: int | None, read: Callable[[], Awaitable[bytes]]) -> bool:
+        """Take a post's body in its turn; whether the connection has lived so long.
 
         Args:
-            request: The post.
-            read: Gives the next part of its body; ``b""`` at its end, and from then on.
+            size: How many bytes the body has, if that is known.
+            read: Gives the next part of it; ``b""`` at its end, and from then on.
 
         Raises:
             ConnectionClosed: Who posts has left, or sends nothing.
         """
         incoming = self._posts.incoming
-        with self:
-            data = b""
-            if self.reserve(_body_size(request)):
-                while part := await read():
-                    data += part
-            await self.wait()
-            try:
+        data = b""
+        if self.reserve(size):
+            while part := await read():
+                data += part
+        await self.wait()
+        try:
+            await incoming.put(data)
+            while data := await read():
                 await incoming.put(data)
-                while data := await read():
-                    await incoming.put(data)
-            except ConnectionClosed:
-                if not incoming.closed:
-                    raise
-                return False
+        except ConnectionClosed:
+            if not incoming.closed:
+                raise
+            return False
         return True
 
     def leave(self) -> None:
@@ -105,7 +104,7 @@ class Turn:
         self.leave()
 
 
-def _body_size(request: Request) -> int | None:
+def body_size(request: Request) -> int | None:
     """How many bytes a request's body has; ``None`` when that is still to be seen."""
     if "transfer-encoding" in request.headers:
         return None

@@ -23,18 +23,27 @@ class User:
 
     Attributes:
         id: What ``clients.user(id)`` calls them by; all connections of one user have the same.
-        claims: Whatever else is known of them.
+        claims: Whatever else is known of them; who has no id is known by these alone.
         expires_at: When this ceases to hold, in Unix seconds; ``None`` for never.
+        leeway: So many seconds of that are for clocks that differ; clients are told to renew it before them.
     """
 
     id: str | None = None
     claims: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     expires_at: float | None = attrs.field(default=None, kw_only=True)
+    leeway: float = attrs.field(default=0, kw_only=True, eq=False)
 
     @property
     def lifetime(self) -> float | None:
         """Seconds from now until it expires; ``None`` for ever."""
         return None if self.expires_at is None else self.expires_at - time.time()
+
+
+def is_same(one: User | None, other: User | None) -> bool:
+    """Whether two requests come from the same user, or both from nobody."""
+    if one is None or other is None:
+        return one is other
+    return one.id == other.id if one.id or other.id else one.claims == other.claims
 
 
 Authenticate: TypeAlias = Callable[[Request], "User | Awaitable[User | None] | None"]

@@ -70,8 +70,8 @@ class _Answer(msgspec.Struct, rename="camel", kw_only=True):
     access_token: str | UnsetType | None = UNSET
     connection_id: str | UnsetType | None = UNSET
     connection_token: str | UnsetType | None = UNSET
-    available_transports: tuple[AvailableTransport, ...] | UnsetType | None = UNSET
     token_lifetime_seconds: int | float | UnsetType | None = UNSET
+    available_transports: tuple[AvailableTransport, ...] | UnsetType | None = UNSET
     error: str | UnsetType | None = UNSET
     asp_net_version: object = msgspec.field(default=UNSET, name="ProtocolVersion")
 
@@ -133,6 +133,7 @@ def parse_response(body: bytes) -> NegotiateResponse:
     connection_id = answer.connection_id or ""
     token = answer.connection_token or "" if answer.negotiate_version > 0 else connection_id
     transports = answer.available_transports
+    lifetime = answer.token_lifetime_seconds
     if not answer.url and (not connection_id or not token or not isinstance(transports, tuple)):
         raise NegotiationError(_INVALID)
     return NegotiateResponse(
@@ -143,7 +144,7 @@ def parse_response(body: bytes) -> NegotiateResponse:
         connection_token=token,
         available_transports=transports or (),
         stateful_reconnect=answer.use_stateful_reconnect is True,
-        token_lifetime=answer.token_lifetime_seconds or None,
+        token_lifetime=lifetime if lifetime and lifetime > 0 else None,
     )
 
 

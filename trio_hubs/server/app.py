@@ -297,11 +297,12 @@ class HubApp:
     async def _serve(
         self, host: str, port: int, ssl_context: ssl.SSLContext | None, task_status: trio.TaskStatus[str]
     ) -> None:
-        server = HttpServer(self._routes, posted=self._posted)
+        scheme = "https" if ssl_context else "http"
+        server = HttpServer(self._routes, posted=self._posted, scheme=scheme)
         listeners = await trio.open_tcp_listeners(port, host=host)
         bound = listeners[0].socket.getsockname()
         name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        address = f"{'https' if ssl_context else 'http'}://{name}:{bound[1]}"
+        address = f"{scheme}://{name}:{bound[1]}"
 
         async def handle(stream: trio.SocketStream) -> None:
             if ssl_context is None:

@@ -21,23 +21,22 @@ class HubCallerContext:
 
     Attributes:
         connection_id: Its public id, which the client knows, too.
+        user: Who the client is, as known when the invocation began; ``None`` for nobody known.
         items: Whatever the application keeps for this connection; it lives as long as the connection.
     """
 
-    def __init__(self, session: Session, connection_id: str) -> None:
+    def __init__(
+        self, session: Session, connection_id: str, user: User | None, items: dict[Any, Any]
+    ) -> None:
         self._session = session
         self.connection_id = connection_id
-        self.items: dict[Any, Any] = {}
+        self.user = user
+        self.items = items
 
     @property
     def request(self) -> Request:
         """The HTTP request that made the connection: its path, query and headers."""
         return self._session.connection.request
-
-    @property
-    def user(self) -> User | None:
-        """Who the client is; ``None`` for nobody known."""
-        return self._session.connection.user
 
     @property
     def user_id(self) -> str | None:
@@ -92,6 +91,12 @@ class Hub(Generic[C]):
         """Called when a client has connected; its invocations wait until this returns.
 
         Raising refuses the client: it is disconnected with an error, and :meth:`on_disconnected` is not called.
+        """
+
+    async def on_authentication_refreshed(self) -> None:
+        """Called when the client has renewed its user (ASP.NET Core 11), as ``self.context.user`` has it now.
+
+        It has its turn among the client's invocations, and no filter stands around it. Raising is logged, and no more.
         """
 
     async def on_disconnected(self, error: Exception | None) -> None:

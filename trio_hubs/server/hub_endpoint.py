@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, get_args, get_origin
 
 import trio
+from msgspec import Raw
 from typing_extensions import TypeVar, get_original_bases
 
 from ..calls.callee import Face
@@ -35,7 +36,7 @@ from ..protocol.handshake import (
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.json_protocol import JsonHubProtocol
 from ..protocol.messagepack_protocol import MessagePackHubProtocol
-from ..protocol.messages import Close
+from ..protocol.messages import Close, Invocation
 from ..tasks import open_background
 from .clients import ClientProxy, Groups, HubCallerClients, HubClients
 from .filters import FilterChain, HubFilter, HubInvocationContext, HubLifetimeContext
@@ -92,6 +93,7 @@ class HubEndpoint:
             wire: (found, Signature.of(found.function, skip=1)) for wire, found in hub_methods(hub).items()
         }
         self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
+        self._refreshed: dict[str, tuple[Method, Invocation]] = {}  # what to call when a user was renewed
         # Methods that filters or policies stand around; these may wait.
         self._guarded: dict[Method, tuple[Policy, ...]] = {}
         for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
@@ -103,6 +105,8 @@ class HubEndpoint:
                         method.inline = False
                         self._guarded[method] = found.policies
                 self._protocols[protocol.name] = protocol, methods
+                if hub.on_authentication_refreshed is not Hub.on_authentication_refreshed:
+                    self._refreshed[protocol.name] = _refreshed(hub, protocol)
         self.transfer_formats = frozenset(
             protocol.transfer_format for protocol, _ in self._protocols.values()
         )
@@ -185,6 +189,11 @@ class HubEndpoint:
             return f"{base} {type(error).__name__}: {text_of(error)}"
         return base
 
+    def user_refreshed(self, session: Session) -> None:
+        """The hub hears of a user that was renewed, in its turn."""
+        if called := self._refreshed.get(session.protocol.name):
+            session.callee.take(called[0], "", called[1])
+
     def make(self, side: _HubSide, children: Children) -> Hub[Any]:
         """Make the hub instance of one invocation."""
         hub = self._make()
@@ -245,6 +254,15 @@ def _method(hub: type[Hub[Any]], found: HubMethod, signature: Signature, protoco
         raise TypeError(f"{hub.__qualname__}.{found.function.__name__}: {error}") from error
 
 
+def _refreshed(hub: type[Hub[Any]], protocol: HubProtocol) -> tuple[Method, Invocation]:
+    """A hub's ``on_authentication_refreshed``, and a call of it."""
+    function = hub.on_authentication_refreshed
+    found = HubMethod(function.__name__, function, ())
+    method = _method(hub, found, Signature.of(function, skip=1), protocol)
+    method.inline = False  # for it is a request's task that calls it
+    return method, Invocation(target=method.name, arguments=Raw(protocol.payloads.dump_arguments(())))
+
+
 class _HubSide(Face, Life):
     """The hub's side of one connection."""
 
@@ -285,7 +303,9 @@ class _HubSide(Face, Life):
 
     async def opened(self) -> None:
         endpoint, options = self._endpoint, self._endpoint.options
-        self.context = HubCallerContext(self.session, self._connection_id)
+        connection = self.session.connection
+        self.context = HubCallerContext(self.session, self._connection_id, connection.user, {})
+        connection.on_user_refreshed = self._user_refreshed
         self.clients = HubCallerClients(
             self.session,
             self._connection_id,
@@ -301,6 +321,14 @@ class _HubSide(Face, Life):
         except BaseException:
             self.gone()  # so that who is refused hears nothing that others are told meanwhile
             raise
+
+    def _user_refreshed(self) -> None:
+        """What begins from now on sees the user so; what runs goes on with the user that it began with."""
+        session, before = self.session, self.context
+        if not session.ended:
+            user = session.connection.user
+            self.context = HubCallerContext(session, before.connection_id, user, before.items)
+            self._endpoint.user_refreshed(session)
 
     async def closed(self, error: Exception | None) -> None:
         options = self._endpoint.options

@@ -7,6 +7,7 @@ from . import (
     cases_errors,
     cases_handshake,
     cases_messagepack,
+    cases_owners,
     cases_payloads,
     cases_reconnect,
     cases_requests,
@@ -26,5 +27,6 @@ CASES = (
     *cases_streams.CASES,
     *cases_errors.CASES,
     *cases_messagepack.CASES,
+    *cases_owners.CASES,
     *cases_reconnect.CASES,
 )

@@ -56,13 +56,23 @@ NEGOTIATED = (
     '{"transport":"ServerSentEvents","transferFormats":["Text"]},'
     '{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}'
 )
+NEGOTIATED_AT_ONCE = (
+    NEGOTIATED.replace("316", "273").replace(":1,", ":0,").replace('"connectionToken":"<id 2>",', "")
+)
 REQUIRED = f"400\n{CACHE}  content-type: text/plain\n{NEVER}  Connection ID required"
 UNKNOWN = f"404\n{CACHE}  content-type: text/plain\n{NEVER}  No Connection with that ID"
 UPGRADE = "what is wrong with a request for a WebSocket is told; there it counts as a poll"
 BEARER = "RFC 9110 asks for the challenge, and a body of any kind for its type"
 FOREIGN = "a token is good for the user that negotiated it"
-FORBIDDEN = "403\n  content-type: text/plain\n  The connection belongs to another user."
-ANN = answer('"ann"')
+FORBIDDEN = "403\n  content-type: text/plain\n  The user associated with this connection changed."
+OWNED = "what somebody posts never runs as somebody else"
+SECRET = "a public id opens nothing"
+PAGE = "a foreign page must not ride on a user's cookies"
+REFUSED = f"403\n{PLAIN}  The origin of this page is not among the allowed ones."
+STREAM = (
+    "  cache-control: no-cache,no-store\n  content-encoding: identity\n  content-type: text/event-stream\n"
+)
+POLLED = f"200\n{CACHE}  content-length: 0\n  content-type: application/octet-stream\n{NEVER[:-1]}"
 CLOSING = "a close is answered with its own code, as RFC 6455 has it"
 
 
@@ -163,11 +173,62 @@ HTTP = {
     "auth: a poll by another user": differ(
         FOREIGN,
         (
-            f"GET: 200\n{CACHE}  content-length: 48\n  content-type: application/octet-stream\n{NEVER}"
-            f"  {{}}\x1e{ANN}\x1e",
-            f"GET: 403\n{CACHE}  content-type: text/plain\n{NEVER}  The connection belongs to another user.",
+            f"GET: 200\n{CACHE}  content-length: 3\n  content-type: application/octet-stream\n{NEVER}"
+            "  {}\x1e",
+            f"GET: 403\n{CACHE}  content-type: text/plain\n{NEVER}  The user associated with this connection changed.",
         ),
     ),
+    "owner: nobody's post before a user comes by events": differ(
+        OWNED,
+        (
+            f"events: 200\n{STREAM}  pragma: no-cache\n  b':\\r\\n'",
+            "events: 403\n  content-type: text/plain\n  b'The user associated with this connection changed.'",
+        ),
+    ),
+    "owner: nobody's post before a user comes by polls": differ(
+        OWNED,
+        (
+            f"GET: {POLLED}",
+            f"GET: 403\n{CACHE}  content-type: text/plain\n{NEVER}  The user associated with this connection changed.",
+        ),
+    ),
+    **{
+        f"owner: {method} with the public id of a WebSocket without negotiation": differ(
+            SECRET, (theirs, "No Connection with that ID"), (f"{method}: {status}", f"{method}: 404")
+        )
+        for method, status, theirs in (
+            ("GET", 400, "Cannot change transports mid-connection"),
+            ("POST", 405, "POST requests are not allowed for WebSocket connections."),
+            ("DELETE", 400, "Cannot terminate this connection using the DELETE endpoint."),
+        )
+    },
+    "refresh: not offered": differ(ABSENT, ("404", absent("/conformance/refresh"))),
+    **{
+        f"page: {what} by {who}": differ(PAGE, (theirs, ours))
+        for what, theirs, ours in (
+            ("a poll", f"GET: {POLLED}", f"GET: {REFUSED}"),
+            (
+                "events",
+                f"events: 200\n{STREAM}  pragma: no-cache\n  b':\\r\\n'",
+                f"events: 403\n{PLAIN}  b'The origin of this page is not among the allowed ones.'",
+            ),
+            ("a WebSocket", "WebSocket: 101", f"WebSocket: {REFUSED}"),
+        )
+        for who in (
+            "an image of another site",
+            "an image of a neighbour",
+            "an old browser's image",
+            "another site's script",
+            "a page without an origin",
+        )
+    },
+    **{
+        f"page: negotiate by {who}": differ(
+            PAGE,
+            (NEGOTIATED_AT_ONCE, f"POST: {REFUSED}"),
+        )
+        for who in ("another site's script", "a page without an origin")
+    },
     "told: the client's close with another code": differ(CLOSING, ("closed 1000", "closed 1001")),
     "frame: a close with 1001": differ(CLOSING, ("closed 1000", "closed 1001")),
     "frame: a close with 3000": differ(CLOSING, ("closed 1000", "closed 3000")),

@@ -9,7 +9,7 @@ import json
 import trio
 
 from . import wire
-from .links import EventsLink, PollsLink, Reader, WebSocketLink, asked, completed, is_kind
+from .links import EventsLink, PollsLink, Reader, WebSocketLink, asked, completed, is_kind, values_of
 from .messages import Pack, pack
 from .normalise import HEADERS, Names
 from .steps import (
@@ -21,6 +21,7 @@ from .steps import (
     Events,
     Finish,
     Http,
+    Learn,
     Leave,
     Negotiate,
     Next,
@@ -283,6 +284,11 @@ class Exchange:
         """Some messages."""
         for _ in range(step.count):
             await self.one(step.on, quiet=step.quiet, acks=step.acks)
+
+    async def learn(self, step: Learn) -> None:
+        """A result that is an id."""
+        message = await self.one(step.on)
+        self._given["id"] = values_of(message or "")["result"]
 
     async def end(self, step: End) -> None:
         """All messages to the end."""

@@ -137,6 +137,13 @@ class Next:
 
 
 @attrs.frozen
+class Learn:
+    """The next message's result is the <id> for the steps that follow."""
+
+    on: str = "it"
+
+
+@attrs.frozen
 class End:
     """All messages until the server ends the connection, and how it does."""
 
@@ -179,6 +186,7 @@ Step = (
     | Raw
     | Read
     | Next
+    | Learn
     | End
     | Leave
     | Drop

@@ -82,3 +82,20 @@ onForeignPage("a connection that another negotiated is refused, and not harmed",
   assert.equal(await s.seen(key), "none");
   assert.equal(await s.place.ask(url), ""); // no page asks here, and a first poll is answered at once
 });
+
+onForeignPage("an image, and a frame, of such a page opens nothing", async (s) => {
+  const negotiated = await s.place.ask(`${s.url}/conformance/negotiate?negotiateVersion=1`, "POST");
+  const url = `${s.url}/conformance?id=${JSON.parse(negotiated).connectionToken}`;
+  const image = new Image();
+  await within(5, new Promise((done) => {
+    [image.onload, image.onerror, image.referrerPolicy] = [done, done, "no-referrer"];
+    image.src = url;
+  }));
+  const frame = document.createElement("iframe");
+  await within(5, new Promise((done) => {
+    [frame.onload, frame.src] = [done, url];
+    document.body.append(frame);
+  }));
+  frame.remove();
+  assert.equal(await within(5, s.place.ask(url)), ""); // this is the first poll, which is answered at once
+});
