@@ -12,6 +12,11 @@ from trio_hubs.errors import ChannelClosed, HubException
 from .gates import plain
 from .support import Desk, call, done, failed, item, raw, result, stream_call
 
+IN_USE = (
+    "An unexpected error occurred invoking 'total' on the server. "
+    "HubException: Stream ID '{}' is already in use."
+)
+
 # ---- streams
 
 
@@ -208,7 +213,7 @@ async def test_an_upload_id_in_use_is_refused(desk: Desk) -> None:
         call("1", "total", uploads=["a", "b"]),
         call("2", "total", uploads=["c", "b"]),
         call("3", "total", uploads=["d", "d"]),
-    ) == [failed("2", "Stream ID 'b' is already in use."), failed("3", "Stream ID 'd' is already in use.")]
+    ) == [failed(id, IN_USE.format(stream)) for id, stream in (("2", "b"), ("3", "d"))]
     assert "c" not in desk.intake
     assert "d" not in desk.intake
     desk.intake.feed("a", raw(1))

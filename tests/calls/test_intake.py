@@ -23,7 +23,8 @@ def intake_for(*, stream: float = 1000, connection: float = 1000, hard: float = 
     return Intake(
         IntakeLimits(
             stream_bytes=int(stream * ONE), connection_bytes=int(connection * ONE), hard_bytes=int(hard * ONE)
-        )
+        ),
+        PROTOCOL.payloads,
     )
 
 

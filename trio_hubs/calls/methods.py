@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from math import isfinite
+from math import inf, isfinite
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, NewType, TypeVar, Union, get_args, get_origin
 
@@ -204,6 +204,15 @@ class Method:
             if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
                 raise BindingError(f"A deadline is a number of seconds from 0 on, which {seconds} is not.")
         return loaded
+
+    def seconds(self, arguments: Raw) -> float:
+        """How long a call with these may take; what is wrong with them is told when they are loaded."""
+        try:
+            loaded = self.load(arguments)
+        except BindingError:
+            return inf
+        given = loaded[self.deadline] if self.deadline is not None and self.deadline < len(loaded) else None
+        return inf if given is None else float(given)
 
     def _load(self, arguments: Raw) -> list[Any]:
         try:

@@ -283,7 +283,7 @@ class Endpoint:
             return self._upgrade(lease, request)
         return Held(
             serve=partial(self._serve_events, lease, request),
-            left=partial(lease.incoming.close, ConnectionClosed("The client left.")),
+            left=lease.incoming.close,  # for its client has no other goodbye
         )
 
     def _upgrade(self, lease: Lease, request: Request) -> Upgrade:

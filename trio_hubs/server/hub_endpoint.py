@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 import trio
 from typing_extensions import TypeVar, get_original_bases
 
-from ..calls.callee import Face
+from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
