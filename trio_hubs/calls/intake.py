@@ -69,7 +69,7 @@ class Intake:
         self.limits = limits
         self.join = payloads.join
         self.split = payloads.split
-        self.on_failed: Callable[[str], None] = lambda id: None
+        self.on_failed: Callable[[str], None] = lambda _: None
         self._streams: dict[str, IncomingStream[Any]] = {}
         self._unread = 0  # bytes
         self._full = 0  # streams with more than their share
