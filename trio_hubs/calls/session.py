@@ -309,13 +309,15 @@ class Session:
                 logger.error("connection %s was refused", self.connection.id, exc_info=error)
             self.end(error)
 
-    def tick(self, now: float, *, judge_silence: bool) -> None:
+    def tick(self, now: float, *, late: float = 0.0) -> None:
         """Send a ping when it is time, and end the connection when the peer has been silent or deaf for too long.
 
         Args:
             now: The time, in trio's clock.
-            judge_silence: Whether our own tasks have kept up, so that silence is really the peer's.
+            late: The last seconds for which our own tasks have not kept up, so that they count for nobody.
         """
+        if late:
+            self._forgive(late, now)
         options = self._options
         sending_since = self.outbox.sending_since
         if sending_since is not None:
@@ -330,8 +332,6 @@ class Session:
         self.callee.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
-        if not judge_silence:
-            return
         waiting_since = self.outbox.awaiting_since
         if (sending_since is not None and now - sending_since >= options.send_timeout) or (
             not self.connection.away
@@ -344,6 +344,20 @@ class Session:
             and now - self._silent_since >= options.peer_timeout
         ):
             self.end(self._life.silence(options.peer_timeout), allow_reconnect=True)
+
+    def _forgive(self, late: float, now: float) -> None:
+        """Whatever the peer owes us since some moment, it owes since so much later."""
+
+        def later(since: float) -> float:
+            return since if since >= now else min(since + late, now)
+
+        outbox = self.outbox
+        if outbox.sending_since is not None:
+            outbox.sending_since = later(max(outbox.sending_since, self.connection.last_progress))
+        outbox.awaiting_since = later(outbox.awaiting_since)
+        outbox.deadline += late
+        if self._silent_since is not None:
+            self._silent_since = later(self._silent_since)
 
     # ---- reading
 
