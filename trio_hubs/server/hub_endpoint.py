@@ -59,6 +59,8 @@ class HubEndpoint:
         make: Makes the instance for each invocation.
         options: The hub's options.
         filters: What stands around it, from the outermost to the innermost.
+        roster: The hub's connections, where it is at another path already: then these are of one hub, and what is
+            sent to them follows the options there.
 
     Attributes:
         clients: Its clients, for callers outside of it.
@@ -77,9 +79,10 @@ class HubEndpoint:
         make: Callable[[], Hub[Any]],
         options: HubOptions,
         filters: Sequence[HubFilter] = (),
+        roster: Roster | None = None,
     ) -> None:
         self.options = options
-        self.roster = Roster(
+        self.roster = roster or Roster(
             send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
         )
         self.wrap = _proxy_maker(hub)

@@ -72,6 +72,11 @@ class HubOptions(EndpointOptions):
     )
     """Names of fields and enums on the wire: as in Python, or as .NET's defaults have them."""
 
+    @property
+    def watched(self) -> tuple[float, ...]:
+        """The times for which a hub's timer looks after each connection."""
+        return self.keep_alive_interval, self.client_timeout, self.send_timeout
+
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
         return SessionOptions(
