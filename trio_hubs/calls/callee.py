@@ -95,6 +95,7 @@ class Callee:
 
     Attributes:
         refused: How many calls have been refused for a limit's sake.
+        context: The connection's, of which each call gets a copy.
     """
 
     def __init__(
@@ -130,12 +131,12 @@ class Callee:
         self._workers = 0  # tasks that take calls from the queue
         self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
         self._nursery: trio.Nursery | None = None
-        self._context = copy_context()  # what each call gets a copy of
+        self.context = copy_context()
 
     def start(self, nursery: trio.Nursery) -> None:
         """From now on calls run, in this nursery and in copies of this task's context; those before have waited."""
         self._nursery = nursery
-        self._context = copy_context()
+        self.context = copy_context()
         self._start_waiting()
 
     # ---- the reader's side: nothing here waits
@@ -305,7 +306,7 @@ class Callee:
     def _run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
         assert self._nursery is not None
         children = Children(self._nursery)
-        context = self._context.copy()
+        context = self.context.copy()
         try:
             result = context.run(self._enter, method, children, arguments)
         except Exception as error:  # noqa: BLE001 - the border to hub methods
@@ -376,7 +377,7 @@ class Callee:
             self._free -= 1
             self._start_waiting()
             children = Children(self._nursery, call.scope)
-            work = InContext(self._execute(call, children), self._context.copy())
+            work = InContext(self._execute(call, children), self.context.copy())
             await self._conduct(call, children, work)
             if not call.has_place:
                 return

@@ -33,6 +33,8 @@ from ..tasks import bare, open_background, open_tasks
 from .answers import Face
 from .callee import LONGEST_TURN, Callee
 from .caller import Caller
+from .caller import Caller
+from .context import InContext
 from .intake import Intake, IntakeLimits
 from .outbox import HIGH_WATER, Outbox
 from .replay import Replay
@@ -90,7 +92,10 @@ class Life(Protocol):
         ...
 
     async def closed(self, error: Exception | None) -> None:
-        """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned."""
+        """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned.
+
+        It sees what that has set in its context.
+        """
         ...
 
     def broken(self, error: ConnectionClosed) -> Exception:
@@ -213,7 +218,7 @@ class Session:
             finally:
                 try:
                     if self._opened:
-                        await self._life.closed(self._error)
+                        await InContext(self._life.closed(self._error), self.callee.context)
                 finally:
                     try:
                         self.outbox.put(self.protocol.encode(self._farewell), 0)
