@@ -1,5 +1,7 @@
 """What was read begins, and each call has a context of its own."""
 
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable
 from contextvars import ContextVar
 
@@ -203,6 +205,28 @@ async def test_a_waiting_call_keeps_its_arguments_alone(desk: Desk) -> None:
     (waiting,) = desk.callee._queue
     assert bytes(waiting.arguments) == b'["b"]'
     assert waiting.arguments is not message.arguments
+
+
+async def test_waiting_calls_cost_little_more_than_they_count_for(desk: Desk) -> None:
+    """Empty lists are two bytes on the wire, and sixty-four in memory."""
+    Gates(desk)
+    await desk.answers(call("1", "wait", "a"))
+    message = call("2", "take", [[]] * 10_000)
+
+    @desk.method
+    async def take(rows: list[list[int]]) -> None: ...
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(20):
+            desk.callee.invoke(message)
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(desk.callee._queue) == 20
+    assert kept < 2 * sum(waiting.size for waiting in desk.callee._queue)
 
 
 @pytest.mark.parametrize("wrong", ["kind", "uploads", "id"])

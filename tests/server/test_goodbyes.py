@@ -1,4 +1,4 @@
-"""Over every transport: whoever says goodbye in order loses nothing of what it sent; who is lost is cancelled at once."""
+"""Over every transport: who says goodbye in order loses nothing that it sent; who is lost is cancelled at once."""
 
 import pytest
 import trio

@@ -33,7 +33,6 @@ from ..tasks import bare, open_background, open_tasks
 from .answers import Face
 from .callee import LONGEST_TURN, Callee
 from .caller import Caller
-from .caller import Caller
 from .context import InContext
 from .intake import Intake, IntakeLimits
 from .outbox import HIGH_WATER, Outbox
