@@ -241,12 +241,13 @@ class Callee:
             self._on_idle()
 
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
-        if fault := self._misfit(method, id, message):
-            self._load(method, message.arguments)  # what is wrong with these is told first
-            raise Refused(fault)
-        if method.inline and not self._queue and self._may_start:
+        plain = method.inline and type(message) is Invocation and not message.stream_ids
+        if plain and not self._queue and self._may_start:
             self._run_inline(method, id, self._load(method, message.arguments))
             return
+        if not plain and (fault := self._misfit(method, id, message)):
+            self._load(method, message.arguments)  # what is wrong with these is told first
+            raise Refused(fault)
         name = method.name
         if method.streams and self._streams >= self._maximum_streams:
             self.refused += 1
@@ -357,12 +358,13 @@ class Callee:
     async def _work(self) -> None:
         """Run calls from the head of the queue; end with a call that has given up its place to others."""
         assert self._nursery is not None
-        run, until = 0, trio.current_time() + LONGEST_TURN
+        clock = trio.lowlevel.current_clock().current_time
+        run, until = 0, clock() + LONGEST_TURN
         while True:
             run += 1
-            if run % GIVE_WAY == 0 or trio.current_time() >= until:
+            if run % GIVE_WAY == 0 or clock() >= until:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-                until = trio.current_time() + LONGEST_TURN
+                until = clock() + LONGEST_TURN
             while not (self._queue and self._free > 0):
                 if self._workers > self._maximum + self._lent:
                     self._workers -= 1
@@ -415,14 +417,14 @@ class Callee:
     async def _execute(self, call: Call, children: Children) -> Any:
         """Call the method; give its result, or send its stream."""
         method = call.method
-        if call.scope.deadline <= trio.current_time():
-            await trio.lowlevel.checkpoint()
         arguments = self._load(method, call.arguments)
         if method.deadline is not None and call.scope.deadline < inf:
             arguments[method.deadline] = call.scope.deadline
-        for upload, stream in zip(method.uploads, call.uploads, strict=True):
-            arguments.insert(upload.position, stream.reader)
+            if call.scope.deadline <= trio.current_time():
+                await trio.lowlevel.checkpoint()
         if call.uploads:
+            for upload, stream in zip(method.uploads, call.uploads, strict=True):
+                arguments.insert(upload.position, stream.reader)
             self._give_up_place(call)
         result = await _settle(self._enter(method, children, arguments))
         if not method.signature.streaming:

@@ -144,7 +144,6 @@ class Session:
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
         self.caller = Caller(protocol, self.outbox, self._intake, is_server=options.is_server)
-        self._intake.on_failed = self.caller.stop_stream
         self.callee = Callee(
             face,
             protocol,
