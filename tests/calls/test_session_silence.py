@@ -142,6 +142,8 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
                 outbox.deadline = start + 10
             case "without acknowledgements":
                 outbox.awaiting_since = start
+            case _:
+                assert what == "silent"
         for look in range(1, 10):
             side.session.tick(start + 3 * look, late=2)
             assert not side.session.ended
