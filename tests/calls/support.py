@@ -10,7 +10,8 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.callee import Callee, Face
+from trio_hubs.calls.answers import Face
+from trio_hubs.calls.callee import Callee
 from trio_hubs.calls.caller import Caller
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
@@ -219,7 +220,7 @@ class Desk:
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        self.intake = Intake(limits or IntakeLimits())
+        self.intake = Intake(limits or IntakeLimits(), PROTOCOL.payloads)
         self.caller = Caller(PROTOCOL, self.outbox, self.intake)
         self.callee = Callee(
             self.face,

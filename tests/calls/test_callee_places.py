@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
 from trio_hubs.calls.intake import IntakeLimits
@@ -178,7 +178,7 @@ async def test_a_waiting_call_counts_its_ids_and_its_keep(nursery: trio.Nursery,
     assert desk.intake.wants_more
 
 
-async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk) -> None:
+async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk, mock_clock: MockClock) -> None:
     seen: list[int] = []
 
     async with turns() as taken:
@@ -193,6 +193,26 @@ async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk) -
             await trio.lowlevel.checkpoint()
     assert seen[-1] - seen[0] >= 200 // GIVE_WAY - 1
     assert seen[0] == seen[GIVE_WAY - 2]  # and no oftener
+
+
+async def test_calls_that_take_their_time_give_way_as_soon_as_that_is_up(
+    desk: Desk, mock_clock: MockClock
+) -> None:
+    seen: list[int] = []
+
+    async with turns() as taken:
+
+        @desk.method
+        async def busy() -> None:
+            mock_clock.jump(0.002)
+            seen.append(taken())
+
+        for number in range(9):
+            desk.callee.invoke(call(str(number), "busy"))
+        while len(seen) < 9:
+            await trio.lowlevel.checkpoint()
+    assert seen[0] == seen[2] <= seen[3] == seen[5] <= seen[6] == seen[8]
+    assert seen[8] > seen[0]
 
 
 async def test_a_callee_that_is_halted_starts_no_more_calls_and_answers_none(desk: Desk) -> None:

@@ -1,23 +1,29 @@
 """Streams that the peer calls for, and the uploads that go with its calls, come whole or end with an error."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import ChannelReader, open_channel
+from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ChannelClosed, HubException
 
 from .gates import plain
 from .support import Desk, call, done, failed, item, raw, result, stream_call
+
+IN_USE = (
+    "An unexpected error occurred invoking 'total' on the server. "
+    "HubException: Stream ID '{}' is already in use."
+)
 
 # ---- streams
 
 
 async def test_the_items_of_a_generator_then_the_end(desk: Desk) -> None:
     @desk.method
-    async def count(stop: int) -> AsyncIterator[int]:
+    async def count(stop: int) -> AsyncGenerator[int, None]:
         for number in range(stop):
             yield number
 
@@ -124,6 +130,94 @@ async def test_the_reader_of_a_cancelled_stream_is_closed(desk: Desk) -> None:
         await writer.write(1)
 
 
+@pytest.mark.parametrize("leave", ["cancel", "stop"])
+async def test_the_sender_of_a_cancelled_stream_hears_of_it(leave: str) -> None:
+    desk = Desk()
+    heard: list[str] = []
+
+    async def send(sender: trio.MemorySendChannel[int]) -> None:
+        try:
+            for number in range(1000):
+                await sender.send(number)
+        except trio.BrokenResourceError:
+            heard.append("broken")
+
+    @desk.method
+    async def numbers() -> AsyncIterator[int]:
+        sender, receiver = trio.open_memory_channel[int](0)
+        outer.start_soon(send, sender)
+        return receiver
+
+    @desk.method
+    def channel() -> trio.MemoryReceiveChannel[int]:
+        sender, receiver = trio.open_memory_channel[int](0)
+        outer.start_soon(send, sender)
+        return receiver
+
+    async with trio.open_nursery() as outer:
+        async with trio.open_nursery() as nursery:
+            desk.callee.start(nursery)
+            desk.outbox.size = HIGH_WATER - 20
+            desk.callee.invoke(stream_call("1", "numbers"))
+            desk.callee.invoke(stream_call("2", "channel"))
+            await wait_all_tasks_blocked()
+            assert heard == []
+            if leave == "cancel":
+                desk.callee.cancel("1")
+                desk.callee.cancel("2")
+                await wait_all_tasks_blocked()
+            else:
+                desk.callee.stop()
+            nursery.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert heard == ["broken", "broken"]
+
+
+# ---- safe channels
+
+
+async def test_a_method_with_a_safe_channel_streams(desk: Desk) -> None:
+    ended: list[str] = []
+
+    @desk.method
+    @trio.as_safe_channel
+    async def count(stop: int) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(stop):
+                yield number
+        finally:
+            ended.append("ended")
+
+    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [done("1")]
+    assert ended == ["ended"]
+    assert desk.callee.idle
+
+
+async def test_a_safe_channel_that_fails_or_is_cancelled_is_a_stream_like_any_other(desk: Desk) -> None:
+    ended: list[str] = []
+
+    @desk.method
+    @trio.as_safe_channel
+    async def wait(fail: bool) -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            if fail:
+                raise ValueError("broken")
+            await trio.sleep_forever()
+        finally:
+            ended.append("ended")
+
+    assert await desk.answers(stream_call("1", "wait", True)) == [
+        item("1", 1),
+        failed("1", "the stream failed: broken"),
+    ]
+    await desk.answers(stream_call("2", "wait", False))
+    desk.callee.cancel("2")
+    assert (await desk.answers())[2:] == [item("2", 1), done("2")]
+    assert ended == ["ended", "ended"]
+    assert desk.callee.idle
+
+
 # ---- uploads
 
 
@@ -208,7 +302,7 @@ async def test_an_upload_id_in_use_is_refused(desk: Desk) -> None:
         call("1", "total", uploads=["a", "b"]),
         call("2", "total", uploads=["c", "b"]),
         call("3", "total", uploads=["d", "d"]),
-    ) == [failed("2", "Stream ID 'b' is already in use."), failed("3", "Stream ID 'd' is already in use.")]
+    ) == [failed(id, IN_USE.format(stream)) for id, stream in (("2", "b"), ("3", "d"))]
     assert "c" not in desk.intake
     assert "d" not in desk.intake
     desk.intake.feed("a", raw(1))

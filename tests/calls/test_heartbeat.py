@@ -16,10 +16,10 @@ class Ticked(Session):
 
     def __init__(self) -> None:
         super().__init__(memory_connection_pair()[0], PROTOCOL, Table(), Diary(), session_options())
-        self.ticks: list[tuple[float, bool]] = []
+        self.ticks: list[tuple[float, float]] = []
 
-    def tick(self, now: float, *, judge_silence: bool) -> None:
-        self.ticks.append((now, judge_silence))
+    def tick(self, now: float, *, late: float = 0.0) -> None:
+        self.ticks.append((now, late))
 
 
 async def test_every_session_ticks_every_period(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -27,7 +27,7 @@ async def test_every_session_ticks_every_period(nursery: trio.Nursery, autojump_
     with trio.move_on_after(3.5):
         await beat(lambda: sessions, 1)
     for session in sessions:
-        assert session.ticks == [(1, True), (2, True), (3, True)]
+        assert session.ticks == [(1, 0), (2, 0), (3, 0)]
 
 
 async def test_the_sessions_of_the_moment_tick(nursery: trio.Nursery, mock_clock: MockClock) -> None:
@@ -47,7 +47,7 @@ async def test_a_session_may_leave_while_they_tick(nursery: trio.Nursery, mock_c
     sessions: set[Session] = set()
 
     class Leaving(Ticked):
-        def tick(self, now: float, *, judge_silence: bool) -> None:
+        def tick(self, now: float, *, late: float = 0.0) -> None:
             sessions.discard(self)
 
     sessions |= {Leaving(), Leaving()}
@@ -58,9 +58,9 @@ async def test_a_session_may_leave_while_they_tick(nursery: trio.Nursery, mock_c
     assert sessions == set()
 
 
-@pytest.mark.parametrize(("late", "judged"), [(0, True), (0.9, True), (1, False), (60, False)])
-async def test_silence_is_not_judged_when_we_were_late(
-    nursery: trio.Nursery, mock_clock: MockClock, late: float, judged: bool
+@pytest.mark.parametrize(("late", "told"), [(0, 0), (0.9, 0), (1, 1), (60, 60)])
+async def test_sessions_are_told_how_late_we_were(
+    nursery: trio.Nursery, mock_clock: MockClock, late: float, told: float
 ) -> None:
     session = Ticked()
     nursery.start_soon(beat, lambda: [session], 1)
@@ -68,7 +68,7 @@ async def test_silence_is_not_judged_when_we_were_late(
         await wait_all_tasks_blocked()
         mock_clock.jump(step)
     await wait_all_tasks_blocked()
-    assert session.ticks == [(1 + late, judged), (2 + late, True)]
+    assert session.ticks == [(1 + late, told), (2 + late, 0)]
 
 
 def test_periods_are_a_quarter_of_the_shortest_time_and_at_most_a_second() -> None:

@@ -1,5 +1,7 @@
 """What lies unread is bounded and counted, and the connection is read exactly while somebody wants it."""
 
+import gc
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,9 +10,12 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.channels import ChannelReader
-from trio_hubs.calls.intake import IncomingStream, Intake, IntakeLimits, payload_size
+from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
+from trio_hubs.calls.intake import KEEP, PIECE_SIZE, IncomingStream, Intake, IntakeLimits, payload_size
 from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
+from trio_hubs.protocol.hub_protocol import HubProtocol
+from trio_hubs.protocol.json_protocol import JsonHubProtocol
+from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 
 from .support import PROTOCOL, raw, read_all
 
@@ -23,7 +28,8 @@ def intake_for(*, stream: float = 1000, connection: float = 1000, hard: float = 
     return Intake(
         IntakeLimits(
             stream_bytes=int(stream * ONE), connection_bytes=int(connection * ONE), hard_bytes=int(hard * ONE)
-        )
+        ),
+        PROTOCOL.payloads,
     )
 
 
@@ -118,13 +124,118 @@ async def test_a_waiting_reader_gets_an_item_and_the_end(nursery: trio.Nursery) 
 async def test_an_item_of_another_type_ends_the_stream_after_those_before_it() -> None:
     intake = intake_for()
     stream = open_stream(intake)
-    assert intake.feed("7", raw(1, 2, "three", 4))
-    assert "7" not in intake
+    stopped: list[str] = []
+    intake.on_failed = stopped.append
+    assert not intake.feed("7", raw(1, 2, "three", 4))
     assert not intake.feed("7", raw(5))
-    assert [await stream.reader.read(), await stream.reader.read()] == [1, 2]
+    assert "7" in intake
+    assert await stream.reader.read() == 1
+    assert stopped == ["7"]
+    assert "7" not in intake
+    assert not intake.feed("7", raw(6))
+    assert await stream.reader.read() == 2
+    for _ in range(2):
+        with pytest.raises(BindingError, match="does not fit the type 'int'"):
+            await stream.reader.read()
+    assert stopped == ["7"]
+    assert is_even(intake)
+
+
+async def test_a_first_item_of_another_type_is_the_end_also_where_its_peer_has_ended_the_stream() -> None:
+    intake = intake_for()
+    stopped: list[str] = []
+    intake.on_failed = stopped.append
+    stream = open_stream(intake)
+    intake.feed("7", raw("one"))
+    intake.feed("7", raw(2))
+    intake.complete("7", None)
+    again = open_stream(intake)
+    assert not await_end(stream)
     with pytest.raises(BindingError, match="does not fit the type 'int'"):
         await stream.reader.read()
+    assert stopped == []
+    assert "7" in intake
+    again.end(None)
     assert is_even(intake)
+
+
+def await_end(stream: IncomingStream[int]) -> list[int]:
+    """The items that there are before an end that is an error."""
+    try:
+        return stream.reader.read_ready()
+    except BindingError:
+        return []
+
+
+async def test_what_cannot_be_taken_apart_fails_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    intake = intake_for()
+
+    def never(_: bytes) -> list[Raw]:
+        raise RecursionError
+
+    intake.split = never
+    stream = open_stream(intake)
+    intake.feed("7", raw("one"))
+    with pytest.raises(BindingError, match="An item cannot be read"):
+        await stream.reader.read()
+    assert is_even(intake)
+
+
+@pytest.mark.parametrize("size", [1, 8, 100, 1000])
+async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int) -> None:
+    """So what has been decoded and lies unread is little, whatever was taken in."""
+    intake = intake_for()
+    decoded = 0
+    payloads = PROTOCOL.payloads
+
+    def load_many(data: bytes) -> list[str]:
+        nonlocal decoded
+        items: list[str] = payloads.many_loader(str)(data)
+        decoded += len(items)
+        return items
+
+    stream = intake.open("7", load_many, payloads.loader(str), 0)
+    items = ["x" * size] * 300
+    intake.feed("7", raw(*items))
+    assert decoded == 0
+    assert stream.reader.try_read() == items[0]
+    assert decoded == max(1, min(GIVE_WAY, PIECE_SIZE // (size + 2)))
+    assert stream.reader.read_ready() == items[1:]
+    assert decoded == 300
+    assert is_even(intake)
+
+
+@pytest.mark.parametrize("protocol", [JsonHubProtocol(), MessagePackHubProtocol()])
+async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: HubProtocol) -> None:
+    """Empty lists are two bytes, or one, on the wire, and sixty-four in memory."""
+    intake = Intake(IntakeLimits(stream_bytes=1 << 20, connection_bytes=1 << 20), protocol.payloads)
+    payloads = protocol.payloads
+    nested = (
+        b"[" + b",".join([b"[]"] * 1000) + b"]"
+        if protocol.name == "json"
+        else b"\xdc\x03\xe8" + b"\x90" * 1000
+    )
+    streams = [
+        intake.open(str(id), payloads.many_loader(list), payloads.loader(list), 10) for id in range(10)
+    ]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for stream in streams:
+            for _ in range(10):
+                read = b"x" * 50_000 + nested  # an item is a view of all that was read with it
+                intake.feed(stream.id, [view_of(read, len(nested))])
+            assert stream.reader.try_read() == [[]] * 1000
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * len(streams) * 10 * (len(nested) + KEEP)
+
+
+def view_of(data: bytes, length: int) -> Raw:
+    """The last bytes of some, as a parser gives an item."""
+    return Raw(memoryview(data)[-length:])
 
 
 async def test_items_that_fit_one_by_one_but_not_together_are_taken() -> None:
@@ -448,7 +559,7 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
         case "overflow":
             assert intake.feed("7", ones(9))
         case "unfit":
-            assert intake.feed("7", raw(7, "eight"))
+            intake.feed("7", raw(7, "eight"))
             stream.reader.try_read()
         case _:
             assert end == "forgotten"

@@ -316,7 +316,7 @@ async def test_a_message_that_lies_there_for_too_long_ends_the_session(
         outbox.put(b"first")
         await wait_all_tasks_blocked()
         outbox.put_shared(b"second", trio.current_time() + 5)
-        side.session.tick(trio.current_time() + (5 if late else 4.99), judge_silence=True)
+        side.session.tick(trio.current_time() + (5 if late else 4.99))
         await wait_all_tasks_blocked()
         assert side.over.is_set() is late
         assert side.session.too_slow is late

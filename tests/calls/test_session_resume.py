@@ -260,7 +260,7 @@ async def test_where_nothing_can_be_resumed_its_messages_mean_nothing(autojump_c
         await side.peer.send(sequence(99), ack(99), sequence(1), ack(-1), invocation("1", "plain"))
         assert await side.peer.receive() == result("1", 1)
         for _ in range(3):
-            side.session.tick(trio.current_time() + 1, judge_silence=True)
+            side.session.tick(trio.current_time() + 1)
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
         assert not side.session.outbox.size  # no acknowledgement

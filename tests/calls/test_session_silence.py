@@ -119,11 +119,47 @@ async def test_every_message_is_a_sign_of_life(autojump_clock: MockClock) -> Non
 
 async def test_our_own_lateness_is_not_the_peers_silence(autojump_clock: MockClock) -> None:
     async with open_side(peer_must_ping=False, peer_timeout=30) as side:
-        side.session.tick(trio.current_time() + 100, judge_silence=False)
+        side.session.tick(trio.current_time() + 100, late=99)
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
-        side.session.tick(trio.current_time() + 100, judge_silence=True)
+        side.session.tick(trio.current_time() + 100 + 28.9)
+        assert not side.session.ended
+        side.session.tick(trio.current_time() + 100 + 29)
         await side.over.wait()
+
+
+@pytest.mark.parametrize("what", ["silent", "deaf", "slow", "without acknowledgements"])
+async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
+    """Of each three seconds two are ours, so that ten of the peer's are thirty."""
+    async with open_side(peer_must_ping=False, peer_timeout=10, send_timeout=10) as side:
+        start = trio.current_time()
+        outbox = side.session.outbox
+        side.session._silent_since = start if what == "silent" else None
+        match what:
+            case "deaf":
+                outbox.sending_since = start
+            case "slow":
+                outbox.deadline = start + 10
+            case "without acknowledgements":
+                outbox.awaiting_since = start
+            case _:
+                assert what == "silent"
+        for look in range(1, 10):
+            side.session.tick(start + 3 * look, late=2)
+            assert not side.session.ended
+        side.session.tick(start + 30, late=2)
+        assert side.session.ended
+
+
+async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest() -> None:
+    async with open_side(peer_must_ping=False, peer_timeout=10) as side:
+        start = trio.current_time()
+        side.session._silent_since = start + 99
+        side.session.tick(start + 100, late=50)
+        side.session.tick(start + 109.9)
+        assert not side.session.ended
+        side.session.tick(start + 110)
+        assert side.session.ended
 
 
 async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockClock) -> None:
@@ -162,7 +198,7 @@ async def test_our_own_slowness_is_not_the_peers_deafness(autojump_clock: MockCl
     async with open_side(capacity=0, send_timeout=10) as side:
         await side.session.caller.send("x", ())
         await trio.sleep(100)
-        side.session.tick(trio.current_time(), judge_silence=False)
+        side.session.tick(trio.current_time(), late=91)
         assert not side.session.ended
-        side.session.tick(trio.current_time(), judge_silence=True)
+        side.session.tick(trio.current_time() + 1)
         assert side.session.ended

@@ -227,3 +227,47 @@ async def test_a_cancelled_generator_cleans_up_in_its_own_task() -> None:
         sending = next(iter(nursery.child_tasks))
         nursery.cancel_scope.cancel()
     assert tasks == [sending]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_receive_channel_is_closed_so_that_its_sender_hears_of_it(ended: bool) -> None:
+    sender, receiver = trio.open_memory_channel[int](5)
+    sender.send_nowait(1)
+    kept = receiver.clone() if ended else None
+    outbox = Recorder()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_items, receiver, ENCODER, outbox)
+        await wait_all_tasks_blocked()
+        if ended:
+            sender.close()
+        else:
+            nursery.cancel_scope.cancel()
+    assert outbox.sent == [item("1", 1)]
+    with pytest.raises(trio.ClosedResourceError):
+        receiver.receive_nowait()
+    if kept is None:
+        with pytest.raises(trio.BrokenResourceError):
+            sender.send_nowait(2)
+    else:
+        kept.close()
+
+
+async def test_what_cannot_be_closed_is_sent_all_the_same() -> None:
+    class Numbers:
+        """An iterator with nothing but its items."""
+
+        def __init__(self) -> None:
+            self.next = 0
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            self.next += 1
+            if self.next == 3:
+                raise StopAsyncIteration
+            return self.next
+
+    outbox = Recorder()
+    await send_items(Numbers(), ENCODER, outbox)
+    assert outbox.sent == [item("1", 1), item("1", 2)]

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, ended, open_raw_server, result
+from tests.hub_peer import PROTOCOLS, call, close, ended, open_raw_server, result
 from trio_hubs import ChannelReader, HubConnectionOptions
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
@@ -266,3 +266,24 @@ async def test_a_server_that_floods_is_told_of_in_a_few_lines(
     assert len(refused) == 20
     assert refused[-1].endswith("(more like this are only counted for 10 s)")
     assert len(caplog.messages) <= 3 * 20
+
+
+@both_protocols
+@pytest.mark.parametrize("how", ["close", "end"])
+async def test_a_call_that_was_read_begins_though_the_server_ends_the_connection_behind_it(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    heard: list[str] = []
+
+    async def hear(text: str) -> None:
+        heard.append(f"{text} began")
+        await trio.sleep_forever()
+
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (client, server):
+        if how == "close":
+            await server.send(call("Hear", "it"), close())
+        else:
+            await server.send(call("Hear", "it"))
+            server.connection.close()
+        await client.wait_closed()
+    assert heard == ["it began"]

@@ -274,6 +274,20 @@ async def test_a_client_has_fifteen_seconds_between_polls(away: float, autojump_
         assert answer.status == (404 if away > 15 else 200)
 
 
+async def test_our_own_lateness_does_not_count_as_theirs_and_puts_nothing_off_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    """Of each three seconds two are ours, so that fifteen of the client's are forty-five."""
+    reader = Reader()
+    async with open_front(reader) as front:
+        await front.polled()
+        for look in range(20):
+            assert look > 13 or not reader.ended
+            await trio.sleep(0.9)
+            autojump_clock.jump(2.1)
+        assert reader.ended == 1
+
+
 async def test_posts_do_not_keep_a_connection_that_is_not_polled(autojump_clock: MockClock) -> None:
     reader = Reader()
     async with open_front(reader) as front:

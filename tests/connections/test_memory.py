@@ -79,7 +79,17 @@ async def test_a_cut_ends_both_directions_at_once() -> None:
         await client.send(b"more")
     with pytest.raises(ConnectionClosed):
         await server.send(b"more")
-    assert await server.receive() == b""
+    with pytest.raises(ConnectionClosed, match="was lost"):
+        await server.receive()
+
+
+async def test_what_was_sent_before_a_cut_is_received() -> None:
+    server, client = memory_connection_pair()
+    await client.send(b"last")
+    client.cut()
+    assert await server.receive() == b"last"
+    with pytest.raises(ConnectionClosed, match="was lost"):
+        await server.receive()
 
 
 async def test_a_cut_wakes_who_waits() -> None:

@@ -151,6 +151,11 @@ class ConformanceHub(Hub):
         await trio.sleep(milliseconds / 1000)
         return text
 
+    async def save(self, key: str, number: int) -> None:
+        """Take a while before it is done, as what writes to a database does."""
+        await trio.sleep(0.05)
+        log(key, f"saved {number}")
+
     async def hang(self, key: str) -> None:
         log(key, "started")
         try:

@@ -248,6 +248,14 @@ async def test_what_later_protocols_may_add_harms_nothing(
         assert answers == [result("1", 3)]
 
 
+def in_use(id: str, target: str, stream_id: str) -> Message:
+    return ended(
+        id,
+        f"An unexpected error occurred invoking '{target}' on the server. "
+        f"HubException: Stream ID '{stream_id}' is already in use.",
+    )
+
+
 @both_protocols
 async def test_the_id_of_a_running_upload_is_refused_and_the_upload_goes_on(
     autojump_clock: MockClock, protocol: str
@@ -255,11 +263,11 @@ async def test_the_id_of_a_running_upload_is_refused_and_the_upload_goes_on(
     async with open_client(witness([]), protocol) as client:
         await client.send(call("Total", id="1", uploads=("9",)), item("9", 1))
         await client.send(call("Total", id="2", uploads=("9",)))
-        assert await client.receive() == ended("2", "Stream ID '9' is already in use.")
+        assert await client.receive() == in_use("2", "Total", "9")
         await client.send(call("TotalTwo", id="3", uploads=("8", "9")))
-        assert await client.receive() == ended("3", "Stream ID '9' is already in use.")
+        assert await client.receive() == in_use("3", "TotalTwo", "9")
         await client.send(call("TotalTwo", id="4", uploads=("7", "7")))
-        assert await client.receive() == ended("4", "Stream ID '7' is already in use.")
+        assert await client.receive() == in_use("4", "TotalTwo", "7")
         await client.send(item("9", 2), ended("9"))
         assert await client.receive() == result("1", 3)
         await client.send(call("TotalTwo", id="5", uploads=("8", "7")), ended("7"), item("8", 1), ended("8"))

@@ -44,6 +44,23 @@ async def test_a_busy_process_judges_nobodys_silence(autojump_clock: MockClock) 
         assert [message for message in messages if message["type"] == 7] == []
 
 
+async def test_a_process_that_is_always_busy_still_ends_the_silent_and_keeps_the_others(
+    autojump_clock: MockClock,
+) -> None:
+    served = witness([], client_timeout=10.0)
+    async with (
+        open_client(served, id="silent", beating=True) as silent,
+        open_client(served, id="alive") as alive,
+    ):
+        await silent.send(PING)
+        for _ in range(40):
+            await alive.send(PING)
+            await trio.sleep(0.6)
+            autojump_clock.jump(2.4)  # as if something held the whole process up, again and again
+        assert "silent" not in served.roster.sessions
+        assert "alive" in served.roster.sessions
+
+
 async def test_a_method_may_take_longer_than_every_timeout(autojump_clock: MockClock) -> None:
     class Long(Hub):
         async def long(self) -> int:

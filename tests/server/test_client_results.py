@@ -21,7 +21,8 @@ from tests.hub_peer import (
     result,
     stream,
 )
-from trio_hubs import BindingError, ChannelReader, ConnectionClosed, Hub, HubException, User
+from trio_hubs import BindingError, ChannelReader, ConnectionClosed, Hub, HubException, User, Wait
+from trio_hubs.server.clients import HubClients
 from trio_hubs.server.hub_endpoint import HubEndpoint
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -36,6 +37,12 @@ class Asking(Hub):
 
     async def ask_other(self, id: str) -> object:
         return await self.clients.client(id).invoke("Answer", "?")
+
+    async def ask_slow(self, id: str) -> object:
+        return await self.clients.when_slow(Wait()).client(id).invoke("Answer", "?")
+
+    async def ask_from_outside(self, id: str) -> object:
+        return await OUTSIDE[0].client(id).invoke("Answer", "?")
 
     async def ask_two(self) -> list[int]:
         answers: list[int] = [0, 0]
@@ -61,8 +68,39 @@ class Asking(Hub):
         return value
 
 
+OUTSIDE: list[HubClients[Any]] = []
+
+
 def asked(id: str, *arguments: Any) -> dict[str, Any]:
     return call("Answer", *arguments, id=id)
+
+
+@pytest.mark.parametrize("method", ["AskOther", "AskSlow"])
+async def test_who_asks_a_client_by_its_id_lends_its_place_too(
+    autojump_clock: MockClock, method: str
+) -> None:
+    """With one invocation at a time: whoever is asked, the caller itself included, can call the hub meanwhile."""
+    async with open_client(Asking) as client:
+        await client.send(call(method, "memory", id="1"))
+        assert await client.receive() == asked("s1", "?")
+        await client.send(call("Same", 7, id="2"))
+        assert await client.arrived() == [result("2", 7)]
+        await client.send(result("s1", 5))
+        assert await client.arrived() == [result("1", 5)]
+        await client.send(call(method, "memory", id="3"), call("Same", 8, id="4"))
+        assert await client.take(2) == [asked("s2", "?"), result("4", 8)]  # a place is lent again
+        await client.send(result("s2", 6))
+        assert await client.receive() == result("3", 6)
+
+
+async def test_who_asks_from_outside_of_its_invocation_lends_nothing(autojump_clock: MockClock) -> None:
+    served = endpoint(Asking)
+    OUTSIDE[:] = [served.clients]
+    async with open_client(served) as client:
+        await client.send(call("AskFromOutside", "memory", id="1"), call("Same", 7, id="2"))
+        assert await client.arrived() == [asked("s1", "?")]
+        await client.send(result("s1", 5))
+        assert await client.take(2) == [result("1", 5), result("2", 7)]
 
 
 @both_protocols

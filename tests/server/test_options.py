@@ -57,6 +57,7 @@ OWN: dict[str, Any] = {
     "authentication_refresh": False,
     "on_authentication_refresh": None,
     "on_disconnected_timeout": 5,
+    "goodbye_timeout": 5,
     "client_result_timeout": 60,
     "maximum_streams": 1000,
     "stream_buffer_size": 64 * 1024,
@@ -169,6 +170,7 @@ def test_a_session_gets_what_was_chosen() -> None:
         maximum_streams=10,
         transport_buffer_size=11,
         stateful_reconnect_buffer_size=12,
+        goodbye_timeout=13.0,
     ).session_options()
     assert options.keep_alive_interval == 1.0
     assert not options.keep_alive_when_idle
@@ -186,6 +188,7 @@ def test_a_session_gets_what_was_chosen() -> None:
     assert options.maximum_streams == 10
     assert options.high_water == 11
     assert options.replay_bytes == 12
+    assert options.goodbye_timeout == 13.0
 
 
 def test_any_message_size_may_be_allowed() -> None:

@@ -2,28 +2,32 @@
 
 Calls start in the order of their arrival, which comes from one queue, and only so many run at a time. One that
 streams holds its place only until it has its stream; one that takes uploads gives it up as it starts. A call
-that needs no task runs at once, in the reader's.
+that needs no task runs at once, in the reader's. What was read begins, as a trio task does: whatever comes behind
+it, it runs to its first checkpoint. Only calls that wait behind others are dropped when they are cancelled.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import copy_context
 from math import inf
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 from msgspec import Raw
 
-from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
+from ..errors import BindingError
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import Completion, Invocation, StreamInvocation
+from ..protocol.messages import Invocation, StreamInvocation
 from ..tasks import bare
+from .answers import Answers, Face, Refused, cancelled_text
 from .channels import GIVE_WAY
 from .children import Children
+from .context import InContext
 from .intake import IncomingStream, Intake, payload_size
 from .methods import Method
 from .outbox import Outbox
@@ -34,33 +38,8 @@ logger = get_logger(__name__)
 CALL_SIZE = 500
 """What a waiting call counts for, besides its arguments and ids; bytes, roughly."""
 
-
-class Face(Protocol):
-    """What a side of the connection, server or client, tells its callee."""
-
-    def find(self, target: str) -> Sequence[Method]:
-        """The methods that answer to a wire name; none when it is unknown."""
-        ...
-
-    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
-        """What to call for one invocation of a method."""
-        ...
-
-    def unknown_fault(self, target: str) -> str:
-        """The text for a call of a name that nothing answers to."""
-        ...
-
-    def binding_fault(self, target: str, error: Exception) -> str:
-        """The text for a call that fits no method."""
-        ...
-
-    def invocation_fault(self, target: str, error: Exception) -> str:
-        """The text for a method that failed."""
-        ...
-
-    def stream_fault(self, error: Exception) -> str:
-        """The text for a stream that failed after it had begun."""
-        ...
+LONGEST_TURN = 0.005
+"""Seconds after which calls of one connection that wait for nothing let other tasks run."""
 
 
 class Call:
@@ -80,11 +59,11 @@ class Call:
     )
 
     def __init__(
-        self, id: str, method: Method, arguments: list[Any], uploads: list[IncomingStream[Any]], size: int
+        self, id: str, method: Method, arguments: Raw, uploads: list[IncomingStream[Any]], size: int
     ) -> None:
         self.id = id
         self.method = method
-        self.arguments = arguments
+        self.arguments = arguments  # decoded when it begins: objects are many times larger
         self.uploads = uploads
         self.size = size
         self.scope = trio.CancelScope()
@@ -93,9 +72,11 @@ class Call:
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
 
-
-class _Refused(Exception):
-    """A call that is not made; carries the text of its answer."""
+    def cancel(self) -> None:
+        """Cancel it, and its children."""
+        self.scope.cancel()
+        if self.children is not None:
+            self.children.cancel()
 
 
 class Callee:
@@ -114,6 +95,7 @@ class Callee:
 
     Attributes:
         refused: How many calls have been refused for a limit's sake.
+        context: The connection's, of which each call gets a copy.
     """
 
     def __init__(
@@ -133,6 +115,7 @@ class Callee:
         self._protocol = protocol
         self._outbox = outbox
         self._intake = intake
+        self._answers = Answers(face, protocol, outbox, connection_id=connection_id)
         self._maximum = self._free = maximum_parallel
         self._maximum_streams = maximum_streams
         self._streams = 0
@@ -141,18 +124,19 @@ class Callee:
         self._connection_id = connection_id
         self._on_idle = on_idle
         self.refused = 0
-        self._unfinished = 0  # calls that wait or run
-        self._halted = False
+        self._unfinished: set[Call] = set()  # calls that wait or run
         self._over = False
         self._calls: dict[str, Call] = {}
         self._queue: OrderedDict[Call, None] = OrderedDict()  # calls that wait, in their order
         self._workers = 0  # tasks that take calls from the queue
         self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
         self._nursery: trio.Nursery | None = None
+        self.context = copy_context()
 
     def start(self, nursery: trio.Nursery) -> None:
-        """From now on calls run, in this nursery; those that came before have waited."""
+        """From now on calls run, in this nursery and in copies of this task's context; those before have waited."""
         self._nursery = nursery
+        self.context = copy_context()
         self._start_waiting()
 
     # ---- the reader's side: nothing here waits
@@ -162,7 +146,7 @@ class Callee:
         methods = self._face.find(message.target)
         if not methods:
             logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
-            self._answer_refused(message.invocation_id, self._face.unknown_fault(message.target))
+            self._answers.put_refused(message.invocation_id, self._face.unknown_fault(message.target))
         for index, method in enumerate(methods):
             self.take(method, "" if index else message.invocation_id, message)  # the first one answers
 
@@ -170,34 +154,51 @@ class Callee:
         """File a call of a method: of the peer's, or of our own side's that has its turn among these."""
         try:
             self._file(method, id, message)
-        except _Refused as refused:
-            self._refuse(id, message.target, refused)
+        except Refused as refused:
+            self._answers.refuse(id, message.target, refused)
 
     @property
     def idle(self) -> bool:
         """Whether no call waits or runs."""
         return not self._unfinished
 
+    def hush(self) -> None:
+        """The peer has said that it is over: none of its calls is answered any more."""
+        self._answers.mute = True
+
+    def part(self) -> None:
+        """Cancel the calls that the peer, which has said goodbye, could have waited for; the others go on."""
+        for call in self._unfinished:
+            if call.id:
+                call.cancel()
+
     def halt(self) -> None:
-        """The connection is about to end: start no more calls."""
-        self._halted = True
+        """The connection is about to end: no call that waits for its place gets one, and none is answered."""
+        self.hush()
+        beginning = set(self._beginning())
+        dropped = [call for call in self._queue if call not in beginning]
+        for call in dropped:
+            self._drop(call)
+        if dropped:
+            logger.debug(
+                "connection %s ends: %d calls that waited are dropped", self._connection_id, len(dropped)
+            )
 
     def stop(self) -> None:
-        """The connection is over: calls that fail for it are no news, and none is answered."""
-        self._halted = self._over = True
+        """The connection is over: what its calls come to is for the log."""
+        self._over = True
+        self.halt()
 
     def cancel(self, id: str) -> None:
         """Cancel a call, waiting or running."""
         call = self._calls.get(id)
-        if call is not None:
-            call.cancelled = True
-            call.scope.cancel()
-            if call.children is not None:
-                call.children.cancel()
-            else:
-                self._drop(call)
-        else:
+        if call is None:
             logger.debug("connection %s: nothing to cancel under id %r", self._connection_id, id)
+            return
+        call.cancelled = True
+        call.cancel()
+        if call in self._queue and call not in self._beginning():
+            self._drop(call)
 
     @contextmanager
     def place_lent(self) -> Iterator[None]:
@@ -226,9 +227,8 @@ class Callee:
         del self._queue[call]
         self._intake.count(-call.size)
         self._forget(call)
-        if not self._halted:
-            self._answer_refused(call.id, self._cancelled_text(call))
-        self._note_ended()
+        self._answers.put_refused(call.id, cancelled_text(call))
+        self._note_ended(call)
 
     def _forget(self, call: Call) -> None:
         for stream in call.uploads:
@@ -237,95 +237,116 @@ class Callee:
         if self._calls.get(call.id) is call:
             del self._calls[call.id]
 
-    def _note_ended(self) -> None:
-        self._unfinished -= 1
+    def _note_ended(self, call: Call) -> None:
+        self._unfinished.remove(call)
         if not self._unfinished:
             self._on_idle()
 
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
-        name = method.name
-        try:
-            arguments = method.load(message.arguments)
-        except BindingError as error:
-            raise _Refused(self._face.binding_fault(name, error)) from error
-        deadline = inf
-        if method.deadline is not None and method.deadline < len(arguments):
-            seconds = arguments[method.deadline]
-            if seconds is not None:
-                deadline = arguments[method.deadline] = trio.current_time() + seconds
-        if method.signature.streaming != isinstance(message, StreamInvocation):
-            if method.signature.streaming:
-                raise _Refused(
-                    f"The client attempted to invoke the streaming '{name}' method with a non-streaming invocation."
-                )
-            raise _Refused(
-                f"The client attempted to invoke the non-streaming '{name}' method with a streaming invocation."
-            )
-        if len(message.stream_ids) != len(method.uploads):
-            raise _Refused(
-                f"An unexpected error occurred invoking '{name}' on the server. HubException: Client sent "
-                f"{len(message.stream_ids)} stream(s), Hub method expects {len(method.uploads)}."
-            )
-        if method.signature.streaming and id in self._calls:
-            raise _Refused(f"Invocation ID '{id}' is already in use.")
-        if method.inline and self._free > 0 and not self._queue and self._nursery and not self._outbox.full:
-            self._run_inline(method, id, arguments)
+        plain = method.inline and type(message) is Invocation and not message.stream_ids
+        if plain and not self._queue and self._may_start:
+            self._run_inline(method, id, self._load(method, message.arguments))
             return
+        if not plain and (fault := self._misfit(method, id, message)):
+            self._load(method, message.arguments)  # what is wrong with these is told first
+            raise Refused(fault)
+        name = method.name
         if method.streams and self._streams >= self._maximum_streams:
             self.refused += 1
-            raise _Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
+            raise Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
         if self._intake.overfull:
             self.refused += 1
-            raise _Refused(f"Too many calls wait: '{name}' was not queued.")
-        size = payload_size(message.arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
-        call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids, arguments), size)
-        if deadline != inf:
-            call.scope.deadline = deadline
+            raise Refused(f"Too many calls wait: '{name}' was not queued.")
+        arguments = message.arguments.copy()  # it may be a part of all that was read with it
+        size = payload_size(arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
+        call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids), size)
+        if method.deadline is not None:
+            call.scope.deadline = trio.current_time() + method.seconds(arguments)
         if id:
             self._calls.setdefault(id, call)
-        self._unfinished += 1
+        self._unfinished.add(call)
         self._streams += method.streams
         self._queue[call] = None
         self._intake.count(size)
         self._start_waiting()
 
-    def _open_uploads(
-        self, method: Method, ids: Sequence[str], arguments: list[Any]
-    ) -> list[IncomingStream[Any]]:
-        """Expect the uploads of a call, and put their readers in their places among the arguments."""
-        streams: list[IncomingStream[Any]] = []
-        for id, upload in zip(ids, method.uploads, strict=True):
-            if id in self._intake:
-                for stream in streams:
-                    self._intake.forget(stream)
-                raise _Refused(f"Stream ID '{id}' is already in use.")
-            stream = self._intake.open(id, upload.load_many, upload.load, self._upload_capacity)
-            arguments.insert(upload.position, stream.reader)
-            streams.append(stream)
-        return streams
+    def _misfit(self, method: Method, id: str, message: Invocation | StreamInvocation) -> str:
+        """What keeps a message from being a call of a method, besides its arguments; empty when nothing does."""
+        name = method.name
+        streaming = method.signature.streaming
+        if streaming != isinstance(message, StreamInvocation):
+            kind, other = ("streaming", "non-streaming") if streaming else ("non-streaming", "streaming")
+            return f"The client attempted to invoke the {kind} '{name}' method with a {other} invocation."
+        ids = message.stream_ids
+        if len(ids) != len(method.uploads):
+            return (
+                f"An unexpected error occurred invoking '{name}' on the server. HubException: Client sent "
+                f"{len(ids)} stream(s), Hub method expects {len(method.uploads)}."
+            )
+        if streaming and id in self._calls:
+            return f"Invocation ID '{id}' is already in use."
+        for number, upload in enumerate(ids):
+            if upload in self._intake or upload in ids[:number]:
+                return (
+                    f"An unexpected error occurred invoking '{name}' on the server. HubException: Stream ID "
+                    f"'{upload}' is already in use."
+                )
+        return ""
+
+    def _open_uploads(self, method: Method, ids: Sequence[str]) -> list[IncomingStream[Any]]:
+        """Expect the uploads of a call."""
+        return [
+            self._intake.open(id, upload.load_many, upload.load, self._upload_capacity)
+            for id, upload in zip(ids, method.uploads, strict=True)
+        ]
+
+    def _load(self, method: Method, arguments: Raw) -> list[Any]:
+        try:
+            return method.load(arguments)
+        except BindingError as error:
+            raise Refused(self._face.binding_fault(method.name, error)) from error
 
     def _run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
         assert self._nursery is not None
         children = Children(self._nursery)
+        context = self.context.copy()
         try:
-            result = self._face.enter(method, children)(*arguments)
+            result = context.run(self._enter, method, children, arguments)
         except Exception as error:  # noqa: BLE001 - the border to hub methods
             children.cancel()
-            self._answer_fault(id, method, error)
+            self._answers.answer_fault(id, method, error, alone=True)
             return
         if not children.any and type(result) is not CoroutineType:
             children.cancel()
-            self._answer_result(id, method, result)
+            self._answers.answer_result(id, method, result, alone=True)
             return
-        call = Call(id, method, [], [], 0)
+        call = Call(id, method, Raw(), [], 0)
         call.children = children  # as it does not wait: a cancellation may come before its task has begun
         if id:
             self._calls.setdefault(id, call)
         self._free -= 1
-        self._unfinished += 1
-        self._nursery.start_soon(self._finish_inline, call, children, result)
+        self._unfinished.add(call)
+        context.run(self._nursery.start_soon, self._finish_inline, call, children, result)
+
+    def _enter(self, method: Method, children: Children, arguments: list[Any]) -> Any:
+        """What calling a method gives: a result, a coroutine or a stream."""
+        return self._face.enter(method, children)(*arguments)
 
     # ---- the workers' side
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether calls may start at all."""
+        return self._free > 0 and self._nursery is not None and not self._outbox.full
+
+    def _beginning(self) -> Iterator[Call]:
+        """The calls that wait for nothing but their turn, which comes whatever else does."""
+        places = self._free if self._may_start else 0
+        for call in self._queue:
+            if places <= 0:
+                return
+            yield call
+            places -= not (call.method.streams or call.cancelled)  # those do not hold theirs for long
 
     def _start_waiting(self) -> None:
         """Have a worker take the head of the queue, if there is one and a call may start."""
@@ -339,27 +360,29 @@ class Callee:
     async def _work(self) -> None:
         """Run calls from the head of the queue; end with a call that has given up its place to others."""
         assert self._nursery is not None
-        run = 0
+        clock = trio.lowlevel.current_clock().current_time
+        run, until = 0, clock() + LONGEST_TURN
         while True:
             run += 1
-            if run % GIVE_WAY == 0:  # calls that wait for nothing let others run now and then
-                await trio.lowlevel.checkpoint()
+            if run % GIVE_WAY == 0 or clock() >= until:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                until = clock() + LONGEST_TURN
             while not (self._queue and self._free > 0):
                 if self._workers > self._maximum + self._lent:
                     self._workers -= 1
                     return
                 await self._idle.park()
-            if self._halted:
-                return
             if self._outbox.full:  # of answers that the peer does not take
                 await self._outbox.wait_not_full()
-                continue
+                if not (self._queue and self._free > 0):
+                    continue
             call, _ = self._queue.popitem(last=False)
             self._intake.count(-call.size)
             self._free -= 1
             self._start_waiting()
             children = Children(self._nursery, call.scope)
-            await self._conduct(call, children, self._execute(call, children))
+            work = InContext(self._execute(call, children), self.context.copy())
+            await self._conduct(call, children, work)
             if not call.has_place:
                 return
             self._free += 1
@@ -387,32 +410,45 @@ class Callee:
         finally:
             failure = children.failure or failure
             if self._over and failure is not None:  # and there may be no answer, for it is cancelled, too
-                self._log_failure(call.method, failure)
+                self._answers.log(call.method, failure)
             self._forget(call)
         if not self._over:
-            self._answer_call(call, result, failure)
-        self._note_ended()
+            self._answers.answer(call, result, failure, alone=not self._queue)
+        self._note_ended(call)
 
     async def _execute(self, call: Call, children: Children) -> Any:
         """Call the method; give its result, or send its stream."""
-        await trio.lowlevel.checkpoint_if_cancelled()
         method = call.method
-        function = self._face.enter(method, children)
+        arguments = self._load(method, call.arguments)
+        if method.deadline is not None and call.scope.deadline < inf:
+            arguments[method.deadline] = call.scope.deadline
+            if call.scope.deadline <= trio.current_time():
+                await trio.lowlevel.checkpoint()
         if call.uploads:
+            for upload, stream in zip(method.uploads, call.uploads, strict=True):
+                arguments.insert(upload.position, stream.reader)
             self._give_up_place(call)
-        result = await _settle(function(*call.arguments))
+        result = await _settle(self._enter(method, children, arguments))
         if not method.signature.streaming:
             return result
         if call.has_place:
             self._give_up_place(call)
-        if not isinstance(result, AsyncIterable):
-            raise _Refused(
-                f"The value returned by the streaming method '{method.name}' is not a "
+        await self._send_stream(call, result)
+        return None
+
+    async def _send_stream(self, call: Call, items: Any) -> None:
+        if isinstance(items, AbstractAsyncContextManager) and not isinstance(items, AsyncIterable):
+            async with items as entered:  # as of a method with trio.as_safe_channel
+                await self._send_stream(call, entered)
+            return
+        if not isinstance(items, AsyncIterable):
+            raise Refused(
+                f"The value returned by the streaming method '{call.method.name}' is not a "
                 "ChannelReader<> or IAsyncEnumerable<>."
             )
         call.began = True
-        await send_items(result, self._protocol.item_encoder(call.id, method.signature.result), self._outbox)
-        return None
+        encoder = self._protocol.item_encoder(call.id, call.method.signature.result)
+        await send_items(items, encoder, self._outbox)
 
     def _give_up_place(self, call: Call) -> None:
         """A call goes on, and so does its worker, but others may run in its place."""
@@ -420,79 +456,6 @@ class Callee:
         self._free += 1
         self._workers -= 1
         self._start_waiting()
-
-    # ---- answers
-
-    def _answer_call(self, call: Call, result: Any, failure: Exception | None) -> None:
-        method = call.method
-        if isinstance(failure, _Refused):
-            self._refuse(call.id, method.name, failure)
-        elif failure is not None and call.cancelled:
-            self._log_failure(method, failure)
-            self._answer_cancelled(call)
-        elif failure is not None and call.began:
-            self._log_failure(method, failure)
-            self._answer(call.id, Completion(call.id, error=self._face.stream_fault(failure)))
-        elif failure is not None:
-            self._answer_fault(call.id, method, failure)
-        elif call.scope.cancelled_caught:
-            self._answer_cancelled(call)
-        elif method.signature.streaming:
-            self._answer(call.id, Completion(call.id))
-        else:
-            self._answer_result(call.id, method, result)
-
-    def _cancelled_text(self, call: Call) -> str:
-        if not call.cancelled:
-            return f"The deadline of '{call.method.name}' has passed."
-        return "" if call.method.signature.streaming else "The invocation was canceled by the client."
-
-    def _answer_cancelled(self, call: Call) -> None:
-        self._answer(call.id, Completion(call.id, error=self._cancelled_text(call)))
-
-    def _answer_result(self, id: str, method: Method, result: Any) -> None:
-        if not id:
-            return
-        try:
-            answer = Completion(id, result=Raw(method.dump(result)))
-        except BindingError as error:
-            self._answer_fault(id, method, error)
-        else:
-            self._answer(id, answer)
-
-    def _answer_fault(self, id: str, method: Method, error: Exception) -> None:
-        self._log_failure(method, error)
-        self._answer(id, Completion(id, error=self._face.invocation_fault(method.name, error)))
-
-    def _refuse(self, id: str, target: str, refused: _Refused) -> None:
-        cause = refused.__cause__
-        details = " ".join(map(str, (cause, *getattr(cause, "__notes__", ())))) if cause else ""
-        logger.warning(
-            "connection %s: call of %.100r refused: %s %s", self._connection_id, target, str(refused), details
-        )
-        self._answer_refused(id, str(refused))
-
-    def _answer_refused(self, id: str, text: str) -> None:
-        if id:
-            self._outbox.put_unasked(self._protocol.encode(Completion(id, error=text)))
-
-    def _answer(self, id: str, completion: Completion) -> None:
-        if not id or self._halted:
-            return
-        data = self._protocol.encode(completion)
-        if self._queue:  # its answer may come soon enough to go out with this one
-            self._outbox.put(data)
-        else:
-            self._outbox.put_now(data)
-
-    def _log_failure(self, method: Method, error: Exception) -> None:
-        gone = self._halted or self._outbox.over
-        if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
-            logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
-        elif isinstance(error, (HubException, ConnectionClosed, trio.TooSlowError, RecursionError)):
-            logger.warning("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
-        else:
-            logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
 
 
 async def _settle(result: Any) -> Any:

@@ -56,6 +56,7 @@ class Caller:
         self._protocol = protocol
         self._outbox = outbox
         self._intake = intake
+        intake.on_failed = self.stop_stream
         self._is_server = is_server
         self._ids = (f"{'s' if is_server else ''}{number}" for number in count(1))
         self._answers: dict[str, _Answer] = {}

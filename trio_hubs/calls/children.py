@@ -7,6 +7,7 @@ for all of them until the invocation ends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ class Children:
         self.failure: Exception | None = None
         self._outer = nursery
         self._nursery: trio.Nursery | None = None
-        self._asked_for: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...]]] | None = None
+        self._asked_for: list[Callable[[trio.Nursery], None]] | None = None
         self._over = False
 
     @property
@@ -53,10 +54,16 @@ class Children:
             raise RuntimeError("The invocation is over; it can start no more tasks.")
         if self._nursery is not None:
             self._nursery.start_soon(async_fn, *args)
-        elif self._asked_for is not None:
-            self._asked_for.append((async_fn, args))
+            return
+        context = copy_context()  # of whoever asks, which is another by the time there is a nursery
+
+        def start(nursery: trio.Nursery) -> None:
+            context.run(nursery.start_soon, async_fn, *args)
+
+        if self._asked_for is not None:
+            self._asked_for.append(start)
         else:
-            self._asked_for = [(async_fn, args)]
+            self._asked_for = [start]
             self._parent_left = trio.Event()
             self._gone = trio.Event()
             self._outer.start_soon(self._hold)
@@ -91,8 +98,8 @@ class Children:
         try:
             async with open_tasks() as nursery:
                 self._nursery = nursery
-                for async_fn, args in self._asked_for:
-                    nursery.start_soon(async_fn, *args)
+                for start in self._asked_for:
+                    start(nursery)
                 if self._over:
                     nursery.cancel_scope.cancel()
                 await self._parent_left.wait()

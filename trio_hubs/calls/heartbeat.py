@@ -6,29 +6,28 @@ from collections.abc import Callable, Collection
 
 import trio
 
+from ..connections.timer import sleep_late
 from .session import Session
 
 
 async def beat(sessions: Callable[[], Collection[Session]], period: float) -> None:
     """Tick every session again and again; runs until cancelled.
 
-    When this task itself comes late, our process was too busy to hear anybody, so the peers' silence is not judged.
+    When this task itself comes late, our process was too busy to hear anybody: that counts for nobody's silence.
 
     Args:
         sessions: Gives the sessions of the moment.
         period: Seconds between ticks; timeouts may be noticed so much later.
     """
     while True:
-        before = trio.current_time()
-        await trio.sleep(period)
-        now = trio.current_time()
-        _tick_all(tuple(sessions()), now, judge_silence=now - before < 2 * period)
+        late = await sleep_late(period)
+        _tick_all(tuple(sessions()), trio.current_time(), late)
 
 
-def _tick_all(sessions: Collection[Session], now: float, *, judge_silence: bool) -> None:
+def _tick_all(sessions: Collection[Session], now: float, late: float) -> None:
     """A function of its own, so that the last one is not kept in a variable while the beat sleeps."""
     for session in sessions:
-        session.tick(now, judge_silence=judge_silence)
+        session.tick(now, late=late)
 
 
 def period_for(*seconds: float) -> float:

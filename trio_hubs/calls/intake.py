@@ -4,6 +4,9 @@ Reading goes on while any task waits for something of the peer, or while what li
 so memory stays bounded, the socket pushes back on a peer that floods, and a loop over a stream may call the
 peer in its body. Where such a wait keeps the reading on past the hard limit, the flooded stream fails. What
 arrives for a stream that nobody wants any more is thrown away.
+
+What lies unread lies undecoded: objects are many times larger than what they were on the wire, by which they count.
+So items are joined as they come, in pieces, and a piece is decoded when its first item is wanted.
 """
 
 from __future__ import annotations
@@ -18,14 +21,22 @@ import trio
 from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
-from .channels import ChannelReader, Completion
+from ..protocol.payloads import Payloads
+from .channels import GIVE_WAY, ChannelReader, Completion
 
 T = TypeVar("T")
+
+PIECE_SIZE = 512
+"""Bytes of items that are decoded together at most, where each by itself has no more."""
+
+
+KEEP = 32
+"""Bytes that a payload counts for, besides its length."""
 
 
 def payload_size(payload: Raw) -> int:
     """What a payload counts for, in bytes: its length, and something for its keep."""
-    return memoryview(payload).nbytes + 32
+    return memoryview(payload).nbytes + KEEP
 
 
 @attrs.frozen(kw_only=True)
@@ -44,10 +55,21 @@ class IntakeLimits:
 
 
 class Intake:
-    """What lies unread on one connection."""
+    """What lies unread on one connection.
 
-    def __init__(self, limits: IntakeLimits) -> None:
+    Args:
+        limits: How much that may be.
+        payloads: Joins and splits it.
+
+    Attributes:
+        on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop.
+    """
+
+    def __init__(self, limits: IntakeLimits, payloads: Payloads) -> None:
         self.limits = limits
+        self.join = payloads.join
+        self.split = payloads.split
+        self.on_failed: Callable[[str], None] = lambda _: None
         self._streams: dict[str, IncomingStream[Any]] = {}
         self._unread = 0  # bytes
         self._full = 0  # streams with more than their share
@@ -101,7 +123,7 @@ class Intake:
     def open(
         self,
         id: str,
-        load_many: Callable[[Sequence[Raw]], list[T]],
+        load_many: Callable[[bytes], list[T]],
         load: Callable[[Raw], T],
         capacity: int,
     ) -> IncomingStream[T]:
@@ -109,7 +131,7 @@ class Intake:
 
         Args:
             id: The id that its messages carry.
-            load_many: Decodes items, all or none.
+            load_many: Decodes joined items, all or none.
             load: Decodes one item.
             capacity: So many unread items are never too many.
         """
@@ -142,11 +164,20 @@ class Intake:
 
     def forget(self, stream: IncomingStream[Any]) -> None:
         """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
-        if (
-            self._streams.get(stream.id) is stream
-        ):  # else its peer has ended it, and may have used the id again
-            del self._streams[stream.id]
+        self._remove(stream)
         stream.close()
+
+    def note_failed(self, stream: IncomingStream[Any]) -> None:
+        """A stream has failed as it was read: throw away what still comes."""
+        if self._remove(stream):
+            self.on_failed(stream.id)
+
+    def _remove(self, stream: IncomingStream[Any]) -> bool:
+        """Know a stream no more; whether it was known, for its peer may have ended it and used the id again."""
+        if self._streams.get(stream.id) is not stream:
+            return False
+        del self._streams[stream.id]
+        return True
 
     def fail_all(self, error: Exception) -> None:
         """The connection is over: every stream that has not ended fails, after what arrived of it."""
@@ -166,7 +197,7 @@ class IncomingStream(Generic[T]):
         self,
         intake: Intake,
         id: str,
-        load_many: Callable[[Sequence[Raw]], list[T]],
+        load_many: Callable[[bytes], list[T]],
         load: Callable[[Raw], T],
         capacity: int,
     ) -> None:
@@ -176,10 +207,10 @@ class IncomingStream(Generic[T]):
         self._load_many = load_many
         self._load = load
         self._completion = Completion()
-        self._items: deque[T] = deque()
-        self._size = 0  # bytes that the items took on the wire
-        self._batches: deque[tuple[int, int]] = deque()  # as they came: how many items, how many bytes
-        self._left = 0  # items of the first batch that have not been read
+        self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
+        self._items: deque[T] = deque()  # of the first piece, when it has been decoded
+        self._count = 0  # items in all pieces
+        self._size = 0  # what they count for
         self._full = False
         self._readers = trio.lowlevel.ParkingLot()
         self.reader: ChannelReader[T] = ChannelReader(self, self._completion)
@@ -190,25 +221,19 @@ class IncomingStream(Generic[T]):
         """Take in items; whether that went well."""
         if self._completion.done:
             return True
-        try:
-            self._items.extend(self._load_many(raws))
-        except BindingError:
-            try:
-                for raw in raws:
-                    self._items.append(self._load(raw))
-            except HubsError as error:
-                self.end(error)
-                return False
-        size = sum(map(payload_size, raws))
-        if not self._batches:
-            self._left = len(raws)
-        self._batches.append((len(raws), size))
+        sizes = list(map(payload_size, raws))
+        step = max(1, min(GIVE_WAY, PIECE_SIZE // (max(sizes) - KEEP or 1)))
+        for start in range(0, len(raws), step):
+            piece, size = raws[start : start + step], sum(sizes[start : start + step])
+            self._pieces.append((self._intake.join(piece), len(piece), size))
+        size = sum(sizes)
+        self._count += len(raws)
         self._size += size
         self._intake.count(size)
         if self._intake.overfull and self._size > self._intake.limits.stream_bytes:
             self.end(
                 StreamOverflow(
-                    f"The peer sent {len(self._items)} items faster than they were read, and the connection's "
+                    f"The peer sent {self._count} items faster than they were read, and the connection's "
                     f"limit of {self._intake.limits.hard_bytes} unread bytes was reached; the stream was ended."
                 )
             )
@@ -224,7 +249,7 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
 
     def _note_full(self) -> None:
-        full = self._size > self._intake.limits.stream_bytes and len(self._items) > self._capacity
+        full = self._size > self._intake.limits.stream_bytes and self._count > self._capacity
         if full != self._full:
             self._full = full
             self._intake.count_full(1 if full else -1)
@@ -232,36 +257,68 @@ class IncomingStream(Generic[T]):
     # ---- the reader's side
 
     def receive_nowait(self) -> T:
-        if not self._items:
+        if not self._items and not self._decode():
             raise trio.EndOfChannel if self._completion.done else trio.WouldBlock
         item = self._items.popleft()
-        self._left -= 1
-        if not self._left:
-            self._count_batch()
+        if not self._items:
+            self._drop(1)
         return item
 
-    def _count_batch(self) -> None:
-        """The first batch has been read to its end."""
-        _, size = self._batches.popleft()
-        if self._batches:
-            self._left = self._batches[0][0]
-        self._size -= size
-        self._intake.count(-size)
+    def _decode(self) -> bool:
+        """Decode the first piece; whether there is an item now."""
+        if not self._pieces:
+            return False
+        data = self._pieces[0][0]
+        try:
+            self._items.extend(self._load_many(data))
+        except BindingError:
+            try:
+                for raw in self._split(data):
+                    self._items.append(self._load(raw))
+            except HubsError as error:
+                self._fail(error)
+        return bool(self._items)
+
+    def _split(self, data: bytes) -> Sequence[Raw]:
+        try:
+            return self._intake.split(data)
+        except (ValueError, RecursionError) as error:
+            raise BindingError("An item cannot be read.") from error
+
+    def _fail(self, error: Exception) -> None:
+        """The first piece has an item that does not fit: those before it are the last."""
+        first = self._pieces.popleft()
+        self._drop(len(self._pieces))
+        self._pieces.append(first)
+        if not self._items:
+            self._drop(1)
+        self._completion.complete(error)
+        self._readers.unpark_all()
+        self._intake.note_failed(self)
+
+    def _drop(self, pieces: int) -> None:
+        """So many pieces have been read to their ends, or are thrown away."""
+        dropped = 0
+        for _ in range(pieces):
+            _, count, size = self._pieces.popleft()
+            self._count -= count
+            dropped += size
+        self._size -= dropped
+        self._intake.count(-dropped)
         self._note_full()
 
     async def receive(self) -> T:
-        while not self._items and not self._completion.done:
-            with self._intake.waiting():
-                await self._readers.park()
-        return self.receive_nowait()
+        while True:
+            try:
+                return self.receive_nowait()
+            except trio.WouldBlock:
+                with self._intake.waiting():
+                    await self._readers.park()
 
     def close(self) -> None:
         """The reader has left."""
-        if self._items or not self._completion.done:  # whoever reads on must not take it for the end
+        if self._pieces or not self._completion.done:  # whoever reads on must not take it for the end
             self._completion.complete(trio.ClosedResourceError("this reader was closed"))
             self._readers.unpark_all()
         self._items.clear()
-        self._batches.clear()
-        self._intake.count(-self._size)
-        self._size = 0
-        self._note_full()
+        self._drop(len(self._pieces))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from math import isfinite
+from math import inf, isfinite
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, NewType, TypeVar, Union, get_args, get_origin
 
@@ -36,10 +36,14 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _item_type(annotation: Any) -> tuple[Any] | None:
-    """The item type of a stream's annotation, in a tuple; ``None`` when it is no stream."""
+def _item_type(annotation: Any, *, returned: bool = False) -> tuple[Any] | None:
+    """The item type of a stream's annotation, in a tuple; ``None`` when it is no stream.
+
+    What is returned may be of any class that can be iterated so, a receive channel of trio's, say.
+    """
     annotation = _without_none(annotation)
-    if (get_origin(annotation) or annotation) not in _STREAMS:
+    kind = get_origin(annotation) or annotation
+    if kind not in _STREAMS and not (returned and isinstance(kind, type) and issubclass(kind, AsyncIterable)):
         return None
     arguments = get_args(annotation)
     return (arguments[0] if arguments else Any,)
@@ -119,7 +123,7 @@ class Signature:
         if variadic and (parameters or uploads):
             raise TypeError(f"{name}: '*' takes all arguments, so no other parameters can stand beside it.")
         returned = Any if signature.return_annotation is signature.empty else signature.return_annotation
-        item = _item_type(returned)
+        item = _item_type(returned, returned=True)
         inner = inspect.unwrap(function)
         is_generator = inspect.isasyncgenfunction(inner)
         if inspect.isgeneratorfunction(inner):
@@ -204,6 +208,15 @@ class Method:
             if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
                 raise BindingError(f"A deadline is a number of seconds from 0 on, which {seconds} is not.")
         return loaded
+
+    def seconds(self, arguments: Raw) -> float:
+        """How long a call with these may take; what is wrong with them is told when they are loaded."""
+        try:
+            loaded = self.load(arguments)
+        except BindingError:
+            return inf
+        given = loaded[self.deadline] if self.deadline is not None and self.deadline < len(loaded) else None
+        return inf if given is None else float(given)
 
     def _load(self, arguments: Raw) -> list[Any]:
         try:

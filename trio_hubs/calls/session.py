@@ -6,7 +6,7 @@ cancelled and awaited; then whoever was told of the connection is told of its en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -30,8 +30,10 @@ from ..protocol.messages import (
 )
 from ..protocol.messages import Sequence as SequenceMessage
 from ..tasks import bare, open_background, open_tasks
-from .callee import Callee, Face
+from .answers import Face
+from .callee import LONGEST_TURN, Callee
 from .caller import Caller
+from .context import InContext
 from .intake import Intake, IntakeLimits
 from .outbox import HIGH_WATER, Outbox
 from .replay import Replay
@@ -61,6 +63,7 @@ class SessionOptions:
         intake: How much may lie unread.
         high_water: Bytes that may wait to be sent before whoever sends waits, too.
         replay_bytes: Bytes that may be unacknowledged, on a connection that can be resumed.
+        goodbye_timeout: So long calls without an id may go on once the peer has said goodbye.
         is_server: Whether we are the server.
     """
 
@@ -76,6 +79,7 @@ class SessionOptions:
     intake: IntakeLimits
     high_water: int = HIGH_WATER
     replay_bytes: int = 100_000
+    goodbye_timeout: float = 0.0
     is_server: bool = False
 
 
@@ -87,7 +91,10 @@ class Life(Protocol):
         ...
 
     async def closed(self, error: Exception | None) -> None:
-        """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned."""
+        """The connection is over, and no call runs any more; comes only after :meth:`opened` has returned.
+
+        It sees what that has set in its context.
+        """
         ...
 
     def broken(self, error: ConnectionClosed) -> Exception:
@@ -117,6 +124,7 @@ class Session:
         caller: Our calls.
         callee: The peer's calls.
         ended: Whether it is over, or about to be.
+        parting: Whether the peer has said goodbye, but calls that it cannot wait for may still run.
         too_slow: Whether the connection was ended because the peer took too little.
     """
 
@@ -126,7 +134,7 @@ class Session:
         self.connection = connection
         self.protocol = protocol
         self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
-        self._intake = Intake(options.intake)
+        self._intake = Intake(options.intake, protocol.payloads)
         self.outbox = Outbox(
             connection,
             high_water=options.high_water,
@@ -145,7 +153,7 @@ class Session:
             maximum_streams=options.maximum_streams,
             upload_capacity=options.upload_capacity,
             connection_id=connection.id,
-            on_idle=self._end_drained,
+            on_idle=self._on_idle,
         )
         self.too_slow = False
         self._life = life
@@ -154,11 +162,14 @@ class Session:
         self._draining = False
         self._reading = trio.CancelScope()
         self.ended = False
+        self.parting = False
+        self._grace = trio.CancelScope()  # where calls that nobody can wait for may finish then
         self._error: Exception | None = None
         self._farewell = Close(allow_reconnect=True)  # unless something else ends us, it is a shutdown
         self._peer_may_be_silent = options.peer_must_ping
         self._silent_since: float | None = None
-        self._last_ping = trio.current_time()
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._last_ping = self._clock()
         self._ping = protocol.encode(Ping())
         self._handlers: dict[type[Message], Callable[[Any], None]] = {
             Invocation: self.callee.invoke,
@@ -183,26 +194,29 @@ class Session:
             task_status: Started when calls can be made.
         """
         async with open_background() as nursery:
-            nursery.start_soon(self.outbox.run, self.end)
+            nursery.start_soon(self.outbox.run, self._on_unsendable)
             try:
                 async with open_tasks() as calls:
                     self.caller.start(calls)
                     calls.start_soon(self._open, calls)
                     task_status.started()
                     try:
-                        with self._reading:
-                            await self._read(data)
+                        try:
+                            with self._reading:
+                                await self._read(data)
+                        finally:
+                            closed = self._closed()
+                            self.caller.abandon(closed)
+                            self._intake.fail_all(self._life.broken(closed))
+                        await self._let_finish()
                     finally:
                         self.callee.stop()
-                        closed = self._closed()
-                        self.caller.abandon(closed)
-                        self._intake.fail_all(self._life.broken(closed))
                         calls.cancel_scope.cancel()
                         self.outbox.close()
             finally:
                 try:
                     if self._opened:
-                        await self._life.closed(self._error)
+                        await InContext(self._life.closed(self._error), self.callee.context)
                 finally:
                     try:
                         self.outbox.put(self.protocol.encode(self._farewell), 0)
@@ -217,12 +231,45 @@ class Session:
             allow_reconnect: Whether the peer may connect again by itself.
         """
         if not self.ended:
-            self.ended = True
-            self._error = error
-            text = self._life.close_text(error) if error is not None else ""
-            self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
+            self._end(error, allow_reconnect=allow_reconnect)
             self.callee.halt()
-            self._reading.cancel()
+        self._grace.cancel()
+
+    def _part(self, error: Exception | None, *, allow_reconnect: bool) -> None:
+        """End the connection of a peer that has said goodbye."""
+        self._end(error, allow_reconnect=allow_reconnect)
+        self.parting = True
+        self.callee.hush()
+
+    def _end(self, error: Exception | None, *, allow_reconnect: bool) -> None:
+        self.ended = True
+        self._error = error
+        text = self._life.close_text(error) if error is not None else ""
+        self._farewell = Close(error=text, allow_reconnect=allow_reconnect)
+        self._reading.cancel()
+
+    async def _let_finish(self) -> None:
+        """Let calls that nobody can wait for or cancel finish, if the peer has said goodbye."""
+        if not self.parting:
+            return
+        self.callee.part()
+        if not self.callee.idle:
+            self._grace.deadline = trio.current_time() + self._options.goodbye_timeout
+            with self._grace:
+                await trio.sleep_forever()
+        if not self.callee.idle:
+            logger.warning("connection %s is over: calls without an id are cancelled", self.connection.id)
+        self.parting = False
+
+    def _on_unsendable(self, error: Exception) -> None:
+        """Nothing can be sent any more, which is no news once the connection is ending."""
+        if not self.ended:
+            self.end(error)
+
+    def _on_idle(self) -> None:
+        if self.parting:
+            self._grace.cancel()
+        self._end_drained()
 
     def end_slow(self) -> None:
         """End the connection of a peer that does not take what is sent to it, without waiting for it any longer."""
@@ -265,13 +312,15 @@ class Session:
                 logger.error("connection %s was refused", self.connection.id, exc_info=error)
             self.end(error)
 
-    def tick(self, now: float, *, judge_silence: bool) -> None:
+    def tick(self, now: float, *, late: float = 0.0) -> None:
         """Send a ping when it is time, and end the connection when the peer has been silent or deaf for too long.
 
         Args:
             now: The time, in trio's clock.
-            judge_silence: Whether our own tasks have kept up, so that silence is really the peer's.
+            late: The last seconds for which our own tasks have not kept up, so that they count for nobody.
         """
+        if late:
+            self._forgive(late, now)
         options = self._options
         sending_since = self.outbox.sending_since
         if sending_since is not None:
@@ -286,8 +335,6 @@ class Session:
         self.callee.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
-        if not judge_silence:
-            return
         waiting_since = self.outbox.awaiting_since
         if (sending_since is not None and now - sending_since >= options.send_timeout) or (
             not self.connection.away
@@ -301,6 +348,20 @@ class Session:
         ):
             self.end(self._life.silence(options.peer_timeout), allow_reconnect=True)
 
+    def _forgive(self, late: float, now: float) -> None:
+        """Whatever the peer owes us since some moment, it owes since so much later."""
+
+        def later(since: float) -> float:
+            return since if since >= now else min(since + late, now)
+
+        outbox = self.outbox
+        if outbox.sending_since is not None:
+            outbox.sending_since = later(max(outbox.sending_since, self.connection.last_progress))
+        outbox.awaiting_since = later(outbox.awaiting_since)
+        outbox.deadline += late
+        if self._silent_since is not None:
+            self._silent_since = later(self._silent_since)
+
     # ---- reading
 
     async def _read(self, data: bytes) -> None:
@@ -309,8 +370,12 @@ class Session:
             while not self.ended:
                 self.outbox.cork()
                 try:
-                    for messages in parser.feed(data):
-                        self._dispatch(messages if self._replay is None else self._replay.take(messages))
+                    for batch in parser.feed(data):
+                        messages = iter(batch) if self._replay is None else self._replay.take(batch)
+                        while self._dispatch(messages):
+                            self.outbox.uncork()
+                            await trio.lowlevel.checkpoint()
+                            self.outbox.cork()
                 finally:
                     self.outbox.uncork()
                 if self.ended:
@@ -333,7 +398,7 @@ class Session:
                 if not data:
                     if parser.pending:
                         raise ProtocolError(_HALF_A_MESSAGE)
-                    self.end(None, allow_reconnect=True)
+                    self._part(None, allow_reconnect=True)
         except ProtocolError as error:
             logger.warning("connection %s: %r", self.connection.id, error)
             self.end(error, allow_reconnect=True)
@@ -341,14 +406,19 @@ class Session:
             logger.debug("connection %s: %s", self.connection.id, error)
             self.end(ProtocolError(_HALF_A_MESSAGE) if parser.pending else error)
 
-    def _dispatch(self, messages: Iterable[Message]) -> None:
-        """Act on messages in order; the items of one stream that follow each other are taken together."""
+    def _dispatch(self, messages: Iterator[Message]) -> bool:
+        """Act on messages in order; the items of one stream that follow each other are taken together.
+
+        Returns:
+            Whether more may be left, but calls have run for so long that other tasks shall have a turn first.
+        """
+        until = self._clock() + LONGEST_TURN
         stream = ""
         items: list[Raw] = []
         try:
             for message in messages:
                 if self.ended:
-                    return
+                    break
                 if type(message) is StreamItem:
                     if message.invocation_id != stream and items:
                         self._on_items(stream, items)
@@ -360,9 +430,12 @@ class Session:
                     self._on_items(stream, items)
                     items = []
                 self._handlers[type(message)](message)
+                if type(message) is Invocation and self._clock() >= until:
+                    return True
         finally:
             if items:
                 self._on_items(stream, items)
+        return False
 
     def _on_items(self, stream: str, items: Sequence[Raw]) -> None:
         if self._intake.feed(stream, items):
@@ -382,7 +455,7 @@ class Session:
         self._peer_may_be_silent = False
 
     def _on_close(self, message: Close) -> None:
-        self.end(self._life.closed_by_peer(message))
+        self._part(self._life.closed_by_peer(message), allow_reconnect=False)
         self._farewell = Close()  # the peer knows its own error
 
     def _ignore(self, message: Message) -> None:

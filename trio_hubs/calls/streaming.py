@@ -7,8 +7,7 @@ An item is queued the moment it is there. A producer that never waits for anythi
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
-from inspect import isasyncgen
+from contextlib import AsyncExitStack
 from typing import Any
 
 import trio
@@ -22,8 +21,8 @@ from .outbox import Outbox
 async def send_items(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
     """Queue the items of a stream until its end.
 
-    The stream is closed in any case: a generator in the task that runs this, a reader so that its writer hears
-    of it. A checkpoint, and a cancellation point at least every 64 items.
+    The stream is closed in any case, if it can be: a generator in the task that runs this, a channel so that its
+    sender hears of it. A checkpoint, and a cancellation point at least every 64 items.
 
     Args:
         items: What to send.
@@ -43,8 +42,8 @@ async def send_items(items: AsyncIterable[Any], encoder: ItemEncoder, outbox: Ou
         return
     iterator = aiter(items)
     async with AsyncExitStack() as stack:
-        if isasyncgen(iterator):
-            await stack.enter_async_context(aclosing(iterator))
+        if (close := getattr(iterator, "aclose", None)) is not None:
+            stack.push_async_callback(close)
         await _send_iterated(iterator, encoder, outbox)
 
 

@@ -35,6 +35,7 @@ from .pipe import Pipe
 from .posts import Turn, body_size
 from .refresh import REJECTED, Refresh
 from .resumable import ResumableConnection
+from .timer import sleep_late
 from .users import Authenticate, Policy, User
 from .websocket import WebSocketConnection
 
@@ -106,11 +107,7 @@ class Endpoint:
                 task_status.started()
                 try:
                     while True:
-                        before = trio.current_time()
-                        await trio.sleep(SWEEP_PERIOD)
-                        late = trio.current_time() - before >= 2 * SWEEP_PERIOD
-                        if not late:  # for then it is we who were away, not the clients
-                            self._sweep()
+                        self._sweep(await sleep_late(SWEEP_PERIOD))
                 finally:
                     self._nursery = None
         finally:
@@ -122,11 +119,12 @@ class Endpoint:
                 if lease.over:  # and nobody can fetch the end any more
                     self._remove(lease)
 
-    def _sweep(self) -> None:
-        """End what has lost its transport, or its user, for too long."""
+    def _sweep(self, late: float) -> None:
+        """End what has lost its transport, or its user, for too long, our own lateness not counted."""
         now = trio.current_time()
         for lease in self._leases:
             connection = lease.connection
+            lease.expires += late  # for then it is we who were away, not the clients
             if lease.expires <= now:
                 if connection is None or lease.over:
                     self._remove(lease)
@@ -258,7 +256,7 @@ class Endpoint:
             return self._upgrade(lease, request, user)
         return Held(
             serve=partial(self._serve_events, lease, request, user),
-            left=partial(lease.incoming.close, ConnectionClosed("The client left.")),
+            left=lease.incoming.close,  # for its client has no other goodbye
         )
 
     def _upgrade(self, lease: Lease, request: Request, user: User | None) -> Upgrade:

@@ -22,11 +22,19 @@ class MemoryConnection(Connection):
         super().__init__(id, request)
         self._incoming = incoming
         self._outgoing = outgoing
+        self._peer = self
+        self._cut = False
+
+    def join(self, peer: MemoryConnection) -> None:
+        """The other end is this."""
+        self._peer = peer
 
     async def receive(self) -> bytes:
         try:
             return await self._incoming.receive()
         except trio.EndOfChannel:
+            if self._peer._cut:
+                raise ConnectionClosed("The connection was lost.") from None
             return b""
         except trio.ClosedResourceError:
             raise ConnectionClosed("The connection was cut.") from None
@@ -45,7 +53,8 @@ class MemoryConnection(Connection):
         self._outgoing.close()
 
     def cut(self) -> None:
-        """Break the connection at this end, at once and without a word."""
+        """Break the connection at this end, at once and without a word: the peer receives what is under way."""
+        self._cut = True
         self._outgoing.close()
         self._incoming.close()
 
@@ -65,7 +74,8 @@ def memory_connection_pair(
     to_server, from_client = trio.open_memory_channel[bytes](capacity)
     to_client, from_server = trio.open_memory_channel[bytes](capacity)
     request = request or Request()
-    return (
-        MemoryConnection("memory", request, from_client, to_client),
-        MemoryConnection("memory", request, from_server, to_server),
-    )
+    server = MemoryConnection("memory", request, from_client, to_client)
+    client = MemoryConnection("memory", request, from_server, to_server)
+    server.join(client)
+    client.join(server)
+    return server, client

@@ -31,6 +31,10 @@ class Payloads:
         format: What the bytes are.
         naming: "python" keeps names and writes enums by value; "dotnet" follows .NET's defaults: camelCase
             and numbers in JSON, PascalCase and names in MessagePack. Keys of dicts are never renamed.
+
+    Attributes:
+        join: Makes one array of undecoded values.
+        split: Takes it apart again.
     """
 
     def __init__(self, format: Format, naming: Naming = "python") -> None:
@@ -44,6 +48,8 @@ class Payloads:
         self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = (
             msgspec.json.Encoder(decimal_format="number") if self._json else msgspec.msgpack.Encoder()
         )
+        self.join: Callable[[Sequence[Raw]], bytes] = self._encoder.encode
+        self.split: Callable[[bytes], list[Raw]] = self._decoder(list[Raw]).decode
         self._dump_any = self.dumper(Any)
 
     def dumper(self, type_: object) -> Dump:
@@ -105,15 +111,18 @@ class Payloads:
 
         return load
 
-    def many_loader(self, type_: object) -> Callable[[Sequence[Raw]], list[Any]]:
-        """A function that reads many values of this type in one go; one that does not fit fails them all."""
+    def many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
+        """A function that reads many values of this type in one go; one that does not fit fails them all.
+
+        It takes them as they came, or as :attr:`join` has joined them.
+        """
         structure = self._structure(type_)
         decode = self._decode(GenericAlias(list, (Any if structure else type_,)), type_)
-        join = self._encoder.encode
+        join = self.join
 
-        def load_many(raws: Sequence[Raw]) -> list[Any]:
+        def load_many(raws: Sequence[Raw] | bytes) -> list[Any]:
             try:
-                values: list[Any] = decode(join(raws))
+                values: list[Any] = decode(raws if isinstance(raws, bytes) else join(raws))
                 return values if structure is None else [structure(value, type_) for value in values]
             except Exception as problem:  # users' own classes may raise anything
                 raise _unreadable(type_, problem) from problem

@@ -28,6 +28,7 @@ from .filters import HubFilter
 from .hub import Hub
 from .hub_endpoint import HubEndpoint
 from .options import HubOptions
+from .roster import Roster
 
 logger = get_logger(__name__)
 
@@ -116,6 +117,9 @@ class HubApp:
     ) -> None:
         """Offer a hub at a path, and its negotiation at ``{path}/negotiate``.
 
+        A hub at several paths is one hub: its clients, groups and users are shared. What is sent to many of them
+        follows the options of its first path.
+
         Args:
             path: Where clients connect, such as ``/chat``.
             hub: The hub's class.
@@ -132,7 +136,14 @@ class HubApp:
                 inspect.signature(hub).bind()
             except TypeError as error:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
-        endpoint = HubEndpoint(hub, factory or hub, options or self._options, (*self._filters, *filters))
+        rosters = [endpoint.roster for known, endpoint in self._hubs if known is hub]
+        endpoint = HubEndpoint(
+            hub,
+            factory or hub,
+            options or self._options,
+            (*self._filters, *filters),
+            rosters[0] if rosters else None,
+        )
         self._add_endpoint(
             path,
             Endpoint(
@@ -216,7 +227,7 @@ class HubApp:
         """The clients and groups of a hub, to be called from anywhere in this process.
 
         Args:
-            hub: The class that was given to :meth:`add_hub`; its first path counts.
+            hub: The class that was given to :meth:`add_hub`; at whatever path they are.
 
         Raises:
             LookupError: The app has no such hub.
@@ -229,7 +240,7 @@ class HubApp:
     @property
     def statistics(self) -> Statistics:
         """What the app has to do with its limits, at this moment and so far."""
-        rosters = [endpoint.roster.statistics() for _, endpoint in self._hubs]
+        rosters = [roster.statistics() for roster in self._rosters]
         return Statistics(
             connections=self._admission.active,
             refused_connections=self._admission.refused,
@@ -237,6 +248,14 @@ class HubApp:
             slow_clients=sum(slow for _, slow, _ in rosters),
             dropped_messages=sum(dropped for _, _, dropped in rosters),
         )
+
+    @property
+    def _rosters(self) -> Mapping[Roster, Sequence[HubEndpoint]]:
+        """The connections of each hub, and the hub at each of its paths."""
+        rosters: dict[Roster, list[HubEndpoint]] = {}
+        for _, endpoint in self._hubs:
+            rosters.setdefault(endpoint.roster, []).append(endpoint)
+        return rosters
 
     # ---- its life
 
@@ -323,12 +342,9 @@ class HubApp:
                 async with open_tasks() as nursery:
                     for endpoint in self._endpoints:
                         await nursery.start(endpoint.run)
-                    for _, hub in self._hubs:
-                        options = hub.options
-                        period = period_for(
-                            options.keep_alive_interval, options.client_timeout, options.send_timeout
-                        )
-                        nursery.start_soon(beat, hub.roster.sessions.values, period)
+                    for roster, hubs in self._rosters.items():
+                        period = period_for(*[seconds for hub in hubs for seconds in hub.options.watched])
+                        nursery.start_soon(beat, roster.sessions.values, period)
                     await nursery.start(
                         partial(trio.serve_listeners, handle, listeners, handler_nursery=doors)
                     )

@@ -133,6 +133,8 @@ class CallerProxy(ClientProxy):
     async def send(self, method: str, *args: Any) -> None:
         """Call a method of the client, without waiting for its end. A checkpoint; waits while the client is slow.
 
+        A client that has said goodbye, while invocations that it cannot wait for still run, hears nothing more.
+
         Args:
             method: The client's name for it.
             *args: What to call it with.
@@ -142,7 +144,10 @@ class CallerProxy(ClientProxy):
             ConnectionClosed: The client has left.
         """
         self._check(method, args)
-        await self._session.caller.send(method, args)
+        if self._session.parting:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._session.caller.send(method, args)
 
 
 C = TypeVar("C", default=ClientProxy)

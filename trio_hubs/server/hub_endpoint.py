@@ -11,7 +11,7 @@ import trio
 from msgspec import Raw
 from typing_extensions import TypeVar, get_original_bases
 
-from ..calls.callee import Face
+from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
@@ -60,6 +60,8 @@ class HubEndpoint:
         make: Makes the instance for each invocation.
         options: The hub's options.
         filters: What stands around it, from the outermost to the innermost.
+        roster: The hub's connections, where it is at another path already: then these are of one hub, and what is
+            sent to them follows the options there.
 
     Attributes:
         clients: Its clients, for callers outside of it.
@@ -78,9 +80,10 @@ class HubEndpoint:
         make: Callable[[], Hub[Any]],
         options: HubOptions,
         filters: Sequence[HubFilter] = (),
+        roster: Roster | None = None,
     ) -> None:
         self.options = options
-        self.roster = Roster(
+        self.roster = roster or Roster(
             send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
         )
         self.wrap = _proxy_maker(hub)

@@ -41,6 +41,8 @@ class HubOptions(EndpointOptions):
     """A client that has ever sent a ping and is then silent for so long is disconnected [30]."""
     on_disconnected_timeout: float = attrs.field(default=5.0, validator=positive)
     """So long :meth:`Hub.on_disconnected` may run after a connection's end; then it is cancelled."""
+    goodbye_timeout: float = attrs.field(default=5.0, validator=positive)
+    """So long invocations without an id, which nobody can wait for, may go on once their client has said goodbye."""
     client_result_timeout: float | None = attrs.field(default=60.0, validator=positive_or_none)
     """So long a client may take to answer a call for a result; ``None`` for any time."""
     maximum_message_size: int | None = attrs.field(default=32 * 1024, validator=positive_or_none)
@@ -70,6 +72,11 @@ class HubOptions(EndpointOptions):
     )
     """Names of fields and enums on the wire: as in Python, or as .NET's defaults have them."""
 
+    @property
+    def watched(self) -> tuple[float, ...]:
+        """The times for which a hub's timer looks after each connection."""
+        return self.keep_alive_interval, self.client_timeout, self.send_timeout
+
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
         return SessionOptions(
@@ -89,5 +96,6 @@ class HubOptions(EndpointOptions):
             ),
             high_water=self.transport_buffer_size,
             replay_bytes=self.stateful_reconnect_buffer_size,
+            goodbye_timeout=self.goodbye_timeout,
             is_server=True,
         )

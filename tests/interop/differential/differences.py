@@ -416,7 +416,7 @@ PAYLOADS = {
 # ---- calls
 
 SKIPPED = "an unknown message is skipped; there it blocks the connection"
-IN_USE = "a stream's id in use is refused; there the other stream is lost"
+IN_USE = "a stream's id in use is refused, as in .NET 11; before that the other stream is lost"
 CANCELLED = "a call that is cancelled ends with an error, as in .NET 11"
 TYPES = "what does not fit is told by Python's name of the type"
 CONVERSION = (
@@ -424,7 +424,10 @@ CONVERSION = (
     f"Path: $ | {LINE} 1."
 )
 
-REFUSED = "text: " + error("", "Stream ID 'u' is already in use.")
+STREAM_IN_USE = (
+    "An unexpected error occurred invoking '{}' on the server. HubException: Stream ID 'u' is already in use."
+)
+REFUSED = "text: " + error("SumTwo", STREAM_IN_USE)
 ECHOED = "text: " + answer('"x"')
 SECOND_AFTER = answer('"after"').replace('"1"', '"2"')
 BEFORE = '"before"'
@@ -489,8 +492,7 @@ CALLS = {
         IN_USE,
         (
             'text: {"type":3,"invocationId":"2","result":5}\nsilence instead of [\'1\']',
-            'text: {"type":3,"invocationId":"2","error":"Stream ID \'u\' is already in use."}\n'
-            f"text: {answer('5')}",
+            f"text: {error('Sum', STREAM_IN_USE)}\n".replace('"1"', '"2"') + f"text: {answer('5')}",
         ),
     ),
     "upload: one id for both streams": differ(IN_USE, ("silence instead of ['1']", REFUSED)),

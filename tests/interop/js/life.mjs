@@ -183,3 +183,15 @@ everywhere("a method for some users only", async (s) => {
   await assert.rejects(plain.invoke("ForAdmins"), { message: "Failed to invoke 'ForAdmins' because user is unauthorized" });
   await stillWorks(plain);
 });
+
+everywhere("what was sent right before stop() is done", async (s) => {
+  const key = s.newKey();
+  const leave = async (i) => {
+    const connection = await s.connect(`/conformance?log=${key}-${i}`);
+    await connection.send("Save", `${key}-${i}`, 1);
+    await connection.send("Save", `${key}-${i}`, 2);
+    await connection.stop();
+    await s.seenBecomes(`${key}-${i}`, "connected,saved 1,saved 2,disconnected");
+  };
+  for (const few of range(4)) await Promise.all(range(5).map((i) => leave(5 * few + i)));
+}, { beyond: true });
