@@ -202,7 +202,8 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
         (
             call("Add", "x"),
             logging.WARNING,
-            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} {UNFIT} argument 0",
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} {UNFIT} argument 1: "
+            "Expected `int`, got `str` @ $",
         ),
         (
             call("Add"),
