@@ -128,9 +128,12 @@ class Writers:
     def _write_map(self, value: Mapping[Any, Any]) -> Any:
         if not _TEXTS.issuperset(map(type, value)):
             return self._write_keys(value, self.write)
-        if type(value) is dict and self._as_is.issuperset(map(type, value.values())):
+        as_is, by_class = self._as_is, self._by_class
+        if type(value) is dict and as_is.issuperset(map(type, value.values())):
             return value
-        return dict(zip(value, self._write_array(value.values()), strict=True))
+        return {
+            key: item if type(item) in as_is else by_class[type(item)](item) for key, item in value.items()
+        }
 
     def _write_keys(self, value: Mapping[Any, Any], write: Writer) -> dict[Any, Any]:
         plain = {self.write_key(key): write(item) for key, item in value.items()}
