@@ -197,7 +197,7 @@ async def test_arguments_that_do_not_fit_are_an_error(
     assert record.levelno == logging.WARNING
     assert "connection desk: call of 'double' refused: double does not fit: " in record.getMessage()
     if arguments == ["one"]:
-        assert "argument 0: " in record.getMessage()  # what the peer is not told
+        assert "argument 1: " in record.getMessage()  # what the peer is not told
 
 
 async def test_a_hub_that_cannot_be_made_is_an_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

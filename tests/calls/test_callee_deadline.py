@@ -68,9 +68,7 @@ def test_nothing_else_is(payloads: Any, seconds: Any) -> None:
 def test_nor_is_what_only_messagepack_can_say(seconds: float) -> None:
     payloads = PAYLOADS[1]
     method = Method("slow", slow, Signature.of(slow), payloads)
-    with pytest.raises(
-        BindingError, match=r"A deadline is a number of seconds from 0 on, which (nan|-?inf) is not"
-    ):
+    with pytest.raises(BindingError, match=r"^A deadline is a number of seconds from 0 on\.$"):
         method.load(Raw(payloads.dump_arguments((1, seconds))))
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from typing import Any, Optional, TypeVar
+from typing import Any, Generic, Optional, Self, TypeVar
 
 import pytest
 from msgspec import Raw
@@ -220,10 +220,94 @@ def test_arguments_with_defaults_may_be_left_out() -> None:
     assert method(defaults).load(Raw(b'[1,"y",false]')) == [1, "y", False]
 
 
+class Text(str):
+    """Refuses, and counts how often it is asked."""
+
+    __slots__ = ()
+    asked = 0
+
+    def __new__(cls, value: str) -> Self:
+        Text.asked += 1
+        raise ValueError(value)
+
+
+def test_arguments_are_tried_once_however_many_may_be_left_out() -> None:
+    def many(a: Text, b: int = 1, c: int = 1, d: int = 1, e: int = 1) -> None: ...
+
+    load = method(many).load
+    for count in range(1, 6):
+        Text.asked = 0
+        with pytest.raises(BindingError) as caught:
+            load(Raw(b'["secret"' + b",1" * (count - 1) + b"]"))
+        assert Text.asked == 1
+        assert caught.value.__notes__ == ["argument 1: Refused with ValueError @ $"]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, 3), (2, 3), (5, 4), (9, 4)])
+def test_a_wrong_number_of_arguments_is_told_by_what_would_suffice(count: int, expected: int) -> None:
+    def some(a: int, b: int, c: int, d: int = 4) -> None: ...
+
+    text = rf"^Invocation provides {count} argument\(s\) but target expects {expected}\.$"
+    with pytest.raises(BindingError, match=text):
+        method(some).load(Raw(b"[" + b",".join([b"1"] * count) + b"]"))
+
+
+def test_one_of_any_number_of_arguments_that_does_not_fit() -> None:
+    def log(*args: int) -> None: ...
+
+    assert method(log).load(Raw(b"[1,2]")) == [1, 2]
+    with pytest.raises(BindingError, match="Error binding arguments") as caught:
+        method(log).load(Raw(b'[1,"secret",null]'))
+    assert caught.value.__notes__ == ["argument 2: Expected `int`, got `str` @ $"]
+    with pytest.raises(BindingError, match="Error binding arguments"):
+        method(log).load(Raw(b"5"))
+
+
+# ---- generic classes
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Repository(Generic[T]):
+    def add(self, item: T, rest: list[T]) -> dict[str, T]:
+        raise NotImplementedError
+
+    def all(self, items: ChannelReader[T]) -> ChannelReader[T]:
+        raise NotImplementedError
+
+
+class Sorted(Repository[list[U]], Generic[U]):
+    def first(self, key: U) -> U:
+        raise NotImplementedError
+
+
+class Numbers(Sorted[int]):
+    def own(self, anything: T) -> None:
+        raise NotImplementedError
+
+
+def test_what_stands_for_variables_is_what_the_class_says() -> None:
+    add = Signature.of(Numbers.add, skip=1, owner=Numbers)
+    assert (add.parameters, add.result) == ((list[int], list[list[int]]), dict[str, list[int]])
+    first = Signature.of(Numbers.first, skip=1, owner=Numbers)
+    assert (first.parameters, first.result) == ((int,), int)
+    stream = Signature.of(Numbers.all, skip=1, owner=Numbers)
+    assert (stream.uploads, stream.result, stream.streaming) == (((0, list[int]),), list[int], True)
+    assert Signature.of(Numbers.own, skip=1, owner=Numbers).parameters == (Any,)
+    assert Signature.of(Repository.add, skip=1).parameters == (Any, list[Any])
+    assert Signature.of(add_one, owner=Numbers).parameters == (int,)
+
+
+def add_one(number: int) -> int:
+    return number + 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (b"[]", r"provides 0 argument\(s\) but target expects 2\."),
+        (b"[]", r"provides 0 argument\(s\) but target expects 1\."),
         (b'[1,"x",3]', r"provides 3 argument\(s\) but target expects 2\."),
         (b'["one"]', r"Error binding arguments\. Make sure"),
         (b"[1,2]", r"Error binding arguments\. Make sure"),

@@ -44,10 +44,7 @@ async def test_a_message_of_just_the_limit_is_fine_and_one_above_it_closes(
         await client.send_bytes(oversize(protocol, 200))
         assert await client.arrived() == []
         await client.send_bytes(encode(protocol, call("Add", 1, 2, id="2")) + oversize(protocol, 201))
-        text = (
-            "The maximum message size of 200B was exceeded. "
-            "The message size can be configured in AddHubOptions."
-        )
+        text = "The maximum message size of 200B was exceeded. It can be set by maximum_message_size."
         assert await client.rest() == [
             result("2", 3),
             close(f"{CLOSED} ProtocolError: {text}", allow_reconnect=True),

@@ -319,11 +319,12 @@ def test_json_datetimes_as_dotnet_sends_them(text: str, value: datetime) -> None
 
 
 def test_messagepack_datetimes_are_timestamps_in_utc() -> None:
-    dump = Payloads("messagepack", "dotnet").dumper(datetime)
     moment = datetime(2017, 4, 11)
     elsewhere = datetime(2017, 4, 11, 2, tzinfo=timezone(timedelta(hours=2)))
-    for value in (moment, moment.replace(tzinfo=UTC), elsewhere):
-        assert dump(value) == bytes.fromhex("d6ff58ec1c80")
+    for naming in NAMINGS:
+        dump = Payloads("messagepack", naming).dumper(datetime)
+        for value in (moment, moment.replace(tzinfo=UTC), *([elsewhere] if naming == "python" else [])):
+            assert dump(value) == bytes.fromhex("d6ff58ec1c80")
     assert read("messagepack", "dotnet", "2017-04-11T00:00:00Z", datetime) == moment.replace(tzinfo=UTC)
 
 

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from trio_hubs.errors import ProtocolError
 from trio_hubs.protocol.framing import LengthFraming, RecordFraming, length_prefix
 
-OVERSIZE = (
-    "The maximum message size of {}B was exceeded. The message size can be configured in AddHubOptions."
-)
+OVERSIZE = "The maximum message size of {}B was exceeded. It can be set by maximum_message_size."
 
 
 def records(framing: RecordFraming, pieces: Iterable[bytes]) -> bytes:

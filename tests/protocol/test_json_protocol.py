@@ -1,9 +1,14 @@
 """The JSON protocol against .NET's: golden texts, what is tolerated, and the words for what is refused."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
-from trio_hubs.errors import ProtocolError
+from trio_hubs.errors import BindingError, ProtocolError
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messages import (
     Ack,
@@ -217,3 +222,120 @@ def test_text_that_is_not_utf_8() -> None:
 def test_an_escape_that_is_no_character() -> None:
     with pytest.raises(ProtocolError):
         read('{"type":7,"error":"\\ud800"}')
+
+
+# ---- text that is no Unicode: JSON's grammar has halves of pairs, and bytes may be anything
+
+BAD_TEXTS = [rb"\ud83d", rb"a\uDE00b", rb"\ud83d\ud83d", rb"\ud83dx", b"\xff", b"\xed\xa0\xbd"]
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+@pytest.mark.parametrize("around", [b"", b" ", b'{"type":6}\x1e', b"\n"])
+def test_what_is_no_unicode_in_a_payload_is_of_that_payload_alone(text: bytes, around: bytes) -> None:
+    payloads = JsonHubProtocol().payloads
+    records = [
+        b'{"type":1,"target":"T","arguments":[1,"%s"]}' % text,
+        b'{"type":2,"invocationId":"1","item":{"a":"%s"}}' % text,
+        b'{"type":3,"invocationId":"1","result":"%s"}' % text,
+        b'{"type":4,"invocationId":"1","target":"T","arguments":["%s"]}' % text,
+    ]
+    data = b"".join(around + record + b"\x1e" for record in records)
+    found = [message for message in parse(JsonHubProtocol().parser(None), data) if message != Ping()]
+    invocation, item, completion, stream = found
+    assert isinstance(invocation, Invocation)
+    assert isinstance(item, StreamItem)
+    assert isinstance(completion, Completion)
+    assert isinstance(stream, StreamInvocation)
+    for load, raw in (
+        (payloads.arguments_loader([int, str]), invocation.arguments),
+        (payloads.loader(dict[str, str]), item.item),
+        (payloads.loader(str), completion.result),
+        (payloads.arguments_loader([str]), stream.arguments),
+    ):
+        with pytest.raises(BindingError) as caught:
+            load(raw)
+        assert "Text that is not Unicode" in caught.value.__notes__[0]
+    with pytest.raises(BindingError, match="provides 2 argument"):
+        payloads.arguments_loader([int])(invocation.arguments)
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+def test_a_calls_error_is_read_whatever_stands_in_it(text: bytes) -> None:
+    for record in (
+        b'{"type":3,"invocationId":"1","error":"%s"}',
+        b'{"type":3,"error":"%s","invocationId":"1"} behind',
+    ):
+        (message,) = parse(JsonHubProtocol().parser(None), record % text + b"\x1e")
+        assert isinstance(message, Completion)
+        assert "\ufffd" in message.error
+        assert message.error.isprintable()
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+def test_what_nobody_reads_may_be_anything(text: bytes) -> None:
+    for record in (b'{"x":"%s","type":6}', b'{"x":[{"y":"%s"}],"type":6}', b'{"type":6}%s'):
+        assert parse(JsonHubProtocol().parser(None), record % text + b"\x1e") == [Ping()]
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"type":1,"target":"%s","arguments":[]}',
+        b'{"type":1,"target":"T","arguments":[],"invocationId":"%s"}',
+        b'{"type":1,"target":"T","arguments":[],"streamIds":["%s"]}',
+        b'{"type":5,"invocationId":"1","headers":{"a":"%s"}}',
+        b'{"type":7,"error":"%s"}',
+    ],
+)
+def test_an_envelope_is_unicode(text: bytes, record: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse(JsonHubProtocol().parser(None), record % text + b"\x1e")
+
+
+def test_escapes_that_are_no_halves_stay() -> None:
+    record = rb'{"type":2,"invocationId":"1","item":["\\ud83d","\ud83d\ude00\u00e9\n","\ud83d"]}' + b"\x1e"
+    (message,) = parse(JsonHubProtocol().parser(None), record)
+    assert isinstance(message, StreamItem)
+    assert bytes(message.item) == rb'["\\ud83d","\ud83d\ude00\u00e9\n","' + b'\xff"]'
+
+
+pieces = st.sampled_from(
+    [
+        *(b'{"type":6,"x":"%s"}' % text for text in BAD_TEXTS),
+        *(b'{"type":2,"invocationId":"1","item":"%s"}' % text for text in BAD_TEXTS),
+        *(b'{"%s":1,"type":6}' % text for text in BAD_TEXTS),
+        *(b'{"type":3,"invocationId":"1","error":"%s"}' % text for text in BAD_TEXTS),
+        b'{"type":5,"invocationId":"\xff"}',
+        b'{"type":1,"target":"","arguments":[]}',
+        b'{"type":1,"target":"T","arguments":{}}',
+        b'{"type":5,"invocationId":"1"} ',
+        b'{"type":5,"invocationId":"1"}\xff',
+        b'{"type":5,"invocationId":""}',
+        b'{"type":10,"x":"\xff"}',
+        b'{"type":6}{"type":7}',
+        b'\n{"type":6}',
+        b"{}",
+        b"",
+    ]
+)
+
+
+@given(st.lists(pieces, max_size=6), st.lists(st.integers(0, 400), max_size=6))
+def test_a_message_means_the_same_however_it_was_cut(records: list[bytes], cuts: list[int]) -> None:
+    def outcome(chunks: Iterable[bytes]) -> tuple[list[object], str]:
+        parser = JsonHubProtocol().parser(None)
+        found: list[object] = []
+        try:
+            for chunk in chunks:
+                for batch in parser.feed(chunk):
+                    found += map(plain, batch)
+        except ProtocolError as error:
+            return found, str(error)
+        return found, ""
+
+    data = b"".join(record + b"\x1e" for record in records)
+    places = [0, *sorted(cuts), len(data)]
+    alone = outcome(record + b"\x1e" for record in records)
+    assert outcome([data]) == alone
+    assert outcome(data[start:end] for start, end in pairwise(places)) == alone

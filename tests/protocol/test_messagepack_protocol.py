@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from trio_hubs.errors import ProtocolError
+from trio_hubs.errors import BindingError, ProtocolError
 from trio_hubs.protocol.framing import length_prefix
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 from trio_hubs.protocol.messages import (
@@ -191,3 +191,44 @@ def test_an_item_nested_too_deep() -> None:
     body = bytes.fromhex("94 02 80 a1 31") + b"\x91" * 100_000 + b"\x01"
     with pytest.raises(ProtocolError, match="Reading a message as an array failed"):
         parse(MessagePackHubProtocol().parser(None), framed(body))
+
+
+HEADERS = {"traceparent": "00-1"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Invocation(target="T", arguments=ARGUMENTS, headers=HEADERS),
+        Invocation(target="T", arguments=ARGUMENTS, invocation_id="1", stream_ids=("2",), headers=HEADERS),
+        StreamItem("1", VALUE, HEADERS),
+        Completion("1", headers=HEADERS),
+        Completion("1", "failed", headers=HEADERS),
+        Completion("1", result=VALUE, headers=HEADERS),
+        StreamInvocation("1", "T", ARGUMENTS, (), HEADERS),
+        CancelInvocation("1", HEADERS),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_headers_are_written(message: Message) -> None:
+    protocol = MessagePackHubProtocol()
+    (back,) = parse(protocol.parser(None), protocol.encode(message))
+    assert plain(back) == plain(message)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"a\xed\xa0\xbdb"])
+def test_a_calls_error_is_read_whatever_stands_in_it(text: bytes) -> None:
+    body = bytes.fromhex("95 03 80 a1 31 01") + bytes([0xA0 + len(text)]) + text
+    (message,) = parse(MessagePackHubProtocol().parser(None), framed(body))
+    assert isinstance(message, Completion)
+    assert message.error == text.decode(errors="replace")
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"a\xed\xa0\xbdb"])
+def test_what_is_no_unicode_in_a_payload_is_of_that_payload_alone(text: bytes) -> None:
+    body = bytes.fromhex("94 02 80 a1 31") + bytes([0xA0 + len(text)]) + text
+    (message,) = parse(MessagePackHubProtocol().parser(None), framed(body))
+    assert isinstance(message, StreamItem)
+    with pytest.raises(BindingError) as caught:
+        MessagePackHubProtocol().payloads.loader(str)(message.item)
+    assert caught.value.__notes__ == ["Text that is not Unicode @ $"]

@@ -1,7 +1,8 @@
 """Which methods clients can call, and by which names."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 import trio
@@ -355,3 +356,36 @@ def test_the_marks_of_hub_method_leave_the_function_as_it_is() -> None:
 
     mark: Callable[[Any], Any] = hub_method("Name")
     assert mark(function) is function
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Animal:
+    """Something typed."""
+
+    name: str
+
+
+class Repository(Hub, Generic[T]):
+    """A hub of any one type."""
+
+    kept: ClassVar[list[Any]] = []
+
+    def add(self, item: T, rest: list[T]) -> T:
+        self.kept.extend([item, *rest])
+        return item
+
+
+class Animals(Repository[Animal]):
+    """A hub of one type."""
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_generic_base_binds_by_what_it_was_given(autojump_clock: MockClock, protocol: str) -> None:
+    Repository.kept.clear()
+    async with open_client(Animals, protocol) as client:
+        await client.send(call("Add", {"name": "Rex"}, [{"name": "Tom"}], id="1"))
+        assert await client.arrived() == [result("1", {"name": "Rex"})]
+    assert Repository.kept == [Animal("Rex"), Animal("Tom")]

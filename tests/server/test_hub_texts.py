@@ -38,7 +38,7 @@ UNFIT = (
             call("add", id="1"),
             "Add",
             BINDING,
-            "BindingError: Invocation provides 0 argument(s) but target expects 2.",
+            "BindingError: Invocation provides 0 argument(s) but target expects 1.",
             False,
         ),
         (
@@ -202,7 +202,8 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
         (
             call("Add", "x"),
             logging.WARNING,
-            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} {UNFIT} argument 0",
+            f"connection c1: call of 'Add' refused: {BINDING.format('Add')} {UNFIT} argument 1: "
+            "Expected `int`, got `str` @ $",
         ),
         (
             call("Add"),
@@ -248,7 +249,7 @@ async def test_the_log_of_a_wrong_argument_says_which_one(
     async with open_client(Calls) as client:
         await client.send(call("Add", 1, "x", id="1"))
         await client.arrived()
-    assert "argument 1" in caplog.text
+    assert "argument 2: Expected `int`, got `str` @ $" in caplog.text
 
 
 class Mute(HubException):

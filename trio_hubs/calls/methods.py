@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from math import inf, isfinite
-from types import GenericAlias, NoneType, UnionType
-from typing import Any, NewType, TypeVar, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, NewType, Union, get_args, get_origin
 
 import attrs
 from msgspec import Raw
 
 from ..errors import BindingError, HubException
+from ..protocol.generics import Arguments, arguments_of, filled
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
 
@@ -49,6 +50,14 @@ def _item_type(annotation: Any, *, returned: bool = False) -> tuple[Any] | None:
     return (arguments[0] if arguments else Any,)
 
 
+def _arguments(function: Callable[..., Any], owner: type | None) -> Arguments:
+    """What stands for the variables in a function's annotations, in the class it is called on."""
+    if owner is None:
+        return {}
+    arguments = arguments_of(owner)
+    return next((arguments[base] for base in owner.__mro__ if function in vars(base).values()), {})
+
+
 @attrs.frozen
 class Signature:
     """What a function takes and gives, read off its annotations.
@@ -74,12 +83,13 @@ class Signature:
     deadline: int | None = None
 
     @classmethod
-    def of(cls, function: Callable[..., Any], *, skip: int = 0) -> Signature:
+    def of(cls, function: Callable[..., Any], *, skip: int = 0, owner: type | None = None) -> Signature:
         """Read a function's signature.
 
         Args:
             function: Any callable.
             skip: How many leading parameters are not for arguments, such as ``self``.
+            owner: The class that it is called on: its bases say what the variables in annotations stand for.
 
         Raises:
             TypeError: An annotation cannot be resolved, or a parameter cannot be given by position.
@@ -91,6 +101,7 @@ class Signature:
             return cls((), 0, (Any,), (), Any, False, False)
         except (NameError, AttributeError, SyntaxError) as error:
             raise TypeError(f"{name}: an annotation cannot be resolved: {error}") from error
+        given = _arguments(function, owner)
         parameters: list[Any] = []
         uploads: list[tuple[int, Any]] = []
         required = 0
@@ -98,8 +109,7 @@ class Signature:
         variadic: tuple[Any] | None = None
         for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-            if isinstance(annotation, TypeVar):  # as in a memory channel's send
-                annotation = annotation.__bound__ or Any
+            annotation = filled(annotation, given)
             if parameter.kind is parameter.VAR_POSITIONAL:
                 variadic = (annotation,)
             elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
@@ -123,6 +133,7 @@ class Signature:
         if variadic and (parameters or uploads):
             raise TypeError(f"{name}: '*' takes all arguments, so no other parameters can stand beside it.")
         returned = Any if signature.return_annotation is signature.empty else signature.return_annotation
+        returned = filled(returned, given)
         item = _item_type(returned, returned=True)
         inner = inspect.unwrap(function)
         is_generator = inspect.isasyncgenfunction(inner)
@@ -187,14 +198,10 @@ class Method:
         self.deadline = signature.deadline
         self.inline = not (signature.is_async or self.streams or self.deadline is not None)
         self.dump = payloads.dumper(signature.result)
-        self._loaders: list[Callable[[Raw], list[Any]]]
         if signature.variadic:
-            self._loaders = [payloads.loader(GenericAlias(list, signature.variadic))]
+            self._load = payloads.variadic_loader(*signature.variadic)
         else:
-            self._loaders = [
-                payloads.arguments_loader(signature.parameters[:count])
-                for count in range(len(signature.parameters), signature.required - 1, -1)
-            ]
+            self._load = payloads.arguments_loader(signature.parameters, signature.required)
 
     def load(self, arguments: Raw) -> list[Any]:
         """Decode a call's arguments.
@@ -206,7 +213,7 @@ class Method:
         if self.deadline is not None and self.deadline < len(loaded):
             seconds = loaded[self.deadline]
             if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
-                raise BindingError(f"A deadline is a number of seconds from 0 on, which {seconds} is not.")
+                raise BindingError("A deadline is a number of seconds from 0 on.")
         return loaded
 
     def seconds(self, arguments: Raw) -> float:
@@ -217,14 +224,3 @@ class Method:
             return inf
         given = loaded[self.deadline] if self.deadline is not None and self.deadline < len(loaded) else None
         return inf if given is None else float(given)
-
-    def _load(self, arguments: Raw) -> list[Any]:
-        try:
-            return self._loaders[0](arguments)
-        except BindingError:
-            for load in self._loaders[1:]:  # without some that have defaults
-                try:
-                    return load(arguments)
-                except BindingError:
-                    continue
-            raise

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
+from ..errors import text_of
 from ..protocol.payloads import Payloads
 
 
@@ -51,7 +52,7 @@ class Handlers:
         return "Client failed to parse argument(s)."
 
     def invocation_fault(self, target: str, error: Exception) -> str:
-        return str(error)
+        return text_of(error)
 
     def stream_fault(self, error: Exception) -> str:
-        return str(error)
+        return text_of(error)

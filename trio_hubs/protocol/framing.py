@@ -139,6 +139,5 @@ def length_prefix(length: int) -> bytes:
 
 def _oversize(maximum: int) -> ProtocolError:
     return ProtocolError(
-        f"The maximum message size of {maximum}B was exceeded. "
-        "The message size can be configured in AddHubOptions."
+        f"The maximum message size of {maximum}B was exceeded. It can be set by maximum_message_size."
     )

@@ -17,17 +17,21 @@ _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KINDS = {"{": "Object", "[": "Array", '"': "String", "t": "True", "f": "False", "n": "Null"}
 
 
-def read_object(record: bytes) -> dict[str, msgspec.Raw]:
+def read_object(record: bytes, *, errors: str = "strict") -> dict[str, msgspec.Raw]:
     """The fields of the object a record begins with.
+
+    Args:
+        record: What begins with it.
+        errors: "surrogateescape" lets bytes be that are no text, but in names.
 
     Raises:
         ProtocolError: If it does not begin with a whole JSON object.
     """
     try:
-        text = record.decode().strip(" \t\r\n")
+        text = record.decode(errors=errors).strip(" \t\r\n")
         _, end = json.JSONDecoder().raw_decode(text)
         if text[:1] == "{":
-            return _fields_decoder.decode(text[:end])
+            return _fields_decoder.decode(text[:end].encode(errors=errors))
     except (ValueError, RecursionError) as problem:
         raise ProtocolError("Error reading JSON.") from problem
     raise ProtocolError(f"Unexpected JSON Token Type '{_kind(text[0])}'. Expected a JSON Object.")

@@ -1,9 +1,11 @@
 """The JSON hub protocol: each message an object followed by 0x1E.
 
-Law: what the fast path accepts, .NET accepts with the same meaning; whatever it refuses is looked at again,
-record by record, to find either the message or the official text of what is wrong with it.
+Law: what the fast path accepts, .NET accepts with the same meaning, and alone as it does among others; whatever it
+refuses is looked at again, record by record, to find either the message or the official text of what is wrong with
+it. Text that is no Unicode is the fault of whoever reads it, and of nobody else.
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -84,7 +86,7 @@ class _JsonParser(FramedParser[bytes]):
 def _decode_together(records: bytes) -> list[Message] | None:
     """Decode all records in one go, or return None where that could mean something else."""
     if RECORD_SEPARATOR not in records:
-        return [_decoder.decode(records)]
+        return [_decoder.decode(records)]  # as _decode_one would
     if b"\n" in records:
         return None
     # A separator between braces cannot stand inside a value, so turning exactly these into newlines never
@@ -129,7 +131,34 @@ _SCHEMAS: dict[int, tuple[type[Message], tuple[str, ...]]] = {
 
 def _decode_one(record: bytes) -> Message | None:
     """The message of one record, or None for one of a type we do not know; raises what is wrong with it."""
-    fields = read_object(record)
+    message = _decode_alone(record)
+    if message is None:
+        record = _without_halves(record)
+        message = _decode_alone(record)
+    return _diagnose(record) if message is None else message
+
+
+def _decode_alone(record: bytes) -> Message | None:
+    """The message of one record as the fast path would have it; None where it would not."""
+    try:
+        message = _decoder.decode(record)
+    except (ValueError, RecursionError):
+        return None
+    return message if _calls_have_arrays(record, [message]) else None
+
+
+_ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+"""Escapes in texts; in the group, half of what should be a pair."""
+
+
+def _without_halves(record: bytes) -> bytes:
+    """A byte that no text has in the place of each half: it fails whoever reads it, and is skipped by others."""
+    return _ESCAPES.sub(lambda found: b"\xff" if found[1] else found[0], record)
+
+
+def _diagnose(record: bytes) -> Message | None:
+    """The message of a record that the fast path has refused, or what is wrong with it."""
+    fields = read_object(record, errors="surrogateescape")
     number = read_field(fields, "type", int)
     if number is None:
         raise ProtocolError("Missing required property 'type'.")
@@ -140,10 +169,15 @@ def _decode_one(record: bytes) -> Message | None:
     for name, value in known.items():
         _check(name, value)
     for name in required:
-        if name not in known or (_EXPECTED.get(name) == "String" and bytes(known[name]) == b'""'):
+        if name not in known or (name == "invocationId" and bytes(known[name]) == b'""'):
             raise ProtocolError(f"Missing required property '{name}'.")
+    if schema is messages.Completion and "error" in fields:
+        # It is that call's alone, whatever stands in it that is no Unicode.
+        fields["error"] = msgspec.Raw(bytes(fields["error"]).decode(errors="replace").encode())
     try:
         return _decoder.decode(_encoder.encode(fields))
+    except UnicodeError:
+        raise ProtocolError("Error reading JSON.") from None
     except (ValueError, RecursionError) as problem:
         raise ProtocolError(str(problem)) from problem
 

@@ -68,7 +68,7 @@ class _Completion(Struct, array_like=True, gc=False, tag=3):
             return messages.Completion(self.invocation_id, result=self.value, headers=headers)
         error = ""
         if self.kind == 1:
-            error = _read(self.value, str, "error")
+            error = _read_error(self.value)
         return messages.Completion(self.invocation_id, error, headers=headers)
 
 
@@ -162,19 +162,26 @@ def _elements(message: Message) -> Sequence[object]:
     match message:
         case messages.Completion():
             if message.error:
-                return 3, {}, message.invocation_id, 1, message.error
+                return 3, message.headers or {}, message.invocation_id, 1, message.error
             if message.has_result:
-                return 3, {}, message.invocation_id, 3, message.result
-            return 3, {}, message.invocation_id, 2
+                return 3, message.headers or {}, message.invocation_id, 3, message.result
+            return 3, message.headers or {}, message.invocation_id, 2
         case messages.Invocation():
             id_ = message.invocation_id or None
-            return 1, {}, id_, message.target, message.arguments, message.stream_ids
+            return 1, message.headers or {}, id_, message.target, message.arguments, message.stream_ids
         case messages.StreamInvocation():
-            return 4, {}, message.invocation_id, message.target, message.arguments, message.stream_ids
+            return (
+                4,
+                message.headers or {},
+                message.invocation_id,
+                message.target,
+                message.arguments,
+                message.stream_ids,
+            )
         case messages.StreamItem():
-            return 2, {}, message.invocation_id, message.item
+            return 2, message.headers or {}, message.invocation_id, message.item
         case messages.CancelInvocation():
-            return 5, {}, message.invocation_id
+            return 5, message.headers or {}, message.invocation_id
         case messages.Ping():
             return (6,)
         case messages.Close():
@@ -275,6 +282,17 @@ def _read(element: Raw, type_: Any, name: str) -> Any:
     except (ValueError, RecursionError) as problem:
         kind = _KINDS.get(type_, "String")
         raise ProtocolError(f"Reading '{name}' as {kind} failed.") from problem
+
+
+def _read_error(element: Raw) -> str:
+    """The text of a call's error, which is that call's alone, whatever stands in it that is no Unicode."""
+    try:
+        error: str = _read(element, str, "error")
+    except ProtocolError as problem:
+        if not isinstance(problem.__cause__, UnicodeDecodeError):
+            raise
+        error = problem.__cause__.object.decode(errors="replace")
+    return error
 
 
 def _check_headers(element: Raw) -> None:

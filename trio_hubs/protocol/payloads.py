@@ -1,24 +1,33 @@
 """Payloads: arguments, items and results, between bytes and annotated Python types.
 
 Law: everything about a type is decided when the type is given; per value there is only work on the value.
-What does not fit is a `BindingError`, whatever the conversion raised, with Python's detail in its notes.
+What does not fit is a `BindingError`, whatever the conversion raised; its note says what was wrong first, and where,
+and never what was sent.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import isfinite
 from types import GenericAlias, NoneType, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
-import cattrs
 import msgspec
 from msgspec import Raw
 
 from ..errors import BindingError
-from .converters import Format, Naming, converter, mentions
+from .converters import Format, Naming, converters
+from .faults import unfit
+from .fields import mentions
+from .scalars import Reader, Writer
 
 __all__ = ["Format", "Naming", "Payloads"]
+
+_PLAIN = (None, NoneType, bool, int, float, str, Any, object, list, dict, Raw)
+_CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
+_FINITE = (str, int, bool, NoneType)
+_HASHING = (dict, set, frozenset, Mapping)
 
 Dump: TypeAlias = Callable[[object], bytes]
 Load: TypeAlias = Callable[[Raw | bytes], Any]
@@ -42,28 +51,32 @@ class Payloads:
             raise ValueError(f"payloads must be one of {', '.join(get_args(Naming))}, not {naming!r}")
         self.format: Format = format
         self.naming: Naming = naming
-        self._converter = converter(format, naming)
+        self._readers, self._writers = converters(format, naming)
         self._json = format == "json"
         self._decoder: Any = msgspec.json.Decoder if self._json else msgspec.msgpack.Decoder
-        self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = (
-            msgspec.json.Encoder(decimal_format="number") if self._json else msgspec.msgpack.Encoder()
+        encoder: Any = msgspec.json.Encoder if self._json else msgspec.msgpack.Encoder
+        self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = encoder(
+            enc_hook=self._writers.write_odd
         )
         self.join: Callable[[Sequence[Raw]], bytes] = self._encoder.encode
         self.split: Callable[[bytes], list[Raw]] = self._decoder(list[Raw]).decode
         self._dump_any = self.dumper(Any)
+        self._plain_to_hash = (str, float) if self._json else (str, float, int, bool, None, NoneType)
 
     def dumper(self, type_: object) -> Dump:
-        """A function that writes values of this type; `Any` goes by each value's own class."""
-        prepare = self._preparation(type_)
+        """A function that writes values of this type, each as what it is."""
+        write = self._write(type_)
         encode, json = self._encoder.encode, self._json
 
         def dump(value: object) -> bytes:
             try:
-                plain = value if prepare is None else prepare(value)
+                plain = value if write is None else write(value)
                 data = encode(plain)
-                if json and b"null" in data:
+                if json and data.find(b"null") >= 0:
                     _refuse_not_finite(plain)
-            except Exception as problem:  # users' own conversions may raise anything
+            except Exception as problem:  # users' own classes may raise anything
+                if write is None:
+                    return self._dump_any(value)  # it is not what it was declared to be
                 raise _unwritable(value, problem) from problem
             return data
 
@@ -71,17 +84,17 @@ class Payloads:
 
     def lines_dumper(self, type_: object) -> Callable[[Sequence[object]], bytes]:
         """A function that writes many values at once, each followed by a newline; for JSON only."""
-        prepare = self._preparation(type_)
+        write = self._write(type_)
         dump = self.dumper(type_)
-        encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
+        encode_lines = msgspec.json.Encoder(enc_hook=self._writers.write_odd).encode_lines
 
         def dump_lines(values: Sequence[object]) -> bytes:
             try:
-                plain = values if prepare is None else [prepare(value) for value in values]
+                plain = values if write is None else list(map(write, values))
                 data = encode_lines(plain)
-                if b"null" in data:
+                if data.find(b"null") >= 0:
                     _refuse_not_finite(plain)
-            except Exception:  # noqa: BLE001 - users' own conversions may raise anything
+            except Exception:  # noqa: BLE001 - users' own classes may raise anything
                 # The one that cannot be written says so itself.
                 return b"".join([dump(value) + b"\n" for value in values])
             return data
@@ -99,15 +112,16 @@ class Payloads:
 
     def loader(self, type_: object) -> Load:
         """A function that reads one value of this type."""
-        structure = self._structure(type_)
-        decode = self._decode(Any if structure else type_, type_)
+        read = self._read(type_)
+        decode = self._decode(Any if read else type_, type_)
 
         def load(raw: Raw | bytes) -> Any:
             try:
                 value = decode(raw)
-                return value if structure is None else structure(value, type_)
-            except Exception as problem:  # users' own classes may raise anything
-                raise _unreadable(type_, problem) from problem
+                return value if read is None else read(value, type_)
+            except Exception as problem:  # noqa: BLE001 - users' own classes may raise anything
+                fault = _unreadable(type_, problem)
+            raise fault
 
         return load
 
@@ -116,87 +130,115 @@ class Payloads:
 
         It takes them as they came, or as :attr:`join` has joined them.
         """
-        structure = self._structure(type_)
-        decode = self._decode(GenericAlias(list, (Any if structure else type_,)), type_)
+        read = self._read(type_)
+        decode = self._decode(GenericAlias(list, (Any if read else type_,)), type_)
         join = self.join
 
         def load_many(raws: Sequence[Raw] | bytes) -> list[Any]:
             try:
                 values: list[Any] = decode(raws if isinstance(raws, bytes) else join(raws))
-                return values if structure is None else [structure(value, type_) for value in values]
-            except Exception as problem:  # users' own classes may raise anything
-                raise _unreadable(type_, problem) from problem
+                return values if read is None else [read(value, type_) for value in values]
+            except Exception as problem:  # noqa: BLE001 - users' own classes may raise anything
+                fault = _unreadable(type_, problem)
+            raise fault
 
         return load_many
 
-    def arguments_loader(self, types: Sequence[object]) -> Callable[[Raw], list[Any]]:
-        """A function that reads the array of arguments of a call."""
+    def arguments_loader(
+        self, types: Sequence[object], required: int | None = None
+    ) -> Callable[[Raw], list[Any]]:
+        """A function that reads the array of arguments of a call.
+
+        Args:
+            types: Their types.
+            required: How many must be there; all unless told otherwise.
+        """
+        fewest = len(types) if required is None else required
         loaders = [self.loader(type_) for type_ in types]
         # What msgspec reads by itself is read at once; the others stay as they are, for their own loaders.
-        plain = [self._structure(type_) is None for type_ in types]
-        parts = tuple(type_ if fits else Raw for type_, fits in zip(types, plain, strict=True))
+        parts = tuple(Raw if self._read(type_) else type_ for type_ in types)
         decode: Load = self._decoder(GenericAlias(tuple, parts)).decode
-        rest = [(index, loaders[index]) for index, fits in enumerate(plain) if not fits]
+        rest = [(index, loaders[index]) for index, part in enumerate(parts) if part is Raw]
 
         def load(raw: Raw) -> list[Any]:
             try:
                 values = list(decode(raw))
-                for index, load_one in rest:
-                    values[index] = load_one(values[index])
-            except (ValueError, RecursionError, BindingError):
-                return self._load_singly(raw, loaders)
+            except (ValueError, RecursionError):
+                values = None
+            if values is None:  # the fault is told without this one
+                return self._load_singly(raw, loaders, fewest)
+            for index, load_one in rest:
+                values[index] = _load_argument(index, load_one, values[index])
             return values
 
         return load
 
-    def _load_singly(self, raw: Raw, loaders: Sequence[Load]) -> list[Any]:
-        """Read the arguments one by one, to say which of them does not fit."""
-        try:
-            raws: list[Raw] = self._decoder(list[Raw]).decode(raw)
-        except (ValueError, RecursionError) as problem:
-            text = _ARGUMENTS_UNFIT if self._json else "Reading array length for 'arguments' failed."
-            raise BindingError(text) from problem
-        miscount = BindingError(
-            f"Invocation provides {len(raws)} argument(s) but target expects {len(loaders)}."
-        )
-        if not self._json and len(raws) != len(loaders):
-            raise miscount
-        values: list[Any] = []
-        for index, (load, argument) in enumerate(zip(loaders, raws, strict=False)):
+    def variadic_loader(self, type_: object) -> Callable[[Raw], list[Any]]:
+        """A function that reads the arguments of a call that may be any number of one type."""
+        load_all, load_one = self.loader(GenericAlias(list, (type_,))), self.loader(type_)
+
+        def load(raw: Raw) -> list[Any]:
             try:
-                values.append(load(argument))
-            except BindingError as problem:
-                error = BindingError(_ARGUMENTS_UNFIT)
-                for note in (str(problem), *getattr(problem, "__notes__", ())):
-                    error.add_note(f"argument {index}: {note}")
-                raise error from problem
-        if len(raws) != len(loaders):
+                values: list[Any] | None = load_all(raw)
+            except BindingError:
+                values = None
+            if values is not None:
+                return values
+            return [
+                _load_argument(index, load_one, argument)
+                for index, argument in enumerate(self._arguments(raw))
+            ]
+
+        return load
+
+    def _load_singly(self, raw: Raw, loaders: Sequence[Load], fewest: int) -> list[Any]:
+        """Read the arguments one by one: to say which of them does not fit, or as some have been left out."""
+        raws = self._arguments(raw)
+        fits = fewest <= len(raws) <= len(loaders)
+        expected = fewest if len(raws) < fewest else len(loaders)
+        miscount = BindingError(f"Invocation provides {len(raws)} argument(s) but target expects {expected}.")
+        if not self._json and not fits:
+            raise miscount
+        values = [
+            _load_argument(index, load, argument)
+            for index, (load, argument) in enumerate(zip(loaders, raws, strict=False))
+        ]
+        if not fits:
             raise miscount
         return values
 
-    def _preparation(self, type_: object) -> Callable[[Any], Any] | None:
-        """What turns a value into what msgspec writes; None when values can be written as they are."""
-        if is_plain(type_, _PLAIN_TO_WRITE):
-            return None
-        return self._hook(self._converter.get_unstructure_hook, type_)
+    def _arguments(self, raw: Raw) -> list[Raw]:
+        with suppress(ValueError, RecursionError):
+            arguments: list[Raw] = self._decoder(list[Raw]).decode(raw)
+            return arguments
+        raise BindingError(_ARGUMENTS_UNFIT if self._json else "Reading array length for 'arguments' failed.")
 
-    def _structure(self, type_: object) -> Callable[[Any, Any], Any] | None:
+    def _write(self, type_: object) -> Writer | None:
+        """What turns a value into what msgspec writes; None where it is that already."""
+        return _found(self._writers.writer, type_)
+
+    def _read(self, type_: object) -> Reader | None:
         """What turns what msgspec reads into a value; None when msgspec reads the type by itself."""
-        if is_plain(type_, _PLAIN_TO_READ):
-            return None
-        return self._hook(self._converter.get_structure_hook, type_)
+        return None if self._is_plain(type_) else _found(self._readers.reader, type_)
 
-    def _hook(self, get: Callable[[Any], Callable[..., Any]], type_: object) -> Callable[..., Any]:
-        try:
-            return get(type_)
-        except Exception as problem:
-            raise TypeError(f"the type {type_!r} cannot be converted: {problem}") from problem
+    def _is_plain(self, type_: object, plain: tuple[object, ...] = _PLAIN) -> bool:
+        """Whether a type is made of nothing but these, so that msgspec alone reads what is meant."""
+        if any(type_ is known for known in plain):
+            return True
+        origin = get_origin(type_)
+        arguments = [argument for argument in get_args(type_) if argument is not ...]
+        if origin in _HASHING:
+            # Numbers of any size, as they come in JSON, may collide on purpose; and keys there are texts.
+            keys = arguments if origin in (set, frozenset) else arguments[:1]
+            if not all(self._is_plain(key, self._plain_to_hash) for key in keys):
+                return False
+        return origin in _CONTAINERS and all(self._is_plain(argument, plain) for argument in arguments)
 
     def _decode(self, shape: object, type_: object) -> Load:
         """A decoder to this shape, on the way to this type."""
         if self._json:
             # Going by way of a float would change the digits of a decimal.
-            exact = Decimal if mentions(type_, Decimal) else None
+            exact = Decimal if mentions(type_, lambda part: part is Decimal) else None
             return msgspec.json.Decoder[Any](shape, float_hook=exact).decode
         decode = msgspec.msgpack.Decoder[Any](shape).decode
 
@@ -221,30 +263,36 @@ _DOTNET_LAST_DATETIME = _LAST_DATETIME.replace(
     (999_999_000).to_bytes(4, "big"), (999_999_900).to_bytes(4, "big")
 )
 
-_SCALARS = (None, NoneType, bool, int, float, str)
-_PLAIN_TO_WRITE = _SCALARS
-_PLAIN_TO_READ = (*_SCALARS, Any, object, list, dict, Raw)
-_CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
+_Found = TypeVar("_Found")
 
 
-def is_plain(type_: object, plain: tuple[object, ...]) -> bool:
-    """Whether a type is made of nothing but these, so that msgspec alone does what is meant."""
-    if any(type_ is known for known in plain):
-        return True
-    args = [argument for argument in get_args(type_) if argument is not ...]
-    return get_origin(type_) in _CONTAINERS and all(is_plain(argument, plain) for argument in args)
+def _found(find: Callable[[Any], _Found], type_: object) -> _Found:
+    try:
+        return find(type_)
+    except Exception as problem:
+        raise TypeError(f"the type {type_!r} cannot be converted: {problem}") from problem
+
+
+def _load_argument(index: int, load: Load, raw: Raw) -> Any:
+    try:
+        return load(raw)
+    except BindingError as problem:
+        error = BindingError(_ARGUMENTS_UNFIT)
+        error.add_note(f"argument {index + 1}: {problem.__notes__[0]}")
+    raise error
 
 
 def _refuse_not_finite(value: object) -> None:
     """Raise for a NaN or an infinity anywhere in a value: msgspec would write it as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a JSON number")
-    if isinstance(value, Mapping):
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{float(value)} is not a JSON number")
+    if isinstance(value, dict):
         value = value.values()
-    elif isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
+    elif not isinstance(value, list | tuple | set | frozenset):
         return
     for item in value:
-        _refuse_not_finite(item)
+        if type(item) not in _FINITE:
+            _refuse_not_finite(item)
 
 
 def _unwritable(value: object, problem: Exception) -> BindingError:
@@ -254,6 +302,5 @@ def _unwritable(value: object, problem: Exception) -> BindingError:
 def _unreadable(type_: object, problem: Exception) -> BindingError:
     name = type_.__qualname__ if isinstance(type_, type) else str(type_)
     error = BindingError(f"A value does not fit the type {name!r}.")
-    for note in cattrs.transform_error(problem):
-        error.add_note(note)
+    error.add_note(str(unfit(problem)))
     return error

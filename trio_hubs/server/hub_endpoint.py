@@ -93,7 +93,8 @@ class HubEndpoint:
         self.chain = FilterChain(filters)
         self._draining = False
         functions = {
-            wire: (found, Signature.of(found.function, skip=1)) for wire, found in hub_methods(hub).items()
+            wire: (found, Signature.of(found.function, skip=1, owner=hub))
+            for wire, found in hub_methods(hub).items()
         }
         self._protocols: dict[str, tuple[HubProtocol, dict[str, Method]]] = {}
         self._refreshed: dict[str, tuple[Method, Invocation]] = {}  # what to call when a user was renewed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 
 from ..calls.intake import IntakeLimits
 from ..calls.session import SessionOptions
 from ..connections.options import EndpointOptions, positive, positive_or_none
+from ..protocol.payloads import Naming
 from .slow_clients import Disconnect, SlowClientPolicy, checked
 
 PROTOCOLS = ("json", "messagepack")
@@ -22,6 +23,11 @@ def _protocols(names: Iterable[str]) -> tuple[str, ...]:
     if not chosen:
         raise ValueError("a hub supports at least one protocol")
     return tuple(name for name in PROTOCOLS if name in chosen)
+
+
+def _known(_: object, __: object, payloads: str) -> None:
+    if payloads not in get_args(Naming):
+        raise ValueError(f"'payloads' must be one of {', '.join(get_args(Naming))}, not {payloads!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -67,9 +73,7 @@ class HubOptions(EndpointOptions):
     """From so many bytes on that a client has not acknowledged, nothing more is sent to it [100,000]."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
-    payloads: Literal["python", "dotnet"] = attrs.field(
-        default="python", validator=attrs.validators.in_(("python", "dotnet"))
-    )
+    payloads: Literal["python", "dotnet"] = attrs.field(default="python", validator=_known)
     """Names of fields and enums on the wire: as in Python, or as .NET's defaults have them."""
 
     @property

@@ -86,6 +86,12 @@ CASES = (
     lost("error: nothing is answered behind it", "{}" + RECORD + invoke("1", "Echo", "behind")),
     lost("error: bytes that are no text", b'{"type":\xff\xfe}\x1e'),
     lost("error: text that is none, in a target", b'{"type":1,"target":"\xff\xfe","arguments":[]}\x1e'),
+    lost(
+        "error: half of a pair in a target",
+        '{"type":1,"target":"\\ud83c","arguments":[]}\x1e',
+        path="/conformance",
+    ),
+    lost("error: half of a pair in an id", '{"type":5,"invocationId":"\\ud83c"}\x1e', path="/conformance"),
     talk(
         "error: text that is none, in an argument",
         b'{"type":1,"invocationId":"1","target":"Echo","arguments":["\xff\xfe"]}\x1e',

@@ -165,6 +165,17 @@ STREAMS = (
     binary(
         "an upload of another type", invoke("1", "Drain", "k", streams=("u",)), item("u", "x"), until=("1",)
     ),
+    binary(
+        "bytes that are no text, for a text",
+        framed(b"\x96\x01\x80\xa11\xa4Echo\x91\xa1\xff\x90"),
+        until=("1",),
+    ),
+    binary(
+        "bytes that are no text, in an upload's error",
+        invoke("1", "Drain", "k", streams=("u",)),
+        framed(b"\x95\x03\x80\xa1u\x01\xa1\xff"),
+        until=("1",),
+    ),
     binary("an upload of too many streams", invoke("1", "Sum", streams=("u", "v")), until=("1",)),
     Case(
         "messagepack: the server asks",

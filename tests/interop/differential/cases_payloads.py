@@ -25,6 +25,39 @@ CASES = (
         '{"type":1,"invocationId":"1","target":"Echo","arguments":["a\\ud83c"]}\x1e',
     ),
     *(
+        talk(f"payload: half of a pair {name}", record + "\x1e")
+        for name, record in (
+            (
+                "in an argument too many",
+                '{"type":1,"invocationId":"1","target":"Echo","arguments":["a","\\udf88"]}',
+            ),
+            (
+                "for an unknown method",
+                '{"type":1,"invocationId":"1","target":"Nope","arguments":["\\ud83c"]}',
+            ),
+            ("that nobody reads", '{"type":6,"unknown":"\\ud83c"}'),
+            ("in a result that nobody awaits", '{"type":3,"invocationId":"no","result":"\\ud83c"}'),
+            ("in an item that nobody awaits", '{"type":2,"invocationId":"no","item":"\\ud83c"}'),
+            (
+                "in an unknown field",
+                '{"type":1,"invocationId":"1","target":"EchoPerson","arguments":[{"x":"\\ud83c"}]}',
+            ),
+            ("in an unknown name", '{"type":6,"\\ud83c":1}'),
+        )
+    ),
+    *(
+        talk(f"payload: bytes that are no text {name}", record + b"\x1e")
+        for name, record in (
+            ("that nobody reads", b'{"type":6,"unknown":"\xff"}'),
+            ("in an unknown name", b'{"type":6,"\xff":1}'),
+            ("behind the object", b'{"type":6}\xff'),
+            (
+                "in an argument too many",
+                b'{"type":1,"invocationId":"1","target":"Echo","arguments":["a","\xff"]}',
+            ),
+        )
+    ),
+    *(
         talk(
             f"payload: float {number}",
             f'{{"type":1,"invocationId":"1","target":"EchoDouble","arguments":[{number}]}}\x1e',

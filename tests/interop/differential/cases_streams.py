@@ -129,6 +129,25 @@ UP = (
         until=("1",),
     ),
     talk(
+        "upload: half of a pair",
+        invoke("1", "Join", "-", streamIds=["u"]),
+        item("u", "a"),
+        '{"type":2,"invocationId":"u","item":"\\ud83c"}\x1e',
+        until=("1",),
+    ),
+    talk(
+        "upload: bytes that are no text",
+        invoke("1", "Join", "-", streamIds=["u"]),
+        b'{"type":2,"invocationId":"u","item":"\xff"}\x1e',
+        until=("1",),
+    ),
+    talk(
+        "upload: half of a pair in its error",
+        invoke("1", "Drain", "k", streamIds=["u"]),
+        '{"type":3,"invocationId":"u","error":"a\\ud83c"}\x1e',
+        until=("1",),
+    ),
+    talk(
         "upload: ended with an empty error",
         invoke("1", "Drain", "k", streamIds=["u"]),
         complete("u", error=""),

@@ -519,6 +519,13 @@ UNREADABLE = (
 MSGPACK_END = 'binary: [3, {}, "end", 3, "end"]'
 MSGPACK_LOST = 'binary: [7, "Connection closed with an error.", true]'
 
+NOBODY = (
+    '{"name":"","age":0,"born":"0001-01-01T00:00:00","id":"00000000-0000-0000-0000-000000000000","tags":[],'
+    '"favourite":0,"avatar":"","balance":0,"nickname":null,"parent":null}'
+)
+LIMIT = "how a limit can be changed is told by our own option's name"
+OPTION = "It can be set by maximum_message_size."
+
 EDGES = {
     "auth: a method that is not allowed, as a stream": differ(
         WHO_STREAMS,
@@ -538,10 +545,31 @@ EDGES = {
     "error: null for a sequence": differ(
         NULL, ("Missing required property 'sequenceId'.", "Expected 'sequenceId' to be of type Number.")
     ),
-    "payload: half of a pair": differ(
-        "text that is no Unicode makes the whole message malformed",
-        (f"{error('Echo')}\ntext: ", ""),
-        (LIVES, LOST),
+    **{
+        name: differ(LIMIT, ("The message size can be configured in AddHubOptions.", OPTION))
+        for name in (
+            "size: one message too large",
+            "size: one message too large by one",
+            "size: a message too large that never ends",
+            "size: small ones ahead of one too large",
+            "messagepack error: a length that is too large",
+            "messagepack error: one message too large",
+        )
+    },
+    "payload: half of a pair in an unknown field": differ(
+        "objects are read as a whole, and then their fields", (answer(NOBODY), error("EchoPerson"))
+    ),
+    "payload: half of a pair in an unknown name": differ("nobody reads it", (LOST, LIVES)),
+    "upload: half of a pair in its error": differ(
+        "it is the failure of that upload anyway",
+        (LOST, "text: " + answer('"failed: a\ufffd"') + "\n" + LIVES),
+    ),
+    "messagepack: bytes that are no text, for a text": differ(
+        "what is no text does not fit one, as in JSON",
+        (
+            '[3, {}, "1", 3, "\ufffd"]',
+            '[3, {}, "1", 1, "Failed to invoke \'Echo\' due to an error on the server."]',
+        ),
     ),
     "upload: ended with an empty error": differ(
         "an empty error is none, as the official clients write it", ("failed: ", "completed")

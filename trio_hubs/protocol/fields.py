@@ -1,0 +1,147 @@
+"""The fields of classes that have some: what they are called, and their types, with those of generics filled in.
+
+Law: a user's class is looked at and never changed.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import attrs
+from cattrs.cols import is_namedtuple
+
+from .generics import Arguments, arguments_of, filled
+
+
+@attrs.frozen
+class Field:
+    """A field of an attrs class, a dataclass or a TypedDict.
+
+    Attributes:
+        name: What it is called.
+        parameter: What the class calls it when it is made; None where it is not given then.
+        type: Its type.
+        required: Whether it has no default.
+        converted: Whether the class makes its own of what it is given.
+    """
+
+    name: str
+    parameter: str | None
+    type: Any
+    required: bool
+    converted: bool = False
+
+
+def origin_of(type_: Any) -> Any:
+    """The class of a generic one, or the type itself."""
+    return get_origin(type_) or type_
+
+
+def without_names(type_: Any) -> Any:
+    """The type behind a NewType or an Annotated one."""
+    while True:
+        if get_origin(type_) is Annotated:
+            type_ = type_.__origin__
+        elif isinstance(type_, NewType):
+            type_ = type_.__supertype__
+        else:
+            return type_
+
+
+def is_typed_dict(type_: Any) -> bool:
+    """Whether it is a TypedDict."""
+    return is_typeddict(origin_of(type_))
+
+
+def has_fields(type_: Any) -> bool:
+    """Whether it is a class with fields."""
+    origin = origin_of(type_)
+    return isinstance(origin, type) and (
+        attrs.has(origin) or dataclasses.is_dataclass(origin) or is_typeddict(origin)
+    )
+
+
+@cache
+def fields_of(type_: Any) -> tuple[Field, ...]:
+    """The fields of a class that has some."""
+    origin = origin_of(type_)
+    if is_typeddict(origin):
+        return tuple(
+            Field(name, name, *_bare(hint, name in origin.__required_keys__))
+            for name, hint in _hints(type_, include_extras=True).items()
+        )
+    hints = _hints(type_)
+    if attrs.has(origin):
+        return tuple(
+            Field(
+                field.name,
+                field.alias if field.init else None,
+                hints.get(field.name, field.type or Any),
+                field.default is attrs.NOTHING,
+                field.converter is not None,
+            )
+            for field in attrs.fields(origin)
+        )
+    return tuple(
+        Field(
+            field.name,
+            field.name if field.init else None,
+            hints[field.name],
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(origin)
+    )
+
+
+def _bare(hint: Any, required: bool) -> tuple[Any, bool]:
+    """The type of a TypedDict's key, and whether the key must be there."""
+    if get_origin(hint) in (Required, NotRequired):
+        return get_args(hint)[0], get_origin(hint) is Required
+    return hint, required
+
+
+def _hints(type_: Any, *, include_extras: bool = False) -> dict[str, Any]:
+    """The types of a class's fields, with the texts among them resolved where they were written."""
+    origin = origin_of(type_)
+    arguments = arguments_of(type_)
+    everywhere: Arguments = {
+        variable: given for own in reversed(arguments.values()) for variable, given in own.items()
+    }
+    if is_typeddict(origin):  # which does not remember its bases
+        given = dict.fromkeys(get_type_hints(origin), everywhere)
+    else:
+        given = {
+            name: arguments[base]
+            for base in reversed(origin.__mro__)
+            for name in inspect.get_annotations(base)
+        }
+    hints = get_type_hints(origin, include_extras=include_extras)
+    return {name: filled(hint, given[name]) for name, hint in hints.items()}
+
+
+def mentions(type_: Any, fits: Callable[[Any], bool], seen: frozenset[Any] = frozenset()) -> bool:
+    """Whether a value of this type may hold one of a type that fits."""
+    type_ = without_names(type_)
+    if fits(type_):
+        return True
+    if get_origin(type_) is Literal or type_ in seen:
+        return False
+    parts = [part for part in get_args(type_) if part is not ...]
+    if has_fields(type_):
+        parts += [field.type for field in fields_of(type_)]
+    elif is_namedtuple(type_):
+        parts += get_type_hints(type_).values()
+    return any(mentions(part, fits, seen | {type_}) for part in parts)

@@ -1,0 +1,234 @@
+"""How values become what msgspec writes: each by what it is, wherever it was declared to be something less.
+
+Law: what msgspec writes of it is JSON, or MessagePack: its numbers are finite, and keys of objects have a text. What
+cannot be written so raises.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from math import isfinite
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
+
+import attrs
+import msgspec
+from cattrs import Converter, override
+from cattrs.fns import identity
+from cattrs.gen import make_dict_unstructure_fn, make_dict_unstructure_fn_from_attrs
+
+from .enums import Enums, is_enum
+from .fields import fields_of, has_fields, is_typed_dict, mentions, origin_of, without_names
+from .naming import RENAMES, Format, Naming
+from .scalars import Writer, native, scalar_writers
+
+_ARRAYS = (list, tuple, set, frozenset, deque, Sequence, AbstractSet)
+_KEPT_OF_STRUCTS = (bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
+_MAPS = (dict, Mapping)
+_TEXTS = frozenset({str})
+_WITH_TEXT = frozenset({str, UUID, datetime, date, time, bytes})
+"""Keys that msgspec writes as text."""
+_CATTRS = Converter()
+
+
+class Writers:
+    """What writes values in one format, under one way of naming.
+
+    Attributes:
+        enums: What writes and reads enums.
+    """
+
+    def __init__(self, format: Format, naming: Naming) -> None:
+        self._rename = RENAMES[format, naming]
+        self._scalars = scalar_writers(format, naming)
+        self._json = format == "json"
+        self.write_key = self._write_text if self._json else self.write
+        self.enums = Enums(format, naming, self.write, self.write_key)
+        self._as_is = native(format, naming)
+        self._by_class = _WhenNeeded(self._writer_of)
+        self._by_type = _WhenNeeded(self._fields_writer)
+
+    def writer(self, type_: Any) -> Writer | None:
+        """What writes values that are declared to be of a type; None where msgspec alone does."""
+        if self._is_as_is(type_):
+            return None
+        # Only of a TypedDict a value does not know itself how its fields are called.
+        if self._rename and mentions(type_, is_typed_dict):
+            return self._typed_writer(type_)
+        if has_fields(type_) and not is_typed_dict(type_):
+            return self._checked(origin_of(type_))
+        return self.write
+
+    def write(self, value: Any) -> Any:
+        """Write a value by its own class."""
+        class_ = type(value)
+        return value if class_ in self._as_is else self._by_class[class_](value)
+
+    def write_odd(self, value: Any) -> Any:
+        """Write a value that msgspec has met, unawares, and does not know."""
+        plain = self.write(value)
+        if plain is value:
+            raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+        return plain
+
+    def _checked(self, class_: type) -> Writer:
+        """What writes a class with fields, and those made of it."""
+        exact = self._by_class[class_]
+
+        def write(value: Any) -> Any:
+            if type(value) is class_:
+                return exact(value)
+            if not isinstance(value, class_):
+                raise TypeError(f"it is no {class_.__qualname__}")
+            return self.write(value)
+
+        return write
+
+    def _writer_of(self, class_: type) -> Writer:
+        """What writes values of a class."""
+        if is_enum(class_):
+            return self.enums.writer(class_)
+        if issubclass(class_, msgspec.Struct):
+            return lambda value: self.write(msgspec.to_builtins(value, builtin_types=_KEPT_OF_STRUCTS))
+        if has_fields(class_):
+            return self._fields_writer(class_)
+        for base in class_.__mro__:
+            if base in self._scalars:
+                return self._scalars[base]
+        if issubclass(class_, Mapping):
+            return self._write_map
+        return self._write_array if issubclass(class_, _ARRAYS) else identity
+
+    # ---- values with parts
+
+    def _is_as_is(self, type_: Any) -> bool:
+        """Whether msgspec alone writes what is meant by a type."""
+        type_ = without_names(type_)
+        origin, arguments = get_origin(type_), get_args(type_)
+        if origin in _MAPS and without_names(arguments[0]) not in (str, int):
+            return False
+        if origin in (*_MAPS, *_ARRAYS, Union, UnionType):
+            return all(argument is ... or self._is_as_is(argument) for argument in arguments)
+        return type_ is None or (isinstance(type_, type) and type_ in self._as_is)
+
+    def _write_array(self, value: Collection[Any]) -> list[Any]:
+        kinds = set(map(type, value))
+        if kinds <= self._as_is:
+            return value if type(value) is list else list(value)
+        by_class = self._by_class
+        if len(kinds) == 1:
+            return list(map(by_class[kinds.pop()], value))
+        as_is = self._as_is
+        return [item if type(item) in as_is else by_class[type(item)](item) for item in value]
+
+    def _write_map(self, value: Mapping[Any, Any]) -> Any:
+        if not _TEXTS.issuperset(map(type, value)):
+            return self._write_keys(value, self.write)
+        as_is, by_class = self._as_is, self._by_class
+        if type(value) is dict and as_is.issuperset(map(type, value.values())):
+            return value
+        return {
+            key: item if type(item) in as_is else by_class[type(item)](item) for key, item in value.items()
+        }
+
+    def _write_keys(self, value: Mapping[Any, Any], write: Writer) -> dict[Any, Any]:
+        plain = {self.write_key(key): write(item) for key, item in value.items()}
+        if len(plain) < len(value):
+            raise ValueError("two keys are the same on the wire")
+        return plain
+
+    def _write_text(self, key: Any) -> Any:
+        """Write the key of a JSON object."""
+        plain = self.enums.write_key(key) if is_enum(type(key)) else key
+        match plain:
+            case bool():
+                return "true" if plain else "false"
+            case int():
+                return int.__repr__(plain)
+            case float() | Decimal() if isfinite(plain):
+                return str(float(plain) if isinstance(plain, float) else plain)
+            case _:
+                plain = self.write(plain)
+        if type(plain) not in _WITH_TEXT:
+            raise TypeError(f"a key of type {type(key).__qualname__!r} has no text")
+        return plain
+
+    def _fields_writer(self, type_: Any) -> Writer:
+        """What writes a class with fields, or a TypedDict."""
+        class_, fields = origin_of(type_), fields_of(type_)
+        wires = {field.name: self.wire(field.name) for field in fields}
+        if len(set(wires.values())) < len(wires):
+            raise TypeError(f"two fields of {class_.__qualname__} have one name on the wire")
+        writers = {
+            field.name: identity if self._is_as_is(field.type) else self._typed_writer(field.type)
+            for field in fields
+        }
+        if is_typed_dict(type_):
+            return lambda value: {
+                wires.get(key, key): writers.get(key, self.write)(item) for key, item in value.items()
+            }
+        overrides: Any = {name: override(rename=wires[name], unstruct_hook=writers[name]) for name in wires}
+        # Given the fields of an attrs class, cattrs resolves no types in them.
+        make: Any = (
+            partial(make_dict_unstructure_fn_from_attrs, list(attrs.fields(class_)))
+            if attrs.has(class_)
+            else make_dict_unstructure_fn
+        )
+        write: Writer = make(class_, _CATTRS, _cattrs_include_init_false=True, **overrides)
+        if class_ is type_:
+            return write
+        return lambda value: write(value) if type(value) is class_ else self.write(value)
+
+    def wire(self, name: str) -> str:
+        """What a field is called on the wire."""
+        return self._rename(name) if self._rename else name
+
+    def _typed_writer(self, type_: Any) -> Writer:
+        """What writes a type that knows of its values what they do not know themselves."""
+        type_ = without_names(type_)
+        if not (self._rename and mentions(type_, is_typed_dict)):
+            return self.write
+        if has_fields(type_):
+            # Not before it is needed: it may be within itself.
+            return lambda value: self._by_type[type_](value)  # noqa: PLW0108
+        origin, arguments = origin_of(type_), get_args(type_)
+        writers = [self._typed_writer(argument) for argument in arguments if argument is not ...]
+        if origin in (Union, UnionType):
+            known = [
+                (_class(part), write)
+                for part, write in zip(arguments, writers, strict=True)
+                if mentions(part, is_typed_dict)
+            ]
+
+            def write_part(value: Any) -> Any:
+                fitting = (write for class_, write in known if isinstance(value, class_))
+                return next(fitting, self.write)(value)
+
+            return write_part
+        if origin in _MAPS:
+            return lambda value: self._write_keys(value, writers[1])
+        if origin is tuple and ... not in arguments:
+            return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
+        return lambda value: list(map(writers[0], value))
+
+
+def _class(type_: Any) -> type:
+    """The class that values of a type have."""
+    class_: type = dict if is_typed_dict(type_) else origin_of(without_names(type_))
+    return class_
+
+
+class _WhenNeeded(dict[Any, Writer]):
+    """What writes the values of each class, as soon as there is one."""
+
+    def __init__(self, make: Callable[[Any], Writer]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, class_: Any) -> Writer:
+        writer = self[class_] = self._make(class_)
+        return writer
