@@ -1,4 +1,6 @@
-"""Every test has a time limit of its own: one that hangs fails, says where it hung, and the others go on.
+"""What holds for every test: its time limit, and how many examples hypothesis gives it.
+
+One that hangs fails, says where it hung, and the others go on.
 
 An alarm interrupts the test as Ctrl-C would, which trio hands to its main task even while every task is blocked and
 its clock never jumps. What cannot be interrupted (C, a shielded scope without end) ends the run at twice the limit.
@@ -14,11 +16,20 @@ from types import FrameType
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 
 from trio_hubs.logs import peer_filter
 
 TIME_LIMIT = 60.0
 INTEROP_TIME_LIMIT = 600.0  # official clients go through all of their scenarios in one test
+LONG_TIME_LIMIT = 7200.0  # with --hypothesis-profile=long
+
+# A busy machine is no fault of a test's, so none has a deadline; and what has passed once passes again.
+settings.register_profile(
+    "fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("long", settings.get_profile("fast"), derandomize=False, max_examples=20_000)
+settings.load_profile("fast")  # unless pytest's option names the other
 
 _stderr = pytest.StashKey[int]()
 
@@ -61,11 +72,16 @@ def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_filter, "_periods", {})
 
 
+def usual_limit(item: pytest.Item) -> float:
+    if settings.get_current_profile_name() == "long":
+        return LONG_TIME_LIMIT
+    return INTEROP_TIME_LIMIT if item.get_closest_marker("interop") else TIME_LIMIT
+
+
 @contextmanager
 def limited(item: pytest.Item) -> Iterator[None]:
     """Interrupt the body, and fail, when it takes too long."""
-    usual = INTEROP_TIME_LIMIT if item.get_closest_marker("interop") else TIME_LIMIT
-    seconds = float(item.config.getini("time_limit") or usual)
+    seconds = float(item.config.getini("time_limit") or usual_limit(item))
     if not seconds:
         yield
         return

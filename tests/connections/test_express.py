@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -120,7 +120,6 @@ async def test_each_frame_has_its_own_mask(autojump_clock: MockClock) -> None:
     places=st.lists(st.integers(0, 8_000), max_size=20),
     client=st.booleans(),
 )
-@settings(derandomize=True, deadline=None)
 def test_the_mask_turns_however_the_frames_are_cut(sizes: list[int], places: list[int], client: bool) -> None:
     expected = [bytes((i + j) % 256 for j in range(size)) for i, size in enumerate(sizes)]
     data = b"".join(frame(BINARY, payload, masked=not client) for payload in expected)

@@ -249,7 +249,7 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 @sides
 @lanes
 @given(events=SEQUENCES, places=st.lists(st.integers(0, 100_000), max_size=8))
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 def test_the_same_bytes_arrive_whatever_the_frames(
     side: Side, express: bool, events: list[Event], places: list[int]
 ) -> None:
