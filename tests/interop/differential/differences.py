@@ -150,8 +150,8 @@ HTTP = {
     "auth: a poll by another user": differ(
         FOREIGN,
         (
-            f"GET: 200\n{CACHE}  content-length: 48\n  content-type: application/octet-stream\n{NEVER}"
-            f"  {{}}\x1e{ANN}\x1e",
+            f"GET: 200\n{CACHE}  content-length: 45\n  content-type: application/octet-stream\n{NEVER}"
+            f"  {ANN}\x1e",
             f"GET: 403\n{CACHE}  content-type: text/plain\n{NEVER}  The connection belongs to another user.",
         ),
     ),
