@@ -22,6 +22,7 @@ from trio_hubs.logs import peer_filter
 
 TIME_LIMIT = 60.0
 INTEROP_TIME_LIMIT = 600.0  # official clients go through all of their scenarios in one test
+FUZZ_TIME_LIMIT = 600.0  # hypothesis makes a failing example small for up to 300 s
 LONG_TIME_LIMIT = 7200.0  # with --hypothesis-profile=long
 
 # A busy machine is no fault of a test's, so none has a deadline; and what has passed once passes again.
@@ -75,7 +76,9 @@ def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
 def usual_limit(item: pytest.Item) -> float:
     if settings.get_current_profile_name() == "long":
         return LONG_TIME_LIMIT
-    return INTEROP_TIME_LIMIT if item.get_closest_marker("interop") else TIME_LIMIT
+    if item.get_closest_marker("interop"):
+        return INTEROP_TIME_LIMIT
+    return FUZZ_TIME_LIMIT if item.path.parent.name == "fuzz" else TIME_LIMIT
 
 
 @contextmanager
@@ -90,13 +93,14 @@ def limited(item: pytest.Item) -> Iterator[None]:
 
     def interrupt(_: int, frame: FrameType | None) -> None:
         nonlocal places
-        places = f"{item.nodeid} has not ended after {seconds:g} s.\n\n{everywhere(frame)}"
-        os.write(stderr, f"\n{places}\n".encode())  # in case that nothing else is told any more
+        if not places:  # else it was interrupted where nobody heard of it
+            places = f"{item.nodeid} has not ended after {seconds:g} s.\n\n{everywhere(frame)}"
+            os.write(stderr, f"\n{places}\n".encode())  # in case that nothing else is told any more
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     faulthandler.dump_traceback_later(2 * seconds, exit=True, file=stderr)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 5)
     try:
         yield
     except BaseException:
