@@ -250,6 +250,20 @@ async def test_trio_websocket_is_told_of_a_message_under_way(
 
 
 @clients
+@pytest.mark.parametrize("first", [PING, PONG, TEXT | 0x40, CONTINUE])
+@pytest.mark.parametrize("size", [126, 127])
+async def test_a_long_frame_that_is_not_plain_turns_the_lane_off_before_its_length_has_come(
+    client: bool, first: int, size: int, autojump_clock: MockClock
+) -> None:
+    lane, far = await open_lane(client)
+    beginning = bytes((first, size | (0 if client else 0x80)))
+    await far.send_all(beginning)
+    with trio.fail_after(1):
+        assert await lane.receive_payload() is None
+    assert await upward(lane) == beginning
+
+
+@clients
 async def test_what_waits_for_the_lane_is_woken_by_what_comes(
     client: bool, autojump_clock: MockClock
 ) -> None:
