@@ -193,3 +193,12 @@ def test_everything_arrives_in_order_and_little_is_held(parts: list[bytes], limi
         assert received == b"".join(parts)
 
     trio.run(main)
+
+
+async def test_what_is_put_back_comes_before_what_has_come_since() -> None:
+    pipe = Pipe(100)
+    await pipe.put(b"first")
+    taken = await pipe.take()
+    await pipe.put(b"second")
+    pipe.put_back(taken)
+    assert await pipe.take() == b"firstsecond"
