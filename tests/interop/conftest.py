@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
 NOT_FOR_THIS_MACHINE = 77
-RUN_TIMEOUT = 500  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
+RUN_TIMEOUT = 900  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
 
 
 def absent(reason: str) -> NoReturn:
