@@ -300,3 +300,15 @@ async def test_nobody_waits_for_what_the_peer_has_caused_while_it_has_to_acknowl
     with trio.fail_after(1):
         await wire.outbox.wait_taken()
     wire.outbox.give_up()
+
+
+async def test_a_control_message_alone_goes_out_at_the_uncorking(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.outbox.cork()
+    wire.outbox.put_control(encode(PING))
+    await wait_all_tasks_blocked()
+    assert wire.socket.sent == []
+    wire.outbox.uncork()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [PING]
+    wire.outbox.give_up()
