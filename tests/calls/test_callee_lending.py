@@ -95,3 +95,14 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_its_peer_takes_its_pl
     assert gates.notes == ["a started"]
     await gates.open("a")
     await gates.open("b")
+
+
+async def test_no_place_is_lent_while_another_is_free(nursery: trio.Nursery) -> None:
+    desk = started(nursery, maximum_parallel=2)
+    asking, gates = Asking(desk), Gates(desk)
+    await desk.answers(call("1", "asks"), call("2", "wait", "a"), call("3", "wait", "b"))
+    assert gates.notes == ["a started"]
+    await gates.open("a")
+    await gates.open("b")
+    await asking.answer()
+    assert desk.callee.idle

@@ -312,6 +312,23 @@ async def test_a_reader_that_was_left_does_not_look_like_a_clean_end(
             await outcome
 
 
+async def test_leaving_a_stream_wakes_who_waits_for_an_item(nursery: trio.Nursery) -> None:
+    intake = intake_for()
+    stream = open_stream(intake)
+    woken = trio.Event()
+
+    @nursery.start_soon
+    async def _() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.reader.read()
+        woken.set()
+
+    await wait_all_tasks_blocked()
+    stream.reader.close()
+    await wait_all_tasks_blocked()
+    assert woken.is_set()
+
+
 def test_items_that_are_thrown_away_are_no_clean_end_though_the_peer_had_ended() -> None:
     intake = intake_for()
     stream = open_stream(intake)

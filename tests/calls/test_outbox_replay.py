@@ -287,3 +287,28 @@ async def test_the_answer_to_the_handshake_never_comes_again(nursery: trio.Nurse
     wire.socket.away = True
     assert await wire.resume() == [sequence(1), hello(1)]
     wire.outbox.give_up()
+
+
+async def test_nobody_waits_for_what_the_peer_has_caused_while_it_has_to_acknowledge(
+    nursery: trio.Nursery,
+) -> None:
+    """Else nobody would read the acknowledgement."""
+    wire = await start(nursery, limit=10)
+    await wire.put(hello(1))
+    wire.outbox.put_unasked(bytes(wire.outbox.high_water))
+    await wait_all_tasks_blocked()
+    with trio.fail_after(1):
+        await wire.outbox.wait_taken()
+    wire.outbox.give_up()
+
+
+async def test_a_control_message_alone_goes_out_at_the_uncorking(nursery: trio.Nursery) -> None:
+    wire = await start(nursery)
+    wire.outbox.cork()
+    wire.outbox.put_control(encode(PING))
+    await wait_all_tasks_blocked()
+    assert wire.socket.sent == []
+    wire.outbox.uncork()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [PING]
+    wire.outbox.give_up()

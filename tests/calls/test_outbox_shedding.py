@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -150,7 +150,6 @@ async def test_nothing_is_kept_once_it_is_over(nursery: trio.Nursery, kind: str)
         max_size=60,
     )
 )
-@settings(derandomize=True, deadline=None)
 def test_what_is_left_is_in_its_order(puts: list[tuple[str, int]]) -> None:
     async def main() -> None:
         outbox = Outbox(memory_connection_pair()[0], high_water=20)

@@ -122,7 +122,6 @@ def test_it_is_full_above_its_limit_until_enough_is_acknowledged() -> None:
 
 
 @given(st.data())
-@settings(derandomize=True, deadline=None)
 def test_after_random_acknowledgements_exactly_the_rest_is_repeated(data: st.DataObject) -> None:
     total = 1000
     ours = with_sent(total)
@@ -329,7 +328,7 @@ STEPS = st.one_of(
     "protocol", [JsonHubProtocol(), MessagePackHubProtocol()], ids=lambda each: each.name
 )
 @given(limit=st.sampled_from([0, 40, 100_000]), steps=st.lists(STEPS, max_size=80))
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300)
 def test_everything_arrives_once_and_in_order(
     protocol: HubProtocol, limit: int, steps: list[tuple[Any, ...]]
 ) -> None:

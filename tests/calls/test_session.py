@@ -351,6 +351,21 @@ async def test_a_refused_connection_is_told_so_and_never_closed(caplog: pytest.L
     assert "was refused" in caplog.text
 
 
+async def test_a_fault_while_a_connection_opens_is_told_though_its_client_has_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def prepare(side: Side) -> None:
+        async def fail() -> None:
+            side.session.end(None)
+            raise ZeroDivisionError
+
+        side.life.on_open = fail
+
+    async with open_side(prepare=prepare) as side:
+        await side.over.wait()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
 async def test_a_connection_refused_on_purpose_is_one_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

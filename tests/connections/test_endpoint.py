@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from trio_hubs.connections.http import CaseInsensitive, Request, Response
 from trio_hubs.connections.http_server import Held, Upgrade
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.options import EndpointOptions
+from trio_hubs.connections.users import User
 from trio_hubs.protocol.hub_protocol import TransferFormat
 from trio_hubs.protocol.negotiate import Transport
 
@@ -472,3 +474,9 @@ async def test_a_subprotocol_that_was_not_offered_is_no_choice(
         assert (await front.refused(Sec_WebSocket_Protocol="a, b")).status == 500
         assert front.admission.active == 0
     assert "'other' was chosen" in caplog.text
+
+
+async def test_a_user_that_lasts_for_ever_has_no_lifetime_to_tell(autojump_clock: MockClock) -> None:
+    ann = User("ann", expires_at=inf)
+    async with open_front(never, authenticate=lambda _: ann, authentication_refresh=True) as front:
+        assert "tokenLifetimeSeconds" not in await front.negotiate()

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_hubs.connections.connection import Connection
+from trio_hubs.errors import ConnectionClosed
 
 from .endpoint_peer import Front, Handler, Reader, open_front
 from .http_peer import Answer, upgrade
@@ -132,11 +133,14 @@ async def test_whoever_ends_it_it_counts_no_longer(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("client_left", [False, True])
 async def test_a_handler_that_fails_counts_no_longer(
-    transport: str, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    transport: str, client_left: bool, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async def fail(connection: Connection) -> None:
         await wait_all_tasks_blocked()
+        if client_left:  # which hides no fault
+            raise ExceptionGroup("both", [ConnectionClosed("the client left"), ZeroDivisionError()])
         raise ZeroDivisionError
 
     async with open_front(fail, stateful_reconnect=True) as front:

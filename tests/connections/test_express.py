@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -120,7 +120,6 @@ async def test_each_frame_has_its_own_mask(autojump_clock: MockClock) -> None:
     places=st.lists(st.integers(0, 8_000), max_size=20),
     client=st.booleans(),
 )
-@settings(derandomize=True, deadline=None)
 def test_the_mask_turns_however_the_frames_are_cut(sizes: list[int], places: list[int], client: bool) -> None:
     expected = [bytes((i + j) % 256 for j in range(size)) for i, size in enumerate(sizes)]
     data = b"".join(frame(BINARY, payload, masked=not client) for payload in expected)
@@ -248,6 +247,20 @@ async def test_trio_websocket_is_told_of_a_message_under_way(
     shown = await upward(lane)
     assert shown[:2] == bytes((BINARY & 0x0F, 0 if client else 0x80))
     assert shown[2 if client else 6 :] == rest
+
+
+@clients
+@pytest.mark.parametrize("first", [PING, PONG, TEXT | 0x40, CONTINUE])
+@pytest.mark.parametrize("size", [126, 127])
+async def test_a_long_frame_that_is_not_plain_turns_the_lane_off_before_its_length_has_come(
+    client: bool, first: int, size: int, autojump_clock: MockClock
+) -> None:
+    lane, far = await open_lane(client)
+    beginning = bytes((first, size | (0 if client else 0x80)))
+    await far.send_all(beginning)
+    with trio.fail_after(1):
+        assert await lane.receive_payload() is None
+    assert await upward(lane) == beginning
 
 
 @clients

@@ -1,5 +1,6 @@
 """The gate asks its questions in order: a foreign page, nobody, and whoever may not are told so, and nothing else."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,3 +129,14 @@ async def test_a_browser_may_ask_beforehand_as_nobody() -> None:
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
     assert answer.headers["Access-Control-Allow-Headers"] == "authorization"
     assert asked.users == []
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(0.001, True), (0, False)])
+async def test_a_user_is_known_up_to_the_moment_of_expiry(
+    seconds: float, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    user = User("ann", expires_at=1000.0 + seconds)
+    asked = Asked(Response("hello"))
+    await ask(asked, user=user)
+    assert asked.users == [user if known else None]

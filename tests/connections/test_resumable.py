@@ -78,6 +78,35 @@ async def test_the_first_websocket_needs_no_resuming() -> None:
     assert carried.over == 1
 
 
+async def test_before_the_first_websocket_a_reader_waits_for_it() -> None:
+    async with trio.open_nursery() as nursery:
+        carried = Carried(nursery)
+        connection = carried.connection
+        assert not connection.send_nowait(b"too early")
+        assert not connection.unsent
+        await connection.send(b"too early")
+        received: list[bytes] = []
+
+        @nursery.start_soon
+        async def _() -> None:
+            received.append(await connection.receive())
+
+        await wait_all_tasks_blocked()
+        await carried.carry()
+        await carried.far[0].send(b"in")
+        await wait_all_tasks_blocked()
+        assert received == [b"in"]
+        connection.close()
+
+
+async def test_one_that_cannot_resume_does_not_wait_for_its_first_websocket() -> None:
+    connection = ResumableConnection("id", Request())
+    with pytest.raises(ConnectionClosed):
+        await connection.receive()
+    with pytest.raises(ConnectionClosed):
+        await connection.send(b"out")
+
+
 async def test_a_reader_waits_over_the_gap_and_is_told() -> None:
     async with trio.open_nursery() as nursery:
         carried = Carried(nursery)

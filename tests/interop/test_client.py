@@ -5,10 +5,11 @@ The tests that take `ours` are of what the official server cannot do.
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from typing import Any, Literal
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from trio_hubs import (
 )
 
 pytestmark = pytest.mark.interop
+
+PATIENCE = 20.0  # seconds; a busy machine takes some
 
 Protocol = Literal["json", "messagepack"]
 
@@ -56,7 +59,7 @@ class Server:
     async def connect(self, path: str = "/conformance", **options: Any) -> AsyncIterator[HubConnection]:
         """A connection that no test keeps for long."""
         url = self.address + path
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             async with open_hub_connection(
                 url, protocol=self.protocol, payloads="dotnet", **options
             ) as connection:
@@ -64,7 +67,7 @@ class Server:
 
     async def seen_becomes(self, key: str, pattern: str) -> None:
         """Wait until the log under a key is as it should be."""
-        end = trio.current_time() + 5
+        end = trio.current_time() + PATIENCE
         async with httpx2.AsyncClient() as http:
             url = f"{self.address}/seen?key={key}"
             while not re.fullmatch(pattern, now := (await http.get(url)).text):
@@ -102,9 +105,11 @@ async def broken() -> AsyncIterator[int]:
     raise ValueError("the client's stream broke")
 
 
-async def endless() -> AsyncIterator[int]:
-    """An upload without an end."""
-    while True:
+async def endless(begun: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
+    """An upload without an end; it says when it is well under way."""
+    for i in count():
+        if i == 5:
+            begun()
         yield 1
         await trio.sleep(0.01)
 
@@ -256,10 +261,9 @@ async def test_the_documented_loop(server: Server) -> None:
 
 
 async def test_items_arrive_as_they_are_written(server: Server) -> None:
-    async with server.connect() as connection, connection.stream("Counter", 4, 250) as reader:
+    async with server.connect() as connection, connection.stream("Counter", 2, 2000) as reader:
         at = [trio.current_time() async for _ in reader]
-    assert at[1] - at[0] > 0.15
-    assert at[3] - at[0] > 0.6
+    assert at[1] - at[0] > 1.0
 
 
 async def test_large_items_and_objects(server: Server) -> None:
@@ -381,16 +385,16 @@ async def test_a_broken_upload_fails_on_the_server(server: Server, key: str) -> 
 
 async def test_a_cancelled_upload_fails_on_the_server(ours: Server, key: str) -> None:
     async with ours.connect() as connection:
-        with trio.move_on_after(0.2):
-            await connection.invoke("Drain", key, endless())
+        with trio.CancelScope() as scope:
+            await connection.invoke("Drain", key, endless(begun=scope.cancel))
         await ours.seen_becomes(key, "failed: .+")
         assert await connection.invoke("Add", 1, 1) == 2
 
 
 async def test_a_disconnect_in_mid_upload_looks_like_a_failure(server: Server, key: str) -> None:
     async with server.connect() as connection:
-        with trio.move_on_after(0.2):
-            await connection.invoke("Drain", key, endless())
+        with trio.CancelScope() as scope:
+            await connection.invoke("Drain", key, endless(begun=scope.cancel))
     await server.seen_becomes(key, "failed: .+")
 
 
@@ -405,7 +409,7 @@ async def test_a_method_that_never_reads_its_stream(ours: Server, key: str) -> N
     async with ours.connect("/parallel") as connection:
         await connection.send("Ignore", key, numbers(500))
         await ours.seen_becomes(key, "started")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert await connection.invoke("Add", 1, 1) == 2
 
 
@@ -429,7 +433,7 @@ async def test_handlers(server: Server) -> None:
             await connection.send("CallCaller", "Hello", f"{i}")
         await connection.invoke("CallCaller", "NoSuchMethod", "x")
         await connection.invoke("CallCaller", "End", "end")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await done.wait()
     assert got == [*map(str, range(100)), "end"]
 
@@ -447,7 +451,7 @@ async def test_a_handler_with_an_argument_of_every_kind(server: Server) -> None:
     async with server.connect() as connection:
         connection.on("Everything", everything)
         await connection.invoke("CallWithEverything")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await done.wait()
     assert got == [1, "two", 3.5, True, None, [1, 2], "six", 6, b"\x07\x08\x09"]
 
@@ -487,7 +491,7 @@ async def test_a_refused_connection(server: Server) -> None:
 async def test_an_aborted_connection_ends_what_waits(server: Server, key: str) -> None:
     async with server.connect() as connection, connection.stream("Forever", key) as reader:
         await connection.send("Abort")
-        with trio.fail_after(5), pytest.raises(ConnectionClosed):
+        with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed):
             async for _ in reader:
                 pass
         with pytest.raises(ConnectionClosed):
@@ -496,7 +500,7 @@ async def test_an_aborted_connection_ends_what_waits(server: Server, key: str) -
 
 async def test_a_message_above_the_limit_closes_the_connection(server: Server) -> None:
     async with server.connect() as connection:
-        with trio.fail_after(5), pytest.raises(ConnectionClosed):
+        with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed):
             await connection.invoke("Echo", "x" * 40_000)
 
 
@@ -512,6 +516,6 @@ async def test_a_silent_client_is_disconnected(server: Server) -> None:
     async with server.connect(
         "/impatient", options=HubConnectionOptions(keep_alive_interval=60.0)
     ) as connection:
-        with trio.fail_after(5), pytest.raises(ConnectionClosed):
+        with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed):
             async with connection.stream("Silent", "nobody") as reader:
                 await reader.read()

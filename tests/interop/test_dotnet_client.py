@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.interop.conftest import RUN_TIMEOUT
+
 pytestmark = pytest.mark.interop
 
 WEBSOCKETS_ONLY = {
@@ -25,7 +27,7 @@ LEFT_OUT = {
 def run(*command: str) -> list[str]:
     """The lines that a command prints, whatever its verdict."""
     return subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=300, check=False
+        command, stdout=subprocess.PIPE, text=True, timeout=RUN_TIMEOUT, check=False
     ).stdout.splitlines()
 
 

@@ -115,6 +115,19 @@ async def test_the_answer_is_the_result_also_with_one_invocation_at_a_time(
         assert await client.receive() == result("1", 5)
 
 
+@pytest.mark.parametrize("whom", ["a", "b"])
+async def test_whoever_asks_a_client_by_its_id_may_be_called_meanwhile(
+    autojump_clock: MockClock, whom: str
+) -> None:
+    served = endpoint(Asking)
+    async with open_client(served, id="a") as one, open_client(served, id="b") as other:
+        await one.send(call("AskOther", whom, id="1"), call("Same", 7, id="2"))
+        assert asked("s1", "?") in await (one if whom == "a" else other).take(1)
+        assert await one.arrived() == [result("2", 7)]
+        await (one if whom == "a" else other).send(result("s1", 5))
+        assert await one.receive() == result("1", 5)
+
+
 async def test_whoever_has_been_answered_goes_on_and_the_next_waits_for_both(
     autojump_clock: MockClock,
 ) -> None:

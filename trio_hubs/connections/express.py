@@ -136,17 +136,17 @@ class ExpressStream(trio.abc.Stream):
             first, second = buffer[at], buffer[at + 1]
             length = second & 0x7F
             start = at + 2
-            if second & 0x80 != self._mask_bit:
+            is_data = first in (_CONTINUES if self._fragmented else _STARTS)
+            if second & 0x80 != self._mask_bit or (length > 125 and not is_data):
                 self._turn_off(at)
                 break
-            is_data = first in (_CONTINUES if self._fragmented else _STARTS)
             if length > 125:
                 start += 2 if length == 126 else 8
                 if size < start:
                     break
                 smallest = 126 if length == 126 else 65536
                 length = int.from_bytes(buffer[at + 2 : start], "big")
-                if not smallest <= length < 1 << 63 or not is_data:
+                if not smallest <= length < 1 << 63:
                     self._turn_off(at)
                     break
             if is_data:

@@ -244,7 +244,7 @@ overWebSockets("stateful: the hub hears nothing of a cut, and of the end at once
   await stillWorks(connection);
   assert.equal(await s.seen(key), "connected");
   await connection.stop();
-  await within(2, s.seenBecomes(key, "connected,disconnected"));
+  await within(5, s.seenBecomes(key, "connected,disconnected"));
 });
 
 overWebSockets("stateful: dispose reaches the method over a cut", async (s) => {
