@@ -1,6 +1,6 @@
 """One writer sends everything: joined, at once, bounded, and never cut by a cancelled producer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 import trio
@@ -129,7 +129,7 @@ class Socket(Connection):
         self.pieces.append(data)
         self.keeps = False
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         if self.takes:
             self.pieces.append(b"at once: " + data)
         return self.takes

@@ -1,5 +1,7 @@
 """An outbox whose connection may tear keeps what was sent, holds back what may not be, and repeats only what counts."""
 
+from collections.abc import Hashable
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -54,7 +56,7 @@ class Socket(Connection):
         if data:
             self.sent.append(data)
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         if self.takes:
             self.sent.append(data)
         return self.takes

@@ -236,7 +236,7 @@ async def test_shared_messages_wait_for_the_flush(nursery: trio.Nursery) -> None
     assert wire.outbox.put_shared(b"b", 20)
     await wait_all_tasks_blocked()
     assert wire.outbox.size == 2
-    pieces, together = wire.outbox.flush(([], b""), 0.0)
+    pieces, together, _ = wire.outbox.flush(([], b"", {}), 0.0)
     assert (pieces, together) == ([b"a", b"b"], b"ab")
     assert await wire.theirs.receive() == b"ab"
     assert await wire.finish() == b""
@@ -252,9 +252,9 @@ async def test_pieces_that_are_like_anothers_are_joined_once(nursery: trio.Nurse
     for wire in (first, third):
         for data in (b"a", b"b"):
             wire.outbox.put_shared(data, 1)
-    like = first.outbox.flush(([], b""), 0.0)
+    like = first.outbox.flush(([], b"", {}), 0.0)
     assert third.outbox.flush(like, 0.0) is like
-    assert second.outbox.flush(like, 0.0) == ([b"c", b"b"], b"cb")
+    assert second.outbox.flush(like, 0.0) == ([b"c", b"b"], b"cb", {})
     assert [await wire.theirs.receive() for wire in (first, second, third)] == [b"ab", b"cb", b"ab"]
     for wire in (first, second, third):
         wire.outbox.give_up()
@@ -270,7 +270,7 @@ async def test_a_flush_of_nothing_sends_nothing(nursery: trio.Nursery) -> None:
     wire = Wire()
     nursery.start_soon(run_outbox, wire.outbox)
     await wait_all_tasks_blocked()
-    assert wire.outbox.flush(([b"other"], b"other"), 0.0) == ([], b"")
+    assert wire.outbox.flush(([b"other"], b"other", {}), 0.0) == ([], b"", {})
     assert await wire.finish() == b""
 
 
@@ -280,7 +280,7 @@ async def test_a_message_for_many_keeps_its_place(nursery: trio.Nursery) -> None
     await wait_all_tasks_blocked()
     wire.outbox.put_shared(b"a", 10)
     wire.outbox.put_now(b"b")
-    wire.outbox.flush(([], b""), 0.0)
+    wire.outbox.flush(([], b"", {}), 0.0)
     assert await wire.theirs.receive() == b"ab"
     assert await wire.finish() == b""
 
@@ -290,7 +290,7 @@ async def test_nothing_is_shared_with_what_is_over(nursery: trio.Nursery) -> Non
     wire.outbox.give_up()
     await wire.outbox.finish(1)
     assert not wire.outbox.put_shared(b"a", 1)
-    wire.outbox.flush(([], b""), 0.0)
+    wire.outbox.flush(([], b"", {}), 0.0)
     assert wire.outbox.size == 0
 
 

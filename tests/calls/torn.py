@@ -1,6 +1,6 @@
 """A session whose connection tears and goes on, and a client that goes on with it, in the tests' own words."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ COUNTED = (1, 2, 3, 4, 5)
 class QuickConnection(MemoryConnection):
     """One that takes at once what there is room for, as a socket does."""
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         try:
             self._outgoing.send_nowait(data)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -1,5 +1,6 @@
 """A torn connection goes on over the next WebSocket, its user is told so, and an end in good order is final."""
 
+from collections.abc import Hashable
 from typing import cast
 
 import pytest
@@ -359,7 +360,7 @@ class Direct(MemoryConnection):
     def last_progress(self) -> float:
         return 7.0
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         self._outgoing.send_nowait(data)
         return True
 

@@ -15,10 +15,9 @@ from unittest import mock
 import trio
 from trio.testing import MemoryReceiveStream, memory_stream_pair
 
-from trio_hubs.connections import websocket
 from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket
+from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket, websocket
 from trio_hubs.tasks import open_background
 
 Side: TypeAlias = Literal["server", "client"]
@@ -32,6 +31,7 @@ UPGRADE = (
     b"GET /chat?id=7 HTTP/1.1\r\nHost: example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+OPENING = Request(headers={"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
 PATIENCE = 1000.0
 """Virtual seconds after which nothing more can be expected."""
 
@@ -287,14 +287,11 @@ def connected_to(stream: trio.abc.Stream) -> Iterator[list[tuple[str, int]]]:
     """Have the next connections lead to this stream; gives the list of where they wanted to go."""
     places: list[tuple[str, int]] = []
 
-    async def open_tcp_stream(host: str, port: int) -> trio.abc.Stream:
+    async def open_direct_socket(host: str, port: int) -> trio.abc.Stream:
         places.append((host, port))
         return stream
 
-    with (
-        mock.patch.object(trio, "open_tcp_stream", open_tcp_stream),
-        mock.patch.object(websocket, "DirectSocketStream", lambda socket: socket),
-    ):
+    with mock.patch.object(websocket, "open_direct_socket", open_direct_socket):
         yield places
 
 
@@ -319,9 +316,7 @@ async def open_pair(
     peer = Peer(far, client=side == "server")
     with trio.fail_after(PATIENCE):
         if side == "server":
-            async with accept_websocket(
-                near, "id", Request(), head=UPGRADE, rest=b"", express=express
-            ) as connection:
+            async with accept_websocket(near, "id", OPENING, rest=b"", express=express) as connection:
                 assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
                 yield connection, peer
         else:

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from tests.connections.websocket_peer import TEXT, UPGRADE, Peer, connected_to
+from tests.connections.websocket_peer import OPENING, TEXT, Peer, connected_to
 from tests.hub_peer import endpoint
-from trio_hubs import Hub, HubConnection, Request, open_hub_connection
+from trio_hubs import Hub, HubConnection, open_hub_connection
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.connection import Connection
@@ -63,7 +63,7 @@ async def over_websocket(
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += await far.receive_some()
-        async with accept_websocket(far, "id", Request(), head=head, rest=b"") as connection:
+        async with accept_websocket(far, "id", OPENING, rest=b"") as connection:
             await served.handle(connection)
 
     async with trio.open_nursery() as nursery:
@@ -142,7 +142,7 @@ async def asked_for_much(ends: list[str], *, limit: float) -> AsyncGenerator[Pee
 
     async def serve() -> None:
         slow = SlowStream(near, rate=10_000, limit=limit)
-        async with accept_websocket(slow, "id", Request(), head=UPGRADE, rest=b"") as connection:
+        async with accept_websocket(slow, "id", OPENING, rest=b"") as connection:
             await served.handle(connection)
 
     async with trio.open_nursery() as nursery:

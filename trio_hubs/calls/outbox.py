@@ -25,8 +25,8 @@ logger = get_logger(__name__)
 HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
 
-Batch: TypeAlias = tuple[list[bytes | bytearray], bytes]
-"""Pieces, and what they make together."""
+Batch: TypeAlias = tuple[list[bytes | bytearray], bytes, dict[Hashable, bytes]]
+"""Pieces, what they make together, and what connections have made of that to send it, by kind."""
 
 _BLANKS = 256
 _FLOOD = 16
@@ -155,8 +155,7 @@ class Outbox:
         """Send what is queued, as :meth:`uncork` does.
 
         Args:
-            like: What the outbox before this one has sent: its pieces, and what they made together. The same for
-                many is joined only once.
+            like: What the outbox before this one has sent. The same for many is joined and framed only once.
             now: The time, in trio's clock.
 
         Returns:
@@ -164,15 +163,15 @@ class Outbox:
         """
         if self._idle:
             if self._pieces != like[0]:
-                like = self._pieces[:], b"".join(self._pieces)
-            self._send_now(like[1], now)
+                like = self._pieces[:], b"".join(self._pieces), {}
+            self._send_now(like[1], now, like[2])
         return like
 
-    def _send_now(self, data: bytes, now: float) -> None:
+    def _send_now(self, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None) -> None:
         """Send all of the pieces, if an idle connection takes them, else have the writer see to it."""
         connection = self._connection
         blocked = not data or self._control or connection.away or (self._replay is not None and self._held)
-        if not blocked and connection.send_nowait(data):
+        if not blocked and connection.send_nowait(data, packed):
             self._took(data)
             self.last_sent = now
             if self.awaiting_since < inf or connection.unsent:

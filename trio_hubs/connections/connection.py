@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import inf
 
 from ..protocol.hub_protocol import TransferFormat
@@ -79,8 +79,12 @@ class Connection(abc.ABC):
             ConnectionClosed: The connection is over.
         """
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         """Send all of the bytes if that needs no waiting.
+
+        Args:
+            data: The bytes.
+            packed: What connections that sent the same bytes before have made of them, by kind, to be made only once.
 
         Returns:
             Whether they are taken care of. Where :attr:`unsent` is true then, :meth:`send` must be called to finish

@@ -73,3 +73,8 @@ class DirectSocketStream(trio.abc.Stream):
         if self.socket.fileno() != -1:
             self.socket.detach()
         await self._stream.aclose()
+
+
+async def open_direct_socket(host: str, port: int) -> trio.abc.Stream:
+    """Connect to a server, as :func:`trio.open_tcp_stream` does."""
+    return DirectSocketStream(await trio.open_tcp_stream(host, port))

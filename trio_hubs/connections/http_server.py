@@ -21,10 +21,15 @@ import trio
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..tasks import open_background
+<<<<<<< HEAD
 from .arrivals import Arrivals
 from .http import Headers, Request, Response
 from .http_wire import PART_SIZE, HttpWire
 from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
+=======
+from .http import Request, Response
+from .websocket import CLOSE_TIMEOUT, WebSocketConnection, accept_websocket
+>>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
 
 logger = get_logger(__name__)
 
@@ -135,8 +140,12 @@ class HttpServer:
     Args:
         routes: What answers for each path; looked up at each request.
         posted: The paths whose routes read the body of a POST themselves, by a :class:`Held`.
+<<<<<<< HEAD
         express: Whether WebSockets use the express lane.
         scheme: ``https`` when the streams are TLS, else ``http``.
+=======
+        express: Whether WebSockets' frames in order are read by us, rather than all by trio-websocket.
+>>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
     """
 
     def __init__(
@@ -257,7 +266,12 @@ class _HttpConnection:
     def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
         self._stream = stream
         self._server = server
+<<<<<<< HEAD
         self._wire = HttpWire(stream, server.arrivals)
+=======
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
+        self._wire = _Wire(self._http, stream)
+>>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
         self._with_body = True
 
     async def serve(self) -> None:
@@ -280,6 +294,7 @@ class _HttpConnection:
         answer = await self._answer(request) if isinstance(request, Request) else _render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
+<<<<<<< HEAD
             try:
                 async with accept_websocket(
                     self._stream,
@@ -295,6 +310,20 @@ class _HttpConnection:
                 return False
             except NoWebSocketError as error:
                 answer = _render(Response(str(error), status=400), {})
+=======
+            rest, _ = self._http.trailing_data
+            async with accept_websocket(
+                self._stream,
+                answer.id,
+                request,
+                rest=rest,
+                subprotocol=answer.subprotocol,
+                close_timeout=answer.close_timeout,
+                express=self._server.express,
+            ) as connection:
+                await answer.serve(connection)
+            return False
+>>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
         if isinstance(answer, Held):
             await self._hold(answer)
         else:

@@ -6,6 +6,8 @@ sends, before anything else is sent; whoever receives, in its turn. An end in go
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import trio
 
 from ..errors import ConnectionClosed
@@ -127,11 +129,11 @@ class ResumableConnection(Connection):
             if not self.resumable:
                 raise
 
-    def send_nowait(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         if self._link is None or self._over or self.away:
             return False
         self._link.websocket.transfer_format = self.transfer_format
-        return self._link.websocket.send_nowait(data)
+        return self._link.websocket.send_nowait(data, packed)
 
     @property
     def unsent(self) -> bool:

@@ -178,7 +178,7 @@ class Roster:
         self._send_out()
 
     def _send_out(self) -> None:
-        like: Batch = ([], b"")
+        like: Batch = ([], b"", {})
         now = trio.current_time()
         for outbox in self._unflushed:
             like = outbox.flush(like, now)

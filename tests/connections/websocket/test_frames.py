@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from trio_hubs.connections.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_frame, mask
+from trio_hubs.connections.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_frame, mask
 
 SIZES = [0, 1, 2, 3, 4, 5, 125, 126, 127, 511, 512, 513, 515, 65535, 65536, 65539]
 KEYS = st.binary(min_size=4, max_size=4)

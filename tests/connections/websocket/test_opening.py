@@ -5,25 +5,24 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair
 
-from trio_hubs.connections.http import Request
 from trio_hubs.connections.websocket import (
-    NoWebSocketError,
     WebSocketConnection,
     accept_websocket,
     open_websocket,
 )
 from trio_hubs.errors import ConnectionClosed
 
-from .websocket_peer import (
+from ..websocket_peer import (
     BINARY,
     CLOSE,
+    OPENING,
     TEXT,
-    UPGRADE,
     BreakingStream,
     Peer,
     acceptance,
@@ -40,7 +39,7 @@ async def test_what_came_behind_the_request_is_not_lost(autojump_clock: MockCloc
     near, far = memory_stream_pair()
     peer = Peer(far, client=True)
     early = peer.frame(TEXT, b"early ") + peer.frame(BINARY, b"bird")
-    async with accept_websocket(near, "id", Request(), head=UPGRADE, rest=early[:-3]) as connection:
+    async with accept_websocket(near, "id", OPENING, rest=early[:-3]) as connection:
         await far.send_all(early[-3:])
         assert await receive_all(connection, 10) == b"early bird"
         await peer.send_close()
@@ -48,36 +47,11 @@ async def test_what_came_behind_the_request_is_not_lost(autojump_clock: MockCloc
 
 async def test_a_connection_has_its_id_and_its_request(autojump_clock: MockClock) -> None:
     near, far = memory_stream_pair()
-    request = Request(path="/chat")
-    async with accept_websocket(near, "public", request, head=UPGRADE, rest=b"") as connection:
+    request = attrs.evolve(OPENING, path="/chat")
+    async with accept_websocket(near, "public", request, rest=b"") as connection:
         assert connection.id == "public"
         assert connection.request is request
         await Peer(far, client=True).send_close()
-
-
-BAD_HEADS = {
-    "a plain request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "another method": UPGRADE.replace(b"GET", b"PUT"),
-    "another upgrade": UPGRADE.replace(b": websocket", b": h2c"),
-    "no key": UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"),
-    "a host that is no name": UPGRADE.replace(b": example", b": xn--\xff"),
-    "a protocol that is no name": UPGRADE.replace(b"Host", b"Sec-WebSocket-Protocol: \xff\r\nHost"),
-    "garbage": b"\xff\r\n\r\n",
-}
-
-
-@lanes
-@pytest.mark.parametrize("kind", BAD_HEADS)
-async def test_a_request_that_is_no_handshake_is_left_to_the_caller(
-    express: bool, kind: str, autojump_clock: MockClock
-) -> None:
-    near, far = memory_stream_pair()
-    with pytest.raises(NoWebSocketError, match="not in order"):
-        async with accept_websocket(near, "id", Request(), head=BAD_HEADS[kind], rest=b"", express=express):
-            raise AssertionError
-    await near.send_all(b"the caller's answer")
-    assert await far.receive_some() == b"the caller's answer"
-    assert autojump_clock.current_time() == 0
 
 
 # ---- a client's opening

@@ -6,7 +6,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_hubs.errors import ConnectionClosed
 
-from .websocket_peer import CLOSE, PING, TEXT, Peer, Side, close_payload, narrow_stream_pair, open_pair
+from ..websocket_peer import CLOSE, PING, TEXT, Peer, Side, close_payload, narrow_stream_pair, open_pair
 
 sides = pytest.mark.parametrize("side", ["server", "client"])
 lanes = pytest.mark.parametrize("express", [True, False], ids=["express", "plain"])
@@ -196,8 +196,12 @@ async def test_a_close_without_a_code_is_an_end_in_good_order(
     async with open_pair(side, express=express) as (connection, peer):
         await peer.send(peer.frame(CLOSE))
         assert await connection.receive() == b""
+<<<<<<< HEAD:tests/connections/test_websocket_closing.py
     answer = close_payload(1000) if side == "server" else b""
     assert await peer.rest() == [(CLOSE, answer)]
+=======
+    assert await peer.rest() == [NORMAL]
+>>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame):tests/connections/websocket/test_websocket_closing.py
 
 
 @sides

@@ -16,7 +16,7 @@ from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
-from .websocket_peer import (
+from ..websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,

@@ -1,0 +1,367 @@
+"""A WebSocket as a connection: read in the task that wants the data, with no task of its own.
+
+Frames in order are taken apart and answered here. The first that is not in order is shown to trio-websocket, and
+what follows is its: see :mod:`.fallback`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from math import inf
+from urllib.parse import quote, urlsplit
+
+import trio
+import trio_websocket
+
+from ...errors import ConnectionClosed
+from ...protocol.hub_protocol import TransferFormat
+from ...tasks import unwrapping
+from ..connection import Connection
+from ..direct_socket import DirectSocketStream, open_direct_socket
+from ..http import Request, public_url
+from .fallback import end_of, next_payload, open_fallback
+from .frame_reader import FrameReader
+from .frames import BINARY, CLOSE, TEXT, encode_frame
+from .opening import ClientOpening, accept_key, acceptance
+
+ACCEPT_TIMEOUT = 30.0
+"""Seconds that a client has to take our acceptance of its WebSocket."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that the peer has to answer our close frame (ASP.NET Core's ``WebSocketOptions.CloseTimeout``)."""
+
+READ_SIZE = 64 * 1024
+"""Bytes of one read, and of what waits to answer pings."""
+
+NORMAL_CLOSURE = 1000
+INTERNAL_ERROR = 1011
+_IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
+
+
+class WebSocketConnection(Connection):
+    """A connection over an open WebSocket; made by the functions of this module.
+
+    Args:
+        id: The connection's public id.
+        request: The request that opened it.
+        stream: The socket.
+        is_server: Whether this is the server's end: then what comes is masked, and what goes is not.
+        rest: What has been read behind the opening.
+        close_timeout: Seconds that closing may take.
+    """
+
+    def __init__(
+        self,
+        id: str | None,
+        request: Request,
+        stream: trio.abc.Stream,
+        *,
+        is_server: bool,
+        rest: bytes = b"",
+        close_timeout: float = CLOSE_TIMEOUT,
+    ) -> None:
+        super().__init__(id, request)
+        self._stream = stream
+        self._direct = stream if isinstance(stream, DirectSocketStream) else None
+        self._is_server = is_server
+        self._close_timeout = close_timeout
+        self._reader = FrameReader(masked=is_server)
+        self._unread = rest
+        self._payload = b""
+        self._fallback: trio_websocket.WebSocketConnection | None = None
+        self._end: ConnectionClosed | None = None  # how it ended, once trio-websocket has seen that
+        self._send_lock = trio.Lock()
+        self._cut = False  # a frame is being sent, or was and was cut, after which nothing more can be sent
+        self._closing = False  # a close frame is out, so nothing more may be sent
+        self._unsent = b""  # of a frame of which the socket has taken a part
+        self._last_progress = -inf
+
+    # ---- reading
+
+    async def receive(self) -> bytes:
+        reader = self._reader
+        while True:
+            if reader.pongs:
+                await self._answer_pings()
+            if payload := self._payload:  # kept meanwhile, so that whoever cancels this loses nothing
+                self._payload = b""
+                return payload
+            if reader.over:
+                return await self._receive_end()
+            data, self._unread = self._unread, b""
+            if not data:
+                with suppress(trio.BrokenResourceError):
+                    data = bytes(await self._stream.receive_some(READ_SIZE))
+            if data:
+                self._payload = reader.feed(data)
+            else:
+                reader.odd = True  # for a close frame should have come before the end
+
+    async def _receive_end(self) -> bytes:
+        """Answer the peer's close frame, or have trio-websocket deal with what is not in order."""
+        if self._reader.closed is not None:
+            code, reason = self._reader.closed
+            with trio.move_on_after(self._close_timeout):
+                await self._send_close(NORMAL_CLOSURE if code == 1005 else code, reason)
+            if error := end_of(code, reason):
+                raise error
+            return b""
+        if self._fallback is not None:
+            return await next_payload(self._fallback, self.id)
+        if self._end is not None:
+            raise ConnectionClosed(*self._end.args)
+        self._end = ConnectionClosed("The WebSocket was not read to its end.")  # should this be cancelled
+        try:
+            async with self._open_fallback() as websocket:
+                await next_payload(websocket, self.id)
+        except ConnectionClosed as end:
+            self._end = end
+        raise ConnectionClosed(*self._end.args)
+
+    def _open_fallback(self) -> AbstractAsyncContextManager[trio_websocket.WebSocketConnection]:
+        rest, self._reader.rest = self._reader.rest + self._unread, b""
+        return open_fallback(
+            self._stream,
+            rest,
+            self._send_odd,
+            masked=self._is_server,
+            fragmented=self._reader.fragmented,
+        )
+
+    async def _answer_pings(self) -> None:
+        # Whoever sends a frame meanwhile sends them, too; but not more and more of them.
+        if not self._send_lock.locked() or len(self._reader.pongs) > READ_SIZE:
+            async with self._send_lock:
+                if self._cut or self._closing:
+                    self._reader.pongs = b""
+                else:
+                    with suppress(ConnectionClosed):  # what breaks on the way out shows on the way in
+                        await self._send_all(b"")
+
+    # ---- sending
+
+    def _frame(self, data: bytes) -> bytes:
+        first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
+        return encode_frame(first, data, masked=not self._is_server)
+
+    def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
+        if self._direct is None or self._cut or self._closing or self._unsent:
+            return False
+        if packed is None or not self._is_server:  # each frame of a client has its own mask
+            frame = self._frame(data)
+        elif (known := packed.get(self.transfer_format)) is not None:
+            frame = known
+        else:
+            frame = packed[self.transfer_format] = self._frame(data)
+        sent = self._direct.send_nowait(frame)
+        if sent == 0:
+            return False
+        if sent < len(frame):
+            self._unsent = frame[sent:]
+        return True
+
+    async def send(self, data: bytes) -> None:
+        async with self._send_lock:
+            if self._cut or self._closing:
+                raise ConnectionClosed("The WebSocket is closing.")
+            await self._send_all(self._frame(data) if data else b"")
+
+    async def _send_all(self, frame: bytes) -> None:
+        """Send a frame, before it what another has left, and answers to pings; the lock must be held."""
+        self._cut = True
+        try:
+            while True:
+                pongs, self._reader.pongs = self._reader.pongs, b""
+                rest = memoryview(self._unsent + pongs + frame)
+                self._unsent = frame = b""
+                if not rest:
+                    break
+                while rest:
+                    await self._stream.send_all(rest[:READ_SIZE])
+                    rest = rest[READ_SIZE:]
+                    self._last_progress = trio.current_time()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ConnectionClosed("The WebSocket broke.") from None
+        self._cut = False
+
+    async def _send_close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, unless one is out already, or nothing can be sent any more."""
+        async with self._send_lock:
+            if not (self._cut or self._closing):
+                with suppress(ConnectionClosed):  # the peer was faster
+                    await self._send_all(self._close_frame(code, reason))
+                    self._closing = True
+
+    async def _send_odd(self, data: bytes) -> None:
+        """Send what trio-websocket has to say."""
+        closing = data[0] == CLOSE
+        if closing and not data[1] & 0x7F:  # it answers a close without a code in kind
+            data = self._close_frame(NORMAL_CLOSURE)
+        async with self._send_lock:
+            if not (self._cut or self._closing):
+                with suppress(
+                    ConnectionClosed
+                ):  # it shows on the way in, where trio-websocket is ready for it
+                    await self._send_all(data)
+                    self._closing = closing
+
+    def _close_frame(self, code: int, reason: str = "") -> bytes:
+        return encode_frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), masked=not self._is_server)
+
+    @property
+    def last_progress(self) -> float:
+        return self._last_progress
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._unsent)
+
+    # ---- the end
+
+    async def close(self, code: int) -> None:
+        """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
+        with trio.move_on_after(self._close_timeout, shield=True):
+            if not self._cut:  # else the peer takes nothing, or could make nothing of it
+                await self._send_close(code)
+                with suppress(ConnectionClosed, trio.ClosedResourceError):  # the peer was faster
+                    while await self.receive():
+                        pass  # what the peer sent before it saw our close frame
+        await trio.aclose_forcefully(self._stream)
+
+    @asynccontextmanager
+    async def opened(self, *, express: bool) -> AsyncGenerator[None]:
+        """Hold it open for the body, then close it: with code 1000, or 1011 when the body raised.
+
+        Args:
+            express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
+        """
+        async with AsyncExitStack() as stack:
+            code = NORMAL_CLOSURE
+            try:
+                if not express:
+                    self._reader.odd = True
+                    self._fallback = await stack.enter_async_context(self._open_fallback())
+                yield
+            except Exception:  # which cancellation is none
+                code = INTERNAL_ERROR
+                raise
+            finally:
+                await self.close(code)
+
+
+@asynccontextmanager
+async def accept_websocket(
+    stream: trio.abc.Stream,
+    id: str,
+    request: Request,
+    *,
+    rest: bytes,
+    subprotocol: str | None = None,
+    close_timeout: float = CLOSE_TIMEOUT,
+    express: bool = True,
+) -> AsyncGenerator[WebSocketConnection]:
+    """Accept a client's WebSocket and hold it open for the body; then close it.
+
+    It is closed with code 1000, or 1011 when the body raised; in order also when cancelled.
+
+    Args:
+        stream: The socket.
+        id: The connection's public id.
+        request: The upgrade request, which must be in order.
+        rest: What was read behind it.
+        subprotocol: What to name as the chosen subprotocol.
+        close_timeout: Seconds that closing may take.
+        express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
+
+    Raises:
+        ConnectionClosed: The client did not take the acceptance.
+    """
+    answer = acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol)
+    try:
+        with trio.fail_after(ACCEPT_TIMEOUT):
+            await stream.send_all(answer)
+    except trio.TooSlowError:
+        raise ConnectionClosed(
+            f"The client did not take our acceptance within {ACCEPT_TIMEOUT:g} s."
+        ) from None
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        raise ConnectionClosed("The client left.") from None
+    connection = WebSocketConnection(
+        id, request, stream, is_server=True, rest=rest, close_timeout=close_timeout
+    )
+    async with connection.opened(express=express):
+        yield connection
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str,
+    id: str | None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout: float = 30.0,
+    express: bool = True,
+) -> AsyncGenerator[WebSocketConnection]:
+    """Connect to a server's WebSocket and hold it open for the body; then close it.
+
+    Args:
+        url: An ``http``, ``https``, ``ws`` or ``wss`` URL, with its query.
+        id: The connection's public id, where negotiation gave one.
+        headers: Further headers of the request.
+        ssl_context: For ``https`` and ``wss``; the system's defaults by default.
+        timeout: Seconds that connecting may take.
+        express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
+
+    Raises:
+        ConnectionClosed: The server could not be reached or did not accept.
+        ValueError: The request cannot be written so.
+    """
+    parts = urlsplit(url)
+    target = quote(parts.path or "/", safe=_IN_PATH) + (
+        f"?{quote(parts.query, safe=_IN_PATH + '?')}" if parts.query else ""
+    )
+    opening = ClientOpening(parts.netloc.rpartition("@")[2], target, headers or {})
+    deadline = trio.current_time() + timeout
+    stream = await _connect(url, ssl_context, deadline, timeout)
+    try:
+        try:
+            with trio.fail_at(deadline):
+                await stream.send_all(opening.request)
+                while not opening.feed(bytes(await stream.receive_some(READ_SIZE))):
+                    pass
+        except trio.TooSlowError:
+            raise ConnectionClosed("it did not answer") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosed(f"the connection broke: {error.__cause__ or error}") from error
+    except ConnectionClosed as error:
+        await trio.aclose_forcefully(stream)
+        raise ConnectionClosed(f"The server did not open a WebSocket at {public_url(url)}: {error}.") from error.__cause__
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    connection = WebSocketConnection(id, Request(path=parts.path), stream, is_server=False, rest=opening.rest)
+    async with connection.opened(express=express):
+        yield connection
+
+
+async def _connect(
+    url: str, ssl_context: ssl.SSLContext | None, deadline: float, timeout: float
+) -> trio.abc.Stream:
+    parts = urlsplit(url)
+    secure = parts.scheme in ("https", "wss")
+    host = parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    try:
+        with unwrapping(), trio.fail_at(deadline):
+            socket = await open_direct_socket(host, port)
+    except trio.TooSlowError:
+        raise ConnectionClosed(f"Cannot connect to {host}:{port} within {timeout:g} s.") from None
+    except OSError as error:
+        raise ConnectionClosed(f"Cannot connect to {host}:{port}: {error}") from error
+    if not secure:
+        return socket
+    context = ssl_context or ssl.create_default_context()
+    return trio.SSLStream(socket, context, server_hostname=host, https_compatible=True)
