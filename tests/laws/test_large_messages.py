@@ -14,6 +14,7 @@ from trio_hubs import Hub, HubConnection, open_hub_connection
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.websocket import accept_websocket
 from trio_hubs.server.hub_endpoint import HubEndpoint
@@ -63,7 +64,9 @@ async def over_websocket(
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += await far.receive_some()
-        async with accept_websocket(far, "id", OPENING, rest=b"") as connection:
+        key = head.partition(b"Sec-WebSocket-Key: ")[2][:24].decode()
+        opening = Request(headers={"sec-websocket-key": key})
+        async with accept_websocket(far, "id", opening, rest=b"") as connection:
             await served.handle(connection)
 
     async with trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import inf
 from typing import TypeAlias
 
@@ -79,7 +80,8 @@ class Outbox:
         self._expendable: deque[bytearray] = deque()  # those that may be emptied, oldest first
         self._latest: dict[Hashable, bytearray] = {}  # those that the next with their key replaces
         self._blanks = 0  # those that have been emptied
-        self._idle = False  # the writer waits for something to do
+        self._idle = False  # nothing is being sent, so that the next may go out at once
+        self._start_writer: Callable[[], None] | None = None  # until there is one
         self._corked = False
         self._finishing = False
         self._closed = False
@@ -116,11 +118,15 @@ class Outbox:
             return
         self._control += data
         if self._idle and not self._corked:
-            self._wake_writer()
+            self.uncork()
 
     def _wake_writer(self) -> None:
         self._idle = False
-        self._writer.unpark()
+        if self._start_writer is None:
+            self._writer.unpark()
+        else:
+            self._start_writer()
+            self._start_writer = None
 
     def put_now(self, data: bytes | bytearray) -> None:
         """Like :meth:`put`, but sends at once where nothing else is queued and an idle connection takes it."""
@@ -170,8 +176,10 @@ class Outbox:
     def _send_now(self, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None) -> None:
         """Send all of the pieces, if an idle connection takes them, else have the writer see to it."""
         connection = self._connection
-        blocked = not data or self._control or connection.away or (self._replay is not None and self._held)
-        if not blocked and connection.send_nowait(data, packed):
+        control = self._control
+        blocked = not (data or control) or connection.away or (self._replay is not None and self._held)
+        if not blocked and connection.send_nowait(control + data, None if control else packed):
+            self._control = b""
             self._took(data)
             self.last_sent = now
             if self.awaiting_since < inf or connection.unsent:
@@ -291,11 +299,23 @@ class Outbox:
         if self._idle:
             self._wake_writer()
 
+    def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
+        """Send what is queued from now on: at once where the connection takes it, else by a writer in this nursery.
+
+        Whoever starts it calls :meth:`finish` in a ``finally``.
+
+        Args:
+            nursery: Where the writer runs, once there has to be one.
+            on_failure: Called when sending fails.
+        """
+        self._start_writer = partial(nursery.start_soon, self.run, on_failure)
+        self._idle = True
+        self.uncork()
+
     async def run(self, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued, until :meth:`finish` is called and all is sent, or sending fails.
 
         Not cancelled with its nursery: the last messages of a connection that is being cancelled still leave.
-        Whoever starts this task calls :meth:`finish` in a ``finally``.
 
         Args:
             on_failure: Called when sending fails.
@@ -319,11 +339,14 @@ class Outbox:
                 logger.debug("sending on connection %s failed: %s", self._connection.id, error)
                 on_failure(error)
             finally:
-                self.over = True
-                self._pieces.clear()
-                self.size = 0
-                self._producers.unpark_all()
-                self._finished.set()
+                self._end()
+
+    def _end(self) -> None:
+        self.over = True
+        self._pieces.clear()
+        self.size = 0
+        self._producers.unpark_all()
+        self._finished.set()
 
     async def _wait_sendable(self) -> None:
         self._idle = True
@@ -347,6 +370,9 @@ class Outbox:
             timeout: Seconds after which what has not been sent is given up.
         """
         self._finishing = True
+        if self._start_writer is not None and not self._sendable:
+            self._end()
+            return
         self._wake_writer()
         self._scope.deadline = trio.current_time() + timeout
         with trio.CancelScope(shield=True):

@@ -194,7 +194,7 @@ class Session:
             task_status: Started when calls can be made.
         """
         async with open_background() as nursery:
-            nursery.start_soon(self.outbox.run, self._on_unsendable)
+            self.outbox.start(nursery, self._on_unsendable)
             try:
                 async with open_tasks() as calls:
                     self.caller.start(calls)

@@ -21,15 +21,10 @@ import trio
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..tasks import open_background
-<<<<<<< HEAD
 from .arrivals import Arrivals
 from .http import Headers, Request, Response
 from .http_wire import PART_SIZE, HttpWire
-from .websocket import CLOSE_TIMEOUT, NoWebSocketError, WebSocketConnection, accept_websocket
-=======
-from .http import Request, Response
 from .websocket import CLOSE_TIMEOUT, WebSocketConnection, accept_websocket
->>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
 
 logger = get_logger(__name__)
 
@@ -111,24 +106,6 @@ def _websocket_fault(request: Request, version: bytes | None) -> str:
     return "" if len(key) == 16 else "Sec-WebSocket-Key must be 16 bytes in base64"
 
 
-def _websocket_head(request: Request, subprotocol: str | None) -> bytes:
-    """What trio-websocket has to know of a request that is in order, and no more, for it keeps all that it is told."""
-    offered = request.headers["sec-websocket-protocol"] if subprotocol else ""
-    return "\r\n".join(
-        (
-            "GET / HTTP/1.1",
-            "Host: -",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            f"Sec-WebSocket-Key: {request.headers['sec-websocket-key']}",
-            *([f"Sec-WebSocket-Protocol: {offered}"] if offered else []),
-            "",
-            "",
-        )
-    ).encode("latin-1")
-
-
 def _fault(error: h11.RemoteProtocolError) -> str:
     """What h11 found, without the bytes in which it did, which may be secret."""
     return re.split(r":? ?(?:bytearray\(|b['\"])", str(error))[0]
@@ -140,12 +117,8 @@ class HttpServer:
     Args:
         routes: What answers for each path; looked up at each request.
         posted: The paths whose routes read the body of a POST themselves, by a :class:`Held`.
-<<<<<<< HEAD
-        express: Whether WebSockets use the express lane.
-        scheme: ``https`` when the streams are TLS, else ``http``.
-=======
         express: Whether WebSockets' frames in order are read by us, rather than all by trio-websocket.
->>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
+        scheme: ``https`` when the streams are TLS, else ``http``.
     """
 
     def __init__(
@@ -266,12 +239,7 @@ class _HttpConnection:
     def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
         self._stream = stream
         self._server = server
-<<<<<<< HEAD
         self._wire = HttpWire(stream, server.arrivals)
-=======
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
-        self._wire = _Wire(self._http, stream)
->>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
         self._with_body = True
 
     async def serve(self) -> None:
@@ -294,36 +262,17 @@ class _HttpConnection:
         answer = await self._answer(request) if isinstance(request, Request) else _render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
-<<<<<<< HEAD
-            try:
-                async with accept_websocket(
-                    self._stream,
-                    answer.id,
-                    request,
-                    head=_websocket_head(request, answer.subprotocol),
-                    rest=self._wire.take_rest(),
-                    subprotocol=answer.subprotocol,
-                    close_timeout=answer.close_timeout,
-                    express=self._server.express,
-                ) as connection:
-                    await answer.serve(connection)
-                return False
-            except NoWebSocketError as error:
-                answer = _render(Response(str(error), status=400), {})
-=======
-            rest, _ = self._http.trailing_data
             async with accept_websocket(
                 self._stream,
                 answer.id,
                 request,
-                rest=rest,
+                rest=self._wire.take_rest(),
                 subprotocol=answer.subprotocol,
                 close_timeout=answer.close_timeout,
                 express=self._server.express,
             ) as connection:
                 await answer.serve(connection)
             return False
->>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame)
         if isinstance(answer, Held):
             await self._hold(answer)
         else:

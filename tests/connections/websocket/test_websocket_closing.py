@@ -196,12 +196,7 @@ async def test_a_close_without_a_code_is_an_end_in_good_order(
     async with open_pair(side, express=express) as (connection, peer):
         await peer.send(peer.frame(CLOSE))
         assert await connection.receive() == b""
-<<<<<<< HEAD:tests/connections/test_websocket_closing.py
-    answer = close_payload(1000) if side == "server" else b""
-    assert await peer.rest() == [(CLOSE, answer)]
-=======
     assert await peer.rest() == [NORMAL]
->>>>>>> 816f40f (A WebSocket of our own, with trio-websocket behind it: no task, no second HTTP parser, and no global frame):tests/connections/websocket/test_websocket_closing.py
 
 
 @sides
