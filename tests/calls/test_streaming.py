@@ -271,3 +271,94 @@ async def test_what_cannot_be_closed_is_sent_all_the_same() -> None:
     outbox = Recorder()
     await send_items(Numbers(), ENCODER, outbox)
     assert outbox.sent == [item("1", 1), item("1", 2)]
+
+
+# ---- the items of a generator that come without a wait
+
+
+async def test_they_are_encoded_together_and_none_waits_behind_its_producer() -> None:
+    outbox = Recorder()
+    waiting = trio.Event()
+
+    async def generate() -> AsyncIterator[int]:
+        for number in range(1, 200):
+            yield number
+            if number == 150:
+                assert len(outbox.sent) < 150
+                await trio.lowlevel.checkpoint()
+                assert len(outbox.sent) == 150
+                await waiting.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_items, generate(), ENCODER, outbox)
+        await wait_all_tasks_blocked()
+        assert outbox.sent == [item("1", number) for number in range(1, 151)]
+        waiting.set()
+    assert outbox.sent == [item("1", number) for number in range(1, 200)]
+
+
+async def test_one_that_cannot_be_encoded_ends_a_generator_that_waits_for_ever() -> None:
+    outbox = Recorder()
+    left: list[BaseException] = []
+
+    async def generate() -> AsyncIterator[object]:
+        yield 0
+        try:
+            for value in (1, 2, object(), 4):
+                yield value
+            await trio.sleep_forever()
+        except BaseException as error:
+            left.append(error)
+            raise
+
+    with pytest.raises(BindingError):
+        await send_items(generate(), PROTOCOL.item_encoder("1", object), outbox)
+    assert outbox.sent == [item("1", number) for number in (0, 1, 2)]
+    assert [type(error) for error in left] == [trio.Cancelled]
+
+
+async def test_behind_one_that_cannot_be_encoded_nothing_is_sent() -> None:
+    outbox = Recorder()
+
+    async def generate() -> AsyncIterator[object]:
+        yield 0
+        yield object()
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+        yield 2
+
+    with pytest.raises(BindingError):
+        await send_items(generate(), PROTOCOL.item_encoder("1", object), outbox)
+    assert outbox.sent == [item("1", 0)]
+
+
+async def test_an_error_comes_behind_the_items_before_it() -> None:
+    outbox = Recorder()
+
+    async def generate() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        yield 3
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await send_items(generate(), ENCODER, outbox)
+    assert outbox.sent == [item("1", number) for number in (1, 2, 3)]
+
+
+async def test_large_ones_are_not_encoded_ahead_of_the_outbox(nursery: trio.Nursery) -> None:
+    ours, _ = memory_connection_pair(capacity=0)
+    outbox = Outbox(ours)
+    nursery.start_soon(run_outbox, outbox)
+    made = 0
+
+    async def generate() -> AsyncIterator[str]:
+        nonlocal made
+        while True:
+            made += 1
+            yield "x" * 50_000
+
+    nursery.start_soon(send_items, generate(), PROTOCOL.item_encoder("1", str), outbox)
+    await wait_all_tasks_blocked()
+    assert made <= 8
+    assert outbox.size <= 4 * HIGH_WATER

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from math import inf
 from typing import TypeAlias
 
@@ -308,7 +307,7 @@ class Outbox:
             nursery: Where the writer runs, once there has to be one.
             on_failure: Called when sending fails.
         """
-        self._start_writer = partial(nursery.start_soon, self.run, on_failure)
+        self._start_writer = lambda: nursery.start_soon(self.run, on_failure)
         self._idle = True
         self.uncork()
 

@@ -6,8 +6,9 @@ An item is queued the moment it is there. A producer that never waits for anythi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack
+from types import coroutine
 from typing import Any
 
 import trio
@@ -55,23 +56,103 @@ async def _send_read(reader: ChannelReader[Any], encoder: ItemEncoder, outbox: O
     await trio.lowlevel.checkpoint()
 
 
-def _queue(items: Sequence[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
+def _queue(items: Sequence[Any], encoder: ItemEncoder, outbox: Outbox) -> int:
+    """Queue some items; gives their bytes."""
     try:
-        outbox.put(encoder.many(items), len(items))
+        data = encoder.many(items)
     except BindingError:
+        size = 0
         for item in items:  # those before the one that cannot be encoded shall go out
-            outbox.put(encoder.one(item))
+            data = encoder.one(item)
+            outbox.put(data)
+            size += len(data)
+        return size
+    outbox.put(data, len(items))
+    return len(data)
+
+
+class _Run:
+    """The items of an iterator that came without a wait, and are encoded together.
+
+    Attributes:
+        items: Those that are not queued yet.
+        limit: How many there may be: fewer of large ones, so that no more is encoded than the outbox would take.
+        taken: How many the last full one had.
+        scope: What the iterator runs in.
+        failure: Why one could not be encoded, found out while the iterator was about to wait.
+    """
+
+    def __init__(self, encoder: ItemEncoder, outbox: Outbox) -> None:
+        self.items: list[Any] = []
+        self.limit = 1
+        self.taken = 0
+        self.scope = trio.CancelScope()
+        self.failure: BindingError | None = None
+        self._encoder = encoder
+        self._outbox = outbox
+
+    def queue(self) -> None:
+        """Queue them; raises for one that cannot be encoded, behind those before it."""
+        if self.items:
+            items = self.items[:]
+            self.items.clear()
+            if self.failure is None:
+                size = _queue(items, self._encoder, self._outbox)
+                self.limit = min(GIVE_WAY, 1 + self._outbox.high_water * len(items) // size)
+
+    def queue_before_wait(self) -> None:
+        """Queue them while their iterator is about to wait, which only cancellation can keep it from."""
+        try:
+            self.queue()
+        except BindingError as error:
+            self.failure = error
+            self.scope.cancel()
 
 
 async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox: Outbox) -> None:
-    encode, put, high_water = encoder.one, outbox.put, outbox.high_water
-    count = 0
+    run = _Run(encoder, outbox)
+    taken = 0
+    with run.scope:
+        while await _queue_before_waits(_collect(items, run), run):
+            taken += run.taken
+            if outbox.full:
+                await outbox.wait_room()
+            elif taken >= GIVE_WAY:
+                taken = 0
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+    if run.failure is not None:
+        raise run.failure
+
+
+async def _collect(items: AsyncIterator[Any], run: _Run) -> bool:
+    """Take some items; whether there may be more."""
+    collected, limit = run.items, run.limit
     async for item in items:
-        put(encode(item))
-        count += 1
-        if outbox.size >= high_water:
-            await outbox.wait_room()
-        elif count >= GIVE_WAY:
-            count = 0
-            await trio.lowlevel.checkpoint()
-    await trio.lowlevel.checkpoint()
+        collected.append(item)
+        if len(collected) >= limit:
+            run.taken = limit
+            return True
+    return False
+
+
+@coroutine
+def _queue_before_waits(collecting: Coroutine[Any, Any, bool], run: _Run) -> Generator[Any, Any, bool]:
+    """Await the collecting of items; those that are there are queued whenever it is about to wait, and at its end."""
+    step: Callable[[Any], Any] = collecting.send
+    value: Any = None
+    while True:
+        try:
+            waits_for = step(value)
+        except StopIteration as end:
+            run.queue()
+            more: bool = end.value
+            return more
+        except BaseException:
+            run.queue()
+            raise
+        run.queue_before_wait()
+        try:
+            step, value = collecting.send, (yield waits_for)
+        except BaseException as error:  # noqa: BLE001 - it is the iterator's to deal with
+            step, value = collecting.throw, error

@@ -171,17 +171,17 @@ def test_a_close_frame_in_order_ends_the_reading(
         assert reader.pongs == b""
 
 
+def closing_with(payload: bytes) -> Callable[[bool], bytes]:
+    return lambda masked: frame(CLOSE, payload, masked=masked)
+
+
 ODD_FRAMES: dict[str, Callable[[bool], bytes]] = {
     **{kind: make for kind, make in BAD_FRAMES.items() if kind != "a message inside another"},
     **{
-        f"a close with code {code}": lambda masked, code=code: frame(
-            CLOSE, close_payload(code), masked=masked
-        )
+        f"a close with code {code}": closing_with(close_payload(code))
         for code in (0, 1004, 1005, 1006, 1012, 1015, 2999, 5000, 65535)
     },
-    "a close whose reason is no UTF-8": lambda masked: frame(
-        CLOSE, close_payload(1000) + b"\xff", masked=masked
-    ),
+    "a close whose reason is no UTF-8": closing_with(close_payload(1000) + b"\xff"),
 }
 
 

@@ -338,7 +338,9 @@ async def open_websocket(
             raise ConnectionClosed(f"the connection broke: {error.__cause__ or error}") from error
     except ConnectionClosed as error:
         await trio.aclose_forcefully(stream)
-        raise ConnectionClosed(f"The server did not open a WebSocket at {public_url(url)}: {error}.") from error.__cause__
+        raise ConnectionClosed(
+            f"The server did not open a WebSocket at {public_url(url)}: {error}."
+        ) from error.__cause__
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
