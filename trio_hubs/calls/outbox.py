@@ -51,6 +51,7 @@ class Outbox:
         sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
         last_sent: When something was last sent.
         over: Whether the connection cannot be sent on any more.
+        queue_first: Called before anything is queued: whoever runs at this moment has made something before that.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Outbox:
         self._latest: dict[Hashable, bytearray] = {}  # those that the next with their key replaces
         self._blanks = 0  # those that have been emptied
         self._idle = False  # nothing is being sent, so that the next may go out at once
+        self.queue_first: Callable[[], None] | None = None
         self._start_writer: Callable[[], None] | None = None  # until there is one
         self._corked = False
         self._finishing = False
@@ -105,11 +107,19 @@ class Outbox:
         """
         if self.over:
             return
+        if self.queue_first is not None:
+            self._queue_first()
         self._pieces.append(data)
         self._count += count
         self.size += len(data)
         if self._idle and not self._corked:
             self._wake_writer()
+
+    def _queue_first(self) -> None:
+        assert self.queue_first is not None
+        queue, self.queue_first = self.queue_first, None
+        queue()
+        self.queue_first = queue
 
     def put_control(self, data: bytes) -> None:
         """Queue what is no part of any call, such as a ping: it goes before what waits, and is not repeated."""
@@ -148,6 +158,8 @@ class Outbox:
         """
         if self.over:
             return False
+        if self.queue_first is not None:
+            self._queue_first()
         self._pieces.append(data)
         self._count += 1
         self.size += len(data)

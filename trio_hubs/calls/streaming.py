@@ -113,7 +113,7 @@ async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox
     run = _Run(encoder, outbox)
     taken = 0
     with run.scope:
-        while await _queue_before_waits(_collect(items, run), run):
+        while await _queue_before_waits(_collect(items, run, GIVE_WAY - taken), run, outbox):
             taken += run.taken
             if outbox.full:
                 await outbox.wait_room()
@@ -125,9 +125,9 @@ async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox
         raise run.failure
 
 
-async def _collect(items: AsyncIterator[Any], run: _Run) -> bool:
+async def _collect(items: AsyncIterator[Any], run: _Run, most: int) -> bool:
     """Take some items; whether there may be more."""
-    collected, limit = run.items, run.limit
+    collected, limit = run.items, min(run.limit, most)
     async for item in items:
         collected.append(item)
         if len(collected) >= limit:
@@ -137,20 +137,29 @@ async def _collect(items: AsyncIterator[Any], run: _Run) -> bool:
 
 
 @coroutine
-def _queue_before_waits(collecting: Coroutine[Any, Any, bool], run: _Run) -> Generator[Any, Any, bool]:
-    """Await the collecting of items; those that are there are queued whenever it is about to wait, and at its end."""
+def _queue_before_waits(
+    collecting: Coroutine[Any, Any, bool], run: _Run, outbox: Outbox
+) -> Generator[Any, Any, bool]:
+    """Await the collecting of items; those that are there are queued whenever it is about to wait, and at its end.
+
+    And before anything else that their producer sends meanwhile: what is sent comes in the order in which it was made.
+    """
     step: Callable[[Any], Any] = collecting.send
     value: Any = None
     while True:
+        outbox.queue_first = run.queue_before_wait
         try:
             waits_for = step(value)
         except StopIteration as end:
+            outbox.queue_first = None
             run.queue()
             more: bool = end.value
             return more
         except BaseException:
+            outbox.queue_first = None
             run.queue()
             raise
+        outbox.queue_first = None
         run.queue_before_wait()
         try:
             step, value = collecting.send, (yield waits_for)

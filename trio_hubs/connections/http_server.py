@@ -99,6 +99,8 @@ def _websocket_fault(request: Request, version: bytes | None) -> str:
         return "The Connection header must name 'Upgrade'"
     if request.headers.get("sec-websocket-version") != "13":
         return "Sec-WebSocket-Version must be 13"
+    if not all(request.headers.get(name, "").isascii() for name in ("host", "sec-websocket-protocol")):
+        return "Host and Sec-WebSocket-Protocol must be in ASCII"
     try:
         key = binascii.a2b_base64(request.headers.get("sec-websocket-key", ""), strict_mode=True)
     except ValueError:

@@ -16,7 +16,7 @@ import trio_websocket
 
 from ...errors import ConnectionClosed
 from ...logs import get_logger
-from ...tasks import open_background
+from ...tasks import open_background, open_tasks
 from .frames import BINARY, encode_frame
 from .opening import accept_key, acceptance
 
@@ -88,6 +88,7 @@ async def open_fallback(
     *,
     masked: bool,
     fragmented: bool = False,
+    to_its_end: bool = False,
 ) -> AsyncGenerator[trio_websocket.WebSocketConnection]:
     """Have trio-websocket read a WebSocket that is open, for the body.
 
@@ -97,11 +98,12 @@ async def open_fallback(
         send: Sends what trio-websocket has to say.
         masked: Whether what comes is masked, so that this is the server's end.
         fragmented: Whether a message is under way.
+        to_its_end: Whether the end of the body waits until trio-websocket has ended the WebSocket.
     """
     if fragmented:  # so that it knows, it is shown the beginning of a message
         rest = encode_frame(BINARY & 0x0F, b"", masked=masked) + rest
     shown = _ShownStream(stream, rest, send, masked=masked)
-    async with open_background() as nursery:
+    async with open_tasks() if to_its_end else open_background() as nursery:
         if masked:
             proposal = await trio_websocket.wrap_server_stream(
                 nursery, shown, max_message_size=MAXIMUM_WHOLE_MESSAGE

@@ -113,14 +113,17 @@ class WebSocketConnection(Connection):
         if self._end is not None:
             raise ConnectionClosed(*self._end.args)
         self._end = ConnectionClosed("The WebSocket was not read to its end.")  # should this be cancelled
-        try:
-            async with self._open_fallback() as websocket:
-                await next_payload(websocket, self.id)
-        except ConnectionClosed as end:
-            self._end = end
+        with trio.move_on_after(self._close_timeout):
+            async with self._open_fallback(to_its_end=True) as websocket:
+                try:
+                    await next_payload(websocket, self.id)
+                except ConnectionClosed as end:
+                    self._end = end
         raise ConnectionClosed(*self._end.args)
 
-    def _open_fallback(self) -> AbstractAsyncContextManager[trio_websocket.WebSocketConnection]:
+    def _open_fallback(
+        self, *, to_its_end: bool
+    ) -> AbstractAsyncContextManager[trio_websocket.WebSocketConnection]:
         rest, self._reader.rest = self._reader.rest + self._unread, b""
         return open_fallback(
             self._stream,
@@ -128,6 +131,7 @@ class WebSocketConnection(Connection):
             self._send_odd,
             masked=self._is_server,
             fragmented=self._reader.fragmented,
+            to_its_end=to_its_end,
         )
 
     async def _answer_pings(self) -> None:
@@ -242,7 +246,7 @@ class WebSocketConnection(Connection):
             try:
                 if not express:
                     self._reader.odd = True
-                    self._fallback = await stack.enter_async_context(self._open_fallback())
+                    self._fallback = await stack.enter_async_context(self._open_fallback(to_its_end=False))
                 yield
             except Exception:  # which cancellation is none
                 code = INTERNAL_ERROR
@@ -291,6 +295,7 @@ async def accept_websocket(
     connection = WebSocketConnection(
         id, request, stream, is_server=True, rest=rest, close_timeout=close_timeout
     )
+    del rest  # which would be kept as long as the WebSocket
     async with connection.opened(express=express):
         yield connection
 
