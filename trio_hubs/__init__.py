@@ -7,7 +7,7 @@ from .client.options import HubConnectionOptions
 from .connections.connection import Connection
 from .connections.http import Request, Response
 from .connections.options import EndpointOptions
-from .connections.users import User, authorize
+from .connections.users import Authenticate, Policy, User, authorize
 from .errors import (
     BindingError,
     ChannelClosed,
@@ -28,9 +28,10 @@ from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
 from .server.names import hub_method
 from .server.options import HubOptions
-from .server.slow_clients import Conflate, Disconnect, DropOldest, Wait
+from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
 
 __all__ = [
+    "Authenticate",
     "BindingError",
     "CallerProxy",
     "ChannelClosed",
@@ -61,9 +62,11 @@ __all__ = [
     "HubOptions",
     "HubsError",
     "NegotiationError",
+    "Policy",
     "ProtocolError",
     "Request",
     "Response",
+    "SlowClientPolicy",
     "Statistics",
     "StreamOverflow",
     "TransferFormat",

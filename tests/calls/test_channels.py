@@ -51,7 +51,7 @@ async def test_without_capacity_items_are_handed_over(nursery: trio.Nursery) -> 
     assert not writer.try_write(0)
     nursery.start_soon(writer.write, 1)
     await wait_all_tasks_blocked()
-    assert reader.try_read() == 1
+    assert reader.read_nowait() == 1
 
 
 async def test_a_reader_waits_for_an_item(nursery: trio.Nursery) -> None:
@@ -72,12 +72,12 @@ async def test_a_reader_waits_for_an_item(nursery: trio.Nursery) -> None:
 
 async def test_try_read_never_waits() -> None:
     writer, reader = filled(1)
-    assert reader.try_read() == 0
+    assert reader.read_nowait() == 0
     with pytest.raises(trio.WouldBlock):
-        reader.try_read()
+        reader.read_nowait()
     writer.complete()
     with pytest.raises(trio.EndOfChannel):
-        reader.try_read()
+        reader.read_nowait()
 
 
 async def test_read_ready_takes_what_is_there() -> None:
@@ -116,7 +116,7 @@ async def test_wait_to_read_takes_nothing_away() -> None:
     _, reader = filled(2)
     assert await reader.wait_to_read()
     assert await reader.wait_to_read()
-    assert [reader.try_read(), await reader.read()] == [0, 1]
+    assert [reader.read_nowait(), await reader.read()] == [0, 1]
 
 
 async def test_several_readers_share_the_items(nursery: trio.Nursery) -> None:
@@ -143,7 +143,7 @@ async def test_several_readers_that_wait_to_read_lose_nothing(nursery: trio.Nurs
     for number in range(3):
         writer.try_write(number)
     await wait_all_tasks_blocked()
-    assert sorted(reader.try_read() for _ in range(3)) == [0, 1, 2]
+    assert sorted(reader.read_nowait() for _ in range(3)) == [0, 1, 2]
 
 
 async def test_several_writers_lose_nothing() -> None:
@@ -188,7 +188,7 @@ async def test_an_error_is_raised_after_the_items() -> None:
         ChannelReader.read,
         ChannelReader.wait_to_read,
         ChannelReader.__anext__,
-        ChannelReader.try_read,
+        ChannelReader.read_nowait,
         ChannelReader.read_ready,
     ],
 )
@@ -271,7 +271,7 @@ async def test_leaving_throws_unread_items_away() -> None:
     reader.close()
     reader.close()
     with pytest.raises(trio.ClosedResourceError):
-        reader.try_read()
+        reader.read_nowait()
 
 
 # ---- room
@@ -290,7 +290,7 @@ async def test_there_is_room_at_first() -> None:
 @pytest.mark.parametrize(
     ("event", "outcome"),
     [
-        (lambda _, reader: reader.try_read(), True),
+        (lambda _, reader: reader.read_nowait(), True),
         (lambda _, reader: reader.read_ready(), True),
         (lambda _, reader: reader.close(), False),
         (lambda writer, _: writer.complete(), False),
@@ -332,10 +332,10 @@ async def test_room_that_another_writer_takes_is_none(nursery: trio.Nursery) -> 
     nursery.start_soon(waits_to_write, writer, outcomes)
     nursery.start_soon(writer.write, 1)
     await wait_all_tasks_blocked()
-    reader.try_read()
+    reader.read_nowait()
     await wait_all_tasks_blocked()
     assert outcomes == []
-    reader.try_read()
+    reader.read_nowait()
     await wait_all_tasks_blocked()
     assert outcomes == [True]
 
@@ -353,7 +353,7 @@ async def test_reading_is_a_cancellation_point_and_takes_nothing(
             scope.cancel()
             await wait(reader)
         assert scope.cancelled_caught
-        assert reader.try_read() == number
+        assert reader.read_nowait() == number
 
 
 async def test_writing_is_a_cancellation_point_and_writes_nothing() -> None:
@@ -419,7 +419,7 @@ async def test_a_reader_by_wait_and_try_gives_way_every_64_items() -> None:
     writer.complete()
     async with turns() as taken:
         while await reader.wait_to_read():
-            reader.try_read()
+            reader.read_nowait()
         assert taken() in rounds(1000)
 
 
@@ -488,3 +488,74 @@ async def test_wait_to_read_takes_no_more_than_one_item_ahead() -> None:
         await reader.wait_to_read()
     assert scope.cancelled_caught
     assert reader.read_ready() == [0, 1, 2]
+
+
+# ---- at once, without raising
+
+
+async def test_try_read_gives_an_item_or_what_stands_for_none() -> None:
+    writer, reader = open_channel(int)
+    assert reader.try_read() is None
+    assert reader.try_read(-1) == -1
+    writer.write_nowait(5)
+    assert reader.try_read(-1) == 5
+    writer.complete(ValueError("told by read"))
+    assert reader.try_read(-1) == -1
+    with pytest.raises(ValueError, match="told by read"):
+        await reader.read()
+
+
+async def test_write_nowait_raises_where_try_write_returns() -> None:
+    writer, reader = open_channel(int, capacity=1)
+    writer.write_nowait(1)
+    with pytest.raises(trio.WouldBlock):
+        writer.write_nowait(2)
+    assert not writer.try_write(2)
+    reader.close()
+    with pytest.raises(ChannelClosed, match="reader has left"):
+        writer.write_nowait(3)
+    assert not writer.try_write(3)
+
+
+# ---- as context managers
+
+
+async def test_a_reader_leaves_its_channel_with_its_block() -> None:
+    writer, reader = open_channel(int)
+    with reader as same:
+        assert same is reader
+        assert writer.try_write(1)
+    assert not writer.try_write(2)
+
+
+async def test_a_writer_completes_with_its_block() -> None:
+    writer, reader = open_channel(int)
+    with writer as same:
+        assert same is writer
+        await writer.write(1)
+    assert [item async for item in reader] == [1]
+
+
+async def test_a_writer_left_by_an_exception_completes_with_it() -> None:
+    writer, reader = open_channel(int)
+    with pytest.raises(LookupError), writer:
+        raise LookupError("lost")
+    with pytest.raises(LookupError, match="lost"):
+        await reader.read()
+
+
+async def test_a_writer_left_by_cancellation_does_not_look_complete() -> None:
+    writer, reader = open_channel(int)
+    with trio.CancelScope() as scope, writer:
+        scope.cancel()
+        await writer.write(1)
+    with pytest.raises(ChannelClosed, match="left before its end"):
+        await reader.read()
+
+
+async def test_a_writer_that_was_completed_before_its_block_ends_stays_so() -> None:
+    writer, reader = open_channel(int)
+    with writer:
+        writer.complete()
+    with pytest.raises(trio.EndOfChannel):
+        await reader.read()

@@ -75,3 +75,19 @@ async def test_it_may_end_in_spite_of_what_is_thrown_into_it() -> None:
         scope.cancel()
         assert await InContext(stubborn(), copy_context()) == "done"
     assert not scope.cancelled_caught
+
+
+def test_what_is_thrown_in_arrives_in_its_context() -> None:
+    async def careful() -> str:
+        NAME.set("careful")
+        try:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        except LookupError:
+            return NAME.get()
+        raise AssertionError
+
+    steps = InContext(careful(), copy_context()).__await__()
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        steps.throw(LookupError())
+    assert end.value.value == "careful"

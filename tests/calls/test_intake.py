@@ -65,9 +65,9 @@ async def test_items_are_read_in_order_until_the_end() -> None:
     assert "7" in intake
     assert not intake.feed("7", raw(1, 2))
     assert not intake.feed("7", raw(3))
-    assert [stream.reader.try_read() for _ in range(3)] == [1, 2, 3]
+    assert [stream.reader.read_nowait() for _ in range(3)] == [1, 2, 3]
     with pytest.raises(trio.WouldBlock):
-        stream.reader.try_read()
+        stream.reader.read_nowait()
     assert not intake.feed("7", raw(4, 5))
     assert intake.complete("7", None)
     assert "7" not in intake
@@ -198,7 +198,7 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
     items = ["x" * size] * 300
     intake.feed("7", raw(*items))
     assert decoded == 0
-    assert stream.reader.try_read() == items[0]
+    assert stream.reader.read_nowait() == items[0]
     assert decoded == max(1, min(GIVE_WAY, PIECE_SIZE // (size + 2)))
     assert stream.reader.read_ready() == items[1:]
     assert decoded == 300
@@ -226,7 +226,7 @@ async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: H
             for _ in range(10):
                 read = b"x" * 50_000 + nested  # an item is a view of all that was read with it
                 intake.feed(stream.id, [view_of(read, len(nested))])
-            assert stream.reader.try_read() == [[]] * 1000
+            assert stream.reader.read_nowait() == [[]] * 1000
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -255,7 +255,7 @@ async def test_the_connections_end_fails_every_stream_after_its_items() -> None:
     streams = [open_stream(intake, id) for id in "78"]
     intake.feed("7", raw(1))
     intake.fail_all(ConnectionClosed("gone"))
-    assert streams[0].reader.try_read() == 1
+    assert streams[0].reader.read_nowait() == 1
     for stream in streams:
         with pytest.raises(ConnectionClosed, match="gone"):
             await stream.reader.read()
@@ -294,7 +294,7 @@ def test_a_stream_that_its_reader_has_left_throws_items_away_until_its_end() -> 
         ChannelReader.read,
         ChannelReader.wait_to_read,
         ChannelReader.__anext__,
-        ChannelReader.try_read,
+        ChannelReader.read_nowait,
         ChannelReader.read_ready,
     ],
 )
@@ -334,10 +334,10 @@ def test_items_that_are_thrown_away_are_no_clean_end_though_the_peer_had_ended()
     stream = open_stream(intake)
     intake.feed("7", raw(1, 2))
     intake.complete("7", None)
-    assert stream.reader.try_read() == 1
+    assert stream.reader.read_nowait() == 1
     intake.forget(stream)
     with pytest.raises(trio.ClosedResourceError, match="this reader was closed"):
-        stream.reader.try_read()
+        stream.reader.read_nowait()
 
 
 def test_leaving_an_overfull_stream_wakes_nobody_twice() -> None:
@@ -373,9 +373,9 @@ def test_reading_pauses_when_a_stream_holds_more_than_its_share() -> None:
     intake.feed("7", ones(1))
     assert not intake.wants_more
     intake.feed("7", ones(1))
-    stream.reader.try_read()
+    stream.reader.read_nowait()
     assert not intake.wants_more
-    stream.reader.try_read()
+    stream.reader.read_nowait()
     assert intake.wants_more
 
 
@@ -386,7 +386,7 @@ def test_a_batch_counts_until_its_last_item_is_read() -> None:
         intake.feed("7", ones(count))
     stream.reader.read_ready(2)
     assert not intake.wants_more
-    stream.reader.try_read()
+    stream.reader.read_nowait()
     assert intake.wants_more
     stream.reader.read_ready()
     assert is_even(intake)
@@ -400,7 +400,7 @@ def test_so_many_items_as_the_capacity_are_never_too_many() -> None:
         assert intake.wants_more
     intake.feed("7", ones(1))
     assert not intake.wants_more
-    stream.reader.try_read()
+    stream.reader.read_nowait()
     assert intake.wants_more
 
 
@@ -411,7 +411,7 @@ def test_reading_pauses_when_the_connection_holds_too_much() -> None:
         assert intake.wants_more
         intake.feed(id, ones(1))
     assert not intake.wants_more
-    streams[0].reader.try_read()
+    streams[0].reader.read_nowait()
     assert intake.wants_more
 
 
@@ -484,7 +484,7 @@ async def test_the_connection_is_read_on_as_soon_as_it_is_wanted(event: str) -> 
         await wait_all_tasks_blocked()
         match event:
             case "read":
-                stream.reader.try_read()
+                stream.reader.read_nowait()
             case "read all":
                 stream.reader.read_ready()
             case "left":
@@ -507,7 +507,7 @@ async def test_reading_a_little_does_not_make_the_connection_wanted() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(intake.wait_wanted)
         await wait_all_tasks_blocked()
-        stream.reader.try_read()
+        stream.reader.read_nowait()
         await wait_all_tasks_blocked()
         assert nursery.child_tasks
         nursery.cancel_scope.cancel()
@@ -563,7 +563,7 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
     for batch in (raw(1), raw(22, 333), raw(4444, 5, 6)):
         intake.feed("7", batch)
     for _ in range(taken):
-        stream.reader.try_read()
+        stream.reader.read_nowait()
     match end:
         case "read":
             stream.reader.read_ready()
@@ -577,7 +577,7 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
             assert intake.feed("7", ones(9))
         case "unfit":
             intake.feed("7", raw(7, "eight"))
-            stream.reader.try_read()
+            stream.reader.read_nowait()
         case _:
             assert end == "forgotten"
     intake.forget(stream)

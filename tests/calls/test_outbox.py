@@ -463,3 +463,61 @@ async def test_nobody_waits_for_what_a_dead_connection_has_caused(nursery: trio.
         await wait_all_tasks_blocked()
         assert waiting.child_tasks
         wire.outbox.give_up()
+
+
+# ---- with a writer that begins when there has to be one
+
+
+async def begin(nursery: trio.Nursery) -> tuple[Socket, Outbox]:
+    """An outbox on a socket, without a writer yet."""
+    socket = Socket()
+    outbox = Outbox(socket)
+
+    async def give_up_when_cancelled() -> None:  # for a test that fails shall not hang in what is unsent
+        try:
+            await trio.sleep_forever()
+        finally:
+            outbox.give_up()
+
+    nursery.start_soon(give_up_when_cancelled)
+    outbox.put_control(b"early")
+    outbox.start(nursery, lambda _: None)
+    await wait_all_tasks_blocked()
+    return socket, outbox
+
+
+async def test_what_goes_out_at_once_needs_no_writer(nursery: trio.Nursery) -> None:
+    socket, outbox = await begin(nursery)
+    tasks = len(nursery.child_tasks)
+    outbox.put_now(b"now")
+    outbox.put_control(b"ping")
+    await wait_all_tasks_blocked()
+    assert socket.pieces == [b"at once: early", b"at once: now", b"at once: ping"]
+    assert len(nursery.child_tasks) == tasks
+    await outbox.finish(1)
+    assert outbox.over
+    outbox.put(b"late")
+    assert outbox.size == 0
+
+
+async def test_what_does_not_starts_the_writer_which_stays(nursery: trio.Nursery) -> None:
+    socket, outbox = await begin(nursery)
+    tasks = len(nursery.child_tasks)
+    socket.takes = False
+    outbox.put_now(b"later")
+    await wait_all_tasks_blocked()
+    socket.takes = True
+    outbox.put_now(b"now")
+    outbox.put(b"by the writer")
+    await wait_all_tasks_blocked()
+    assert socket.pieces == [b"at once: early", b"later", b"at once: now", b"by the writer"]
+    assert len(nursery.child_tasks) == tasks + 1
+    await outbox.finish(1)
+
+
+async def test_what_is_left_at_the_end_is_sent_by_a_writer(nursery: trio.Nursery) -> None:
+    socket, outbox = await begin(nursery)
+    outbox.cork()
+    outbox.put(b"last")
+    await outbox.finish(1)
+    assert socket.pieces == [b"at once: early", b"last"]

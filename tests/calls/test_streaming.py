@@ -362,3 +362,20 @@ async def test_large_ones_are_not_encoded_ahead_of_the_outbox(nursery: trio.Nurs
     await wait_all_tasks_blocked()
     assert made <= 8
     assert outbox.size <= 4 * HIGH_WATER
+
+
+async def test_what_is_thrown_in_is_the_iterators_to_deal_with() -> None:
+    outbox = Recorder()
+
+    async def generate() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await trio.lowlevel.checkpoint()
+        except LookupError:
+            yield 2
+
+    steps = send_items(generate(), ENCODER, outbox)
+    steps.send(None)
+    steps.throw(LookupError())
+    assert outbox.sent == [item("1", 1), item("1", 2)]
+    steps.close()

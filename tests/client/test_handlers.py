@@ -287,3 +287,15 @@ async def test_a_call_that_was_read_begins_though_the_server_ends_the_connection
             server.connection.close()
         await client.wait_closed()
     assert heard == ["it began"]
+
+
+async def test_a_handler_may_be_decorated(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+
+        @connection.on("Add")
+        def add(a: int, b: int) -> int:
+            return a + b
+
+        assert add(1, 2) == 3
+        await server.send(call("Add", 40, 2, id="1"))
+        assert await server.take(1) == [result("1", 42)]

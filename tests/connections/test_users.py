@@ -192,3 +192,40 @@ def test_a_handler_keeps_its_guard_when_it_is_given_arguments_beforehand() -> No
 
     given = functools.partial(functools.partial(handler, {}), connection=None)
     assert policies_of(given) == (is_ada,)
+
+
+async def test_a_mark_may_stand_without_parentheses() -> None:
+    @authorize
+    class Marked:
+        """A class."""
+
+        @authorize
+        def method(self, number: int) -> int:
+            return number
+
+    @authorize
+    async def handle(connection: object) -> None:
+        raise AssertionError
+
+    assert Marked().method(7) == 7
+    for marked in (Marked, Marked.method, handle):
+        (policy,) = policies_of(marked)
+        assert policy(User()) is True
+
+
+@pytest.mark.parametrize("policy", ["admin", 7, ["admin"]])
+def test_what_is_no_policy_is_refused_where_it_stands(policy: object) -> None:
+    with pytest.raises(TypeError, match="a policy is called with the user"):
+        authorize(policy)  # type: ignore[call-overload]
+
+
+def test_a_function_of_a_user_is_a_policy() -> None:
+    def is_admin(user: User) -> bool:
+        return user.id == "admin"
+
+    @authorize(is_admin)
+    class Marked:
+        """A class."""
+
+    assert policies_of(Marked) == (is_admin,)
+    assert policies_of(is_admin) == ()

@@ -12,7 +12,16 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, no_task_left
-from trio_hubs import ConnectionClosed, Hub, HubApp, HubOptions, Request, Response, open_hub_connection
+from trio_hubs import (
+    ConnectionClosed,
+    EndpointOptions,
+    Hub,
+    HubApp,
+    HubOptions,
+    Request,
+    Response,
+    open_hub_connection,
+)
 
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
@@ -327,3 +336,17 @@ async def test_a_start_that_is_cancelled_ends() -> None:
                 for _ in range(passes):
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("wrong", [Sample(), object, 7])
+def test_what_is_no_hubs_class_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="add_hub takes a hub's class"):
+        HubApp().add_hub("/sample", wrong)
+
+
+def test_options_of_another_kind_are_refused() -> None:
+    options: Any = EndpointOptions()
+    with pytest.raises(TypeError, match="a hub's options are HubOptions, which EndpointOptions is not"):
+        HubApp(options=options)
+    with pytest.raises(TypeError, match="a hub's options are HubOptions"):
+        HubApp().add_hub("/sample", Sample, options=options)

@@ -1,5 +1,6 @@
 """Which methods clients can call, and by which names."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -59,14 +60,6 @@ class Derived(Base):
     def prop(self) -> str:
         raise AssertionError
 
-    @staticmethod
-    def static() -> str:
-        raise AssertionError
-
-    @classmethod
-    def of_class(cls) -> str:
-        raise AssertionError
-
     class Nested:
         """No method."""
 
@@ -118,8 +111,6 @@ async def test_a_name_matches_in_any_letter_case(
         "_private",
         "__dunder__",
         "prop",
-        "static",
-        "of_class",
         "Nested",
         "constant",
         "on_connected",
@@ -389,3 +380,85 @@ async def test_a_generic_base_binds_by_what_it_was_given(autojump_clock: MockClo
         await client.send(call("Add", {"name": "Rex"}, [{"name": "Tom"}], id="1"))
         assert await client.arrived() == [result("1", {"name": "Rex"})]
     assert Repository.kept == [Animal("Rex"), Animal("Tom")]
+
+
+# ---- what is refused aloud, or works though it is unusual
+
+
+@pytest.mark.parametrize(
+    "made", [classmethod(type), staticmethod(len), functools.lru_cache(len), functools.partialmethod(len)]
+)
+def test_what_looks_like_a_method_and_cannot_be_called_is_refused(made: object) -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.add is a .*, which clients cannot call"):
+        type("Wrong", (Hub,), {"add": made})
+    assert names(type("Right", (Hub,), {"_add": made})) == {}
+
+
+@dataclass(frozen=True)
+class Frozen(Hub):
+    """A hub that refuses assignment."""
+
+    start: int = 40
+
+    def add(self, number: int) -> int:
+        return self.start + number
+
+
+class Plain(Hub):
+    """A hub whose hooks are plain."""
+
+    seen: ClassVar[list[str]] = []
+
+    def on_connected(self) -> None:  # type: ignore[override]
+        self.seen.append("connected")
+
+    def on_disconnected(self, error: Exception | None) -> None:  # type: ignore[override]
+        self.seen.append("disconnected")
+
+
+def wrapping(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that does not tell what it wraps."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return wrapper
+
+
+class Wrapped(Hub):
+    """A hub with a decorated method."""
+
+    @wrapping
+    def add(self, a: int, b: int) -> int:
+        assert isinstance(self, Wrapped)
+        return a + b
+
+    @wrapping
+    async def later(self, a: int) -> int:
+        return a
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_frozen_dataclass_is_a_hub(protocol: str, autojump_clock: MockClock) -> None:
+    async with open_client(Frozen, protocol) as client:
+        await client.send(call("Add", 2, id="1"))
+        assert await client.take(1) == [result("1", 42)]
+
+
+async def test_hooks_may_be_plain(autojump_clock: MockClock) -> None:
+    Plain.seen.clear()
+    async with open_client(Plain) as client:
+        await client.arrived()
+        assert Plain.seen == ["connected"]
+    assert Plain.seen == ["connected", "disconnected"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_wrapper_that_tells_nothing_takes_all_arguments(
+    protocol: str, autojump_clock: MockClock
+) -> None:
+    async with open_client(Wrapped, protocol) as client:
+        await client.send(call("Add", 40, 2, id="1"))
+        assert await client.take(1) == [result("1", 42)]
+        await client.send(call("Later", 7, id="2"))
+        assert await client.take(1) == [result("2", 7)]

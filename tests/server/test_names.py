@@ -45,3 +45,14 @@ def test_the_mark_leaves_the_function_as_it_is() -> None:
     def function() -> None: ...
 
     assert hub_method("Name")(function) is function
+
+
+def test_a_mark_without_a_name_is_refused_where_it_stands() -> None:
+    with pytest.raises(TypeError, match=r'hub_method takes the wire name: @hub_method\("SendMessage"\)'):
+
+        @hub_method  # type: ignore[arg-type]
+        def method(self: object) -> None:
+            raise AssertionError
+
+    with pytest.raises(TypeError, match="takes the wire name"):
+        hub_method("")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, final, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, final, overload
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -17,6 +17,7 @@ from ..errors import ChannelClosed
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+D = TypeVar("D")
 
 GIVE_WAY = 64
 """Items after which a writer or a reader that never had to wait lets other tasks run."""
@@ -68,7 +69,8 @@ class ChannelReader(Generic[T]):
             for item in reader.read_ready():
                 ...
 
-    Several tasks may read; each item goes to one of them.
+    Several tasks may read; each item goes to one of them. As a context manager it leaves the channel at the end of the
+    body.
     """
 
     def __init__(self, source: Source[T], completion: Completion) -> None:
@@ -89,7 +91,7 @@ class ChannelReader(Generic[T]):
         """
         await checkpoint_if_cancelled()
         try:
-            item = self.try_read()
+            item = self.read_nowait()
         except trio.WouldBlock:
             self._taken = 0
             return await self._receive()
@@ -98,8 +100,24 @@ class ChannelReader(Generic[T]):
             await cancel_shielded_checkpoint()
         return item
 
-    def try_read(self) -> T:
-        """Take the next item if there is one now.
+    @overload
+    def try_read(self) -> T | None: ...
+    @overload
+    def try_read(self, default: D) -> T | D: ...
+    def try_read(self, default: Any = None) -> Any:
+        """Take the next item if there is one now; raises nothing.
+
+        Args:
+            default: What to return where there is none: now, or because the channel is at its end, of which
+                :meth:`wait_to_read` and :meth:`read` tell.
+        """
+        try:
+            return self.read_nowait()
+        except Exception:  # noqa: BLE001 - whatever the channel was completed with
+            return default
+
+    def read_nowait(self) -> T:
+        """Take the next item, which must be there.
 
         Raises:
             trio.WouldBlock: There is none now.
@@ -156,7 +174,7 @@ class ChannelReader(Generic[T]):
         A checkpoint like :meth:`read`.
 
         Returns:
-            Whether :meth:`try_read` has an item; ``False`` at the end.
+            Whether :meth:`read_nowait` has an item; ``False`` at the end.
 
         Raises:
             Exception: The error that the channel was completed with, after its items.
@@ -175,6 +193,12 @@ class ChannelReader(Generic[T]):
         self._ahead.clear()
         self._source.close()
         self._completion.room.unpark_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -196,7 +220,10 @@ class ChannelReader(Generic[T]):
 
 @final
 class ChannelWriter(Generic[T]):
-    """The writing end of a channel; made by :func:`open_channel`. Several tasks may write."""
+    """The writing end of a channel; made by :func:`open_channel`. Several tasks may write.
+
+    As a context manager it completes the channel at the end of the body: with the body's exception, if it raised one.
+    """
 
     def __init__(self, channel: trio.MemorySendChannel[T], completion: Completion) -> None:
         self._channel = channel
@@ -230,15 +257,27 @@ class ChannelWriter(Generic[T]):
             self._written = 0
             await cancel_shielded_checkpoint()
 
+    def write_nowait(self, item: T) -> None:
+        """Write an item, for which there must be room.
+
+        Raises:
+            trio.WouldBlock: There is none now.
+            ChannelClosed: The channel has been completed, or its reader has left.
+        """
+        try:
+            self._channel.send_nowait(item)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise self._closed() from None
+
     def try_write(self, item: T) -> bool:
-        """Write an item if there is room now.
+        """Write an item if there is room now; raises nothing.
 
         Returns:
             Whether it was written; ``False`` when the channel is full, completed, or left by its reader.
         """
         try:
-            self._channel.send_nowait(item)
-        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            self.write_nowait(item)
+        except (trio.WouldBlock, ChannelClosed):
             return False
         return True
 
@@ -273,6 +312,15 @@ class ChannelWriter(Generic[T]):
         self._channel.close()
         self._completion.room.unpark_all()
         return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: object) -> None:
+        if error is None or isinstance(error, Exception):
+            self.complete(error)
+        else:  # it was cancelled, say, and a channel that is cut off must not look complete
+            self.complete(ChannelClosed("The channel's writer has left before its end."))
 
     def _closed(self) -> ChannelClosed:
         if self._completion.done:

@@ -24,9 +24,6 @@ class InContext:
     def __await__(self) -> Generator[Any, Any, Any]:
         return self  # type: ignore[return-value]  # as much of one as awaiting asks for
 
-    def __iter__(self) -> InContext:
-        return self
-
     def __next__(self) -> Any:
         return self._run(self._coroutine.send, None)
 

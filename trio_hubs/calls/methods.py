@@ -58,6 +58,15 @@ def _arguments(function: Callable[..., Any], owner: type | None) -> Arguments:
     return next((arguments[base] for base in owner.__mro__ if function in vars(base).values()), {})
 
 
+def _behind(signature: inspect.Signature, skip: int) -> list[inspect.Parameter]:
+    """The parameters behind those that are not for arguments; ``*args``, as of a wrapper, takes all of them."""
+    parameters = list(signature.parameters.values())
+    while skip and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        del parameters[0]
+        skip -= 1
+    return parameters
+
+
 @attrs.frozen
 class Signature:
     """What a function takes and gives, read off its annotations.
@@ -107,7 +116,7 @@ class Signature:
         required = 0
         deadline = None
         variadic: tuple[Any] | None = None
-        for position, parameter in enumerate(list(signature.parameters.values())[skip:]):
+        for position, parameter in enumerate(_behind(signature, skip)):
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
             annotation = filled(annotation, given)
             if parameter.kind is parameter.VAR_POSITIONAL:

@@ -42,6 +42,8 @@ logger = get_logger(__name__)
 
 _HALF_A_MESSAGE = "Connection terminated while reading a message."
 
+_OPENING_PASSES = 3  # of the scheduler: the task begins, its nursery ends, and one to spare
+
 LAST_BYTES_TIMEOUT = 5.0
 """Seconds that the last messages of a connection have to leave."""
 
@@ -194,11 +196,10 @@ class Session:
             task_status: Started when calls can be made.
         """
         async with open_background() as nursery:
-            self.outbox.start(nursery, self._on_unsendable)
             try:
                 async with open_tasks() as calls:
                     self.caller.start(calls)
-                    calls.start_soon(self._open, calls)
+                    calls.start_soon(self._open, nursery, calls)
                     task_status.started()
                     try:
                         try:
@@ -296,7 +297,9 @@ class Session:
             return ConnectionClosed(f"The connection ended: {self._error}")
         return ConnectionClosed("The connection has been closed.")
 
-    async def _open(self, calls: trio.Nursery) -> None:
+    async def _open(self, writers: trio.Nursery, calls: trio.Nursery) -> None:
+        # Not before: else what the peer sends in answer could come before a hook that waits for nothing has run.
+        self.outbox.start(writers, self._on_unsendable)
         try:
             await self._life.opened()
             self._opened = True
@@ -368,6 +371,8 @@ class Session:
         parser = self.protocol.parser(self._options.maximum_message_size)
         try:
             while not self.ended:
+                if data and not self._opened:
+                    await self._let_open()
                 self.outbox.cork()
                 try:
                     for batch in parser.feed(data):
@@ -405,6 +410,12 @@ class Session:
         except ConnectionClosed as error:
             logger.debug("connection %s: %s", self.connection.id, error)
             self.end(ProtocolError(_HALF_A_MESSAGE) if parser.pending else error)
+
+    async def _let_open(self) -> None:
+        """Let what is done at the beginning come first, if it waits for nothing, lest calls be filed and dropped."""
+        for _ in range(_OPENING_PASSES):
+            if not self._opened:
+                await trio.lowlevel.checkpoint()
 
     def _dispatch(self, messages: Iterator[Message]) -> bool:
         """Act on messages in order; the items of one stream that follow each other are taken together.

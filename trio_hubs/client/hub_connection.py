@@ -29,6 +29,7 @@ from .negotiation import Place, negotiate
 from .options import HubConnectionOptions
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _PROTOCOLS: dict[str, type[HubProtocol]] = {"json": JsonHubProtocol, "messagepack": MessagePackHubProtocol}
 
@@ -49,10 +50,10 @@ class HubConnection:
         self.connection_id = session.connection.id
 
     @overload
-    async def invoke(self, name: str, *args: Any, result_type: type[T]) -> T: ...
+    async def invoke(self, name: str, /, *args: Any, result_type: type[T]) -> T: ...
     @overload
-    async def invoke(self, name: str, *args: Any, result_type: Any = Any) -> Any: ...
-    async def invoke(self, name: str, *args: Any, result_type: Any = Any) -> Any:
+    async def invoke(self, name: str, /, *args: Any, result_type: Any = Any) -> Any: ...
+    async def invoke(self, name: str, /, *args: Any, result_type: Any = Any) -> Any:
         """Call a hub method and wait for its result.
 
         A checkpoint. When it is cancelled, the server is told to cancel the method, too.
@@ -76,7 +77,7 @@ class HubConnection:
         """
         return await self._session.caller.invoke(name, args, result_type)
 
-    async def send(self, name: str, *args: Any) -> None:
+    async def send(self, name: str, /, *args: Any) -> None:
         """Call a hub method without waiting for it: nothing tells whether it went well.
 
         A checkpoint; returns when the call is queued. Uploads among the arguments go on in the background.
@@ -96,14 +97,14 @@ class HubConnection:
 
     @overload
     def stream(
-        self, name: str, *args: Any, item_type: type[T], capacity: int = 10
+        self, name: str, /, *args: Any, item_type: type[T], capacity: int = 10
     ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
     @overload
     def stream(
-        self, name: str, *args: Any, item_type: Any = Any, capacity: int = 10
+        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
     def stream(
-        self, name: str, *args: Any, item_type: Any = Any, capacity: int = 10
+        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]:
         """Call a streaming hub method, and hold its stream open for the body of ``async with``.
 
@@ -140,7 +141,11 @@ class HubConnection:
         """
         return await self._life.wait_over()
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
+    @overload
+    def on(self, name: str, handler: Callable[..., Any], /) -> Callable[[], None]: ...
+    @overload
+    def on(self, name: str, /) -> Callable[[F], F]: ...
+    def on(self, name: str, handler: Callable[..., Any] | None = None, /) -> Callable[..., Any]:
         """Have a handler called whenever the server calls a client method.
 
         Handlers run one after another, in the order of the server's calls and, for one call, in the order they
@@ -149,6 +154,7 @@ class HubConnection:
         Args:
             name: The client method's name, in its exact letter case.
             handler: Called with the server's arguments, converted to the types of its annotations; may be async.
+                Without one, what comes back is a decorator for a handler that stays for the connection's life.
 
         Returns:
             A function that removes the handler.
@@ -156,7 +162,14 @@ class HubConnection:
         Raises:
             TypeError: An annotation cannot be resolved.
         """
-        return self._handlers.add(name, handler)
+        if handler is not None:
+            return self._handlers.add(name, handler)
+
+        def add(decorated: F) -> F:
+            self._handlers.add(name, decorated)
+            return decorated
+
+        return add
 
 
 class _ClientLife:

@@ -6,13 +6,14 @@ import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 import attrs
 
 from .http import Request
 
 T = TypeVar("T")
+M = TypeVar("M", bound="type | Callable[..., Any]")
 
 _POLICIES = "_trio_hubs_policies"
 
@@ -53,24 +54,47 @@ Policy: TypeAlias = Callable[[User], "bool | Awaitable[bool]"]
 """Whether a user may do what the policy stands at."""
 
 
-def authorize(policy: Policy | None = None) -> Callable[[T], T]:
+@overload
+def authorize(policy: Policy | None = None) -> Callable[[T], T]: ...
+@overload
+def authorize(policy: M) -> M: ...
+def authorize(policy: Any = None) -> Any:
     """Let only users in: on a hub's class, a hub method, or the handler of raw connections.
 
     On a hub or a handler, requests of nobody get 401 and those of others 403, before any connection is made. On
     a method, the call fails with an error, and the connection goes on. Several marks must all be met.
 
     Args:
-        policy: Tells which users; all by default. May be async.
+        policy: Tells which users; all by default, for which the parentheses may be left out. May be async.
+
+    Raises:
+        TypeError: The policy cannot be called.
 
     Source:
         ASP.NET Core's ``Authorize`` attribute.
     """
+    if _is_to_be_marked(policy):
+        return _marked(policy, _any_user)
+    if policy is not None and not callable(policy):
+        raise TypeError(
+            f"a policy is called with the user and tells whether it may, which {policy!r} cannot be"
+        )
+    return lambda marked: _marked(marked, policy or _any_user)
 
-    def mark(marked: T) -> T:
-        setattr(marked, _POLICIES, (*vars(marked).get(_POLICIES, ()), policy or _any_user))
-        return marked
 
-    return mark
+def _marked(marked: T, policy: Policy) -> T:
+    setattr(marked, _POLICIES, (*vars(marked).get(_POLICIES, ()), policy))
+    return marked
+
+
+def _is_to_be_marked(given: object) -> bool:
+    """Whether what stands for a policy is a hub, a method or a handler, under a mark without parentheses."""
+    if not inspect.isfunction(given):
+        return isinstance(given, type)
+    first = next(iter(inspect.signature(given).parameters.values()), None)
+    return first is not None and (
+        first.name in ("self", "connection") or "Connection" in str(first.annotation)
+    )
 
 
 def policies_of(marked: object) -> tuple[Policy, ...]:

@@ -95,6 +95,7 @@ class HubApp:
         maximum_connections: int = 100_000,
     ) -> None:
         self._authenticate = authenticate
+        _check_options(options)
         self._options = options or HubOptions()
         self._filters = tuple(filters)
         self._admission = Admission(maximum_connections)
@@ -131,6 +132,10 @@ class HubApp:
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
+        given: object = hub
+        if not (isinstance(given, type) and issubclass(given, Hub)):
+            raise TypeError(f"add_hub takes a hub's class, a subclass of Hub, which {given!r} is not")
+        _check_options(options)
         if factory is None:
             try:
                 inspect.signature(hub).bind()
@@ -352,6 +357,11 @@ class HubApp:
                     task_status.started(address)
             finally:
                 over.set()
+
+
+def _check_options(options: object) -> None:
+    if options is not None and not isinstance(options, HubOptions):
+        raise TypeError(f"a hub's options are HubOptions, which {type(options).__qualname__} is not")
 
 
 async def _hold_doors(

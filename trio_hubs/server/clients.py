@@ -47,7 +47,7 @@ class ClientProxy:
         self._result_timeout = result_timeout
         self._asking = asking
 
-    async def send(self, method: str, *args: Any) -> None:
+    async def send(self, method: str, /, *args: Any) -> None:
         """Call a method of each client, without waiting for it.
 
         It is on its way as soon as this task waits for anything. Always a cancellation point; gives way at least every
@@ -63,7 +63,7 @@ class ClientProxy:
         self._check(method, args)
         await self._roster.send(self._clients, method, args, self._policy)
 
-    async def invoke(self, method: str, *args: Any, result_type: Any = Any) -> Any:
+    async def invoke(self, method: str, /, *args: Any, result_type: Any = Any) -> Any:
         """Call a method of one client and wait for its result. A checkpoint; cancelling tells the client nothing.
 
         It works everywhere in a hub, also in ``on_connected``. Meanwhile another invocation of the caller's may run in
@@ -130,7 +130,7 @@ class CallerProxy(ClientProxy):
         )
         self._session = session
 
-    async def send(self, method: str, *args: Any) -> None:
+    async def send(self, method: str, /, *args: Any) -> None:
         """Call a method of the client, without waiting for its end. A checkpoint; waits while the client is slow.
 
         A client that has said goodbye, while invocations that it cannot wait for still run, hears nothing more.

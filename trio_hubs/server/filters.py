@@ -103,11 +103,13 @@ async def _invoke(context: HubInvocationContext) -> Any:
 
 
 async def _connected(context: HubLifetimeContext) -> None:
-    await context.hub.on_connected()
+    done: Any = context.hub.on_connected()  # which may be plain
+    await settle(done)
 
 
 async def _disconnected(context: HubLifetimeContext, error: Exception | None) -> None:
-    await context.hub.on_disconnected(error)
+    done: Any = context.hub.on_disconnected(error)
+    await settle(done)
 
 
 def _around_invocation(each: HubFilter, next: InvocationNext) -> InvocationNext:

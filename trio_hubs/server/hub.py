@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVarTuple
@@ -109,6 +110,9 @@ class Hub(Generic[C]):
         """
 
 
+_NO_METHODS = (classmethod, staticmethod, functools.partialmethod, type(functools.lru_cache(len)))
+
+
 class HubMethod(NamedTuple):
     """A method of a hub's that clients can call: its registered wire name, its function, and who may call it."""
 
@@ -124,12 +128,19 @@ def hub_methods(hub: type[Hub[Any]]) -> Mapping[str, HubMethod]:
         By lower-case wire name.
 
     Raises:
-        TypeError: Two methods answer to the same name.
+        TypeError: Two methods answer to the same name, or something is made like a method that clients cannot call.
     """
     methods: dict[str, HubMethod] = {}
     for attribute in dir(hub):
         function = inspect.getattr_static(hub, attribute)
-        if attribute.startswith("_") or not inspect.isfunction(function) or hasattr(Hub, attribute):
+        if attribute.startswith("_") or hasattr(Hub, attribute):
+            continue
+        if not inspect.isfunction(function):
+            if isinstance(function, _NO_METHODS):
+                raise TypeError(
+                    f"{hub.__qualname__}.{attribute} is a {type(function).__name__}, which clients cannot call: "
+                    "make it a method, or begin its name with an underscore"
+                )
             continue
         registered = wire_name(hub, attribute)
         names = (

@@ -89,6 +89,7 @@ class HubEndpoint:
         self.wrap = _proxy_maker(hub)
         self.clients = HubClients(self.roster, self.wrap, options.slow_clients, options.client_result_timeout)
         self.groups = Groups(self.roster)
+        self._hub = hub
         self._make = make
         self.chain = FilterChain(filters)
         self._draining = False
@@ -201,10 +202,10 @@ class HubEndpoint:
     def make(self, side: _HubSide, children: Children) -> Hub[Any]:
         """Make the hub instance of one invocation."""
         hub = self._make()
-        hub.context = side.context
-        hub.clients = side.clients
-        hub.groups = self.groups
-        hub._children = children
+        if not isinstance(hub, self._hub):
+            raise TypeError(f"the factory of {self._hub.__qualname__} made a {type(hub).__qualname__}")
+        # Not by assignment, which a hub may refuse, as a frozen dataclass does.
+        vars(hub).update(context=side.context, clients=side.clients, groups=self.groups, _children=children)
         return hub
 
     def callable(self, method: Method, hub: Hub[Any]) -> Callable[..., Any]:

@@ -18,9 +18,14 @@ def hub_method(name: str) -> Callable[[F], F]:
     Args:
         name: The wire name; it matches in any letter case.
 
+    Raises:
+        TypeError: There is no name.
+
     Source:
         ASP.NET Core's ``HubMethodName``.
     """
+    if callable(name) or not name:  # as it is without parentheses
+        raise TypeError('hub_method takes the wire name: @hub_method("SendMessage")')
 
     def mark(function: F) -> F:
         setattr(function, _NAME, name)

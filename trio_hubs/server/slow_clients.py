@@ -43,6 +43,7 @@ class Conflate:
 
 
 SlowClientPolicy: TypeAlias = Wait | Disconnect | DropOldest | Conflate
+"""What becomes of a client that does not take its messages as fast as they come."""
 
 
 def checked(policy: object) -> SlowClientPolicy:
