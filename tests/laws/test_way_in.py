@@ -4,7 +4,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, cancel, encode, ended, item, open_client, open_raw_server, result, stream
+from tests.hub_peer import (
+    call,
+    cancel,
+    close,
+    encode,
+    ended,
+    item,
+    open_client,
+    open_raw_server,
+    result,
+    stream,
+)
 
 from .witness import CANCELED, both_protocols, witness
 
@@ -87,3 +98,14 @@ async def test_memory_stays_bounded_behind_a_slow_reader(
         assert sent < 20_000  # the memory connection itself holds 1000 pieces
         for _ in range(sent):
             assert await reader.read() == "x" * 1000
+
+
+async def test_calls_that_came_with_the_handshake_begin_though_the_goodbye_came_with_them(
+    autojump_clock: MockClock,
+) -> None:
+    """For a hook that waits for nothing has run before them."""
+    for _ in range(20):  # of which each order of tasks is one
+        async with open_client(witness([]), handshake=False) as client:
+            together = b"".join(encode("json", one) for one in (call("Add", 1, 2, id="1"), close()))
+            await client.send_bytes(b'{"protocol":"json","version":1}\x1e' + together)
+            assert result("1", 3) in await client.rest()
