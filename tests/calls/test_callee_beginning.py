@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.channels import ChannelReader
+from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.protocol.messages import Invocation, StreamInvocation
 
@@ -97,6 +97,20 @@ async def test_calls_begin_in_their_order_beside_those_that_are_cancelled(nurser
     desk.callee.cancel("2")
     assert await desk.answers() == [failed("2", CANCELLED)]
     assert [note for note in gates.notes if "started" in note] == ["a started", "b started", "c started"]
+
+
+async def test_behind_many_that_are_cancelled_calls_are_dropped_without_a_search(desk: Desk) -> None:
+    gates = Gates(desk)
+    ids = [str(number) for number in range(GIVE_WAY + 2)]
+    for id in ids:
+        desk.callee.invoke(call(id, "wait", id))
+    for id in ids:
+        desk.callee.cancel(id)
+    assert desk.sent == [failed(id, CANCELLED) for id in ids[GIVE_WAY:]]
+    assert (
+        await desk.answers() == desk.sent == [failed(id, CANCELLED) for id in ids[GIVE_WAY:] + ids[:GIVE_WAY]]
+    )
+    assert [note for note in gates.notes if "started" in note] == [f"{id} started" for id in ids[:GIVE_WAY]]
 
 
 async def test_streams_ahead_keep_no_call_from_beginning(desk: Desk) -> None:

@@ -9,7 +9,19 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_hubs.errors import ConnectionClosed, HubException
 
 from .session_log import ended
-from .support import Side, cancel, close, encode, invocation, item, open_side, result, turns
+from .support import (
+    Side,
+    cancel,
+    close,
+    encode,
+    failed,
+    invocation,
+    item,
+    open_side,
+    result,
+    stream_invocation,
+    turns,
+)
 
 GRACE = 5.0
 
@@ -254,6 +266,26 @@ async def test_calls_of_one_read_let_others_have_a_turn(mock_clock: MockClock) -
     first, second, third = seen[:3], seen[3:6], seen[6:]
     assert first[0] == first[2] <= second[0] == second[2] <= third[0] == third[2]
     assert third[0] > first[0]
+
+
+async def test_calls_of_streams_that_are_refused_let_others_have_a_turn(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    async with open_side() as side, turns() as taken:
+
+        def unknown_fault(_: str) -> str:
+            mock_clock.jump(0.002)
+            seen.append(taken())
+            return "unknown"
+
+        monkeypatch.setattr(side.face, "unknown_fault", unknown_fault)
+        await side.peer.connection.send(
+            encode(*[stream_invocation(str(number), "no") for number in range(9)])
+        )
+        assert [await side.peer.receive() for _ in range(9)] == [failed(str(n), "unknown") for n in range(9)]
+    assert seen[::3] == seen[2::3]
+    assert seen[0] < seen[6]  # passes come in random order, so between two of ours may be none of the others'
 
 
 async def test_what_was_not_reached_before_the_end_is_dropped(mock_clock: MockClock) -> None:

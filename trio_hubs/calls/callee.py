@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import copy_context
+from itertools import islice
 from math import inf
 from types import CoroutineType
 from typing import Any
@@ -197,8 +198,8 @@ class Callee:
             return
         call.cancelled = True
         call.cancel()
-        if call in self._queue and call not in self._beginning():
-            self._drop(call)
+        if call in self._queue and call not in islice(self._beginning(), GIVE_WAY):
+            self._drop(call)  # it waits behind others, of which there may be thousands
 
     @contextmanager
     def place_lent(self) -> Iterator[None]:

@@ -440,8 +440,10 @@ class Session:
                 if items:
                     self._on_items(stream, items)
                     items = []
-                self._handlers[type(message)](message)
-                if type(message) is Invocation and self._clock() >= until:
+                kind = type(message)
+                self._handlers[kind](message)
+                # A call of a stream does not run here, but it may be refused, which takes its time, too.
+                if (kind is Invocation or kind is StreamInvocation) and self._clock() >= until:
                     return True
         finally:
             if items:
