@@ -72,7 +72,18 @@ async def test_without_any_stream_a_call_is_made_all_the_same() -> None:
     assert seen[-1] == "completed"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["stream", "{address}/counter", "counter", "20000", "0"]])
+LARGE = f'"{"x" * 30_000}"'
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["stream", "{address}/counter", "counter", "20000", "0"],
+        ["invoke", "{address}/sample", "echo", LARGE],
+    ],
+    ids=lambda words: words[0],
+)
 async def test_a_pipe_that_does_not_block_gets_all_of_it(words: list[str]) -> None:
     async with served() as (address, _), trio.open_nursery() as nursery:
         words = [word.format(address=address) for word in words]
@@ -86,6 +97,8 @@ async def test_a_pipe_that_does_not_block_gets_all_of_it(words: list[str]) -> No
         assert await process.wait() == 0
     if words == ["--help"]:
         assert text.rstrip().endswith("╯".encode())
+    elif LARGE in words:
+        assert text.decode() == f"{LARGE}\n"
     else:
         assert text == b"".join(b"%d\n" % number for number in range(20_000))
 

@@ -130,6 +130,8 @@ def test_an_answer_that_cannot_be_told_is_status_1(
         ("Authorization:Bearer a", "Bearer a"),
         ("Authorization=Bearer: a=b", "Bearer: a=b"),
         ("authorization=", ""),
+        ("Authorization= Bearer a", "Bearer a"),
+        ("Authorization:  Bearer a ", "Bearer a"),
     ],
 )
 def test_a_header_is_written_with_a_colon_too(text: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +158,9 @@ SECRET_URL = "http://me:SECRET@127.0.0.1:1/hub?access_token=SECRET&id=SECRET#SEC
         ["invoke", URL, "m", "--header", "Authorization: Bearer SECRET\n"],
         ["invoke", URL, "m", "--header", "Authorization: Bearer SECRETä"],
         ["invoke", URL, "m", "--header", "X=1", "--header", "SECRET"],
+        ["invoke", URL, "m", "--header", "Authorization: "],
+        ["invoke", URL, "m", "--header", "Authorization=Bearer", "SECRET"],
+        ["invoke", URL, "m", "--header", "Authorization=Bearer", "a b SECRET"],
         ["invoke", URL, "m", "--header", "Authorization:", "Bearer", "SECRET"],
         ["invoke", URL, "m", "--header", "Authorization:", "Bearer SECRET"],
         ["invoke", URL, "m", "--headers", "Authorization: Bearer SECRET"],

@@ -11,7 +11,7 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.intake import KEEP, PIECE_SIZE, IncomingStream, Intake, IntakeLimits, payload_size
+from trio_hubs.calls.intake import IncomingStream, Intake, IntakeLimits, payload_size
 from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
@@ -199,7 +199,7 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
     intake.feed("7", raw(*items))
     assert decoded == 0
     assert stream.reader.read_nowait() == items[0]
-    assert decoded == max(1, min(GIVE_WAY, PIECE_SIZE // (size + 2)))
+    assert decoded == max(1, min(GIVE_WAY, 512 // (size + 2)))
     assert stream.reader.read_ready() == items[1:]
     assert decoded == 300
     assert is_even(intake)
@@ -230,7 +230,7 @@ async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: H
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert kept < 2 * len(streams) * 10 * (len(nested) + KEEP)
+    assert kept < 2 * len(streams) * 10 * (len(nested) + 32)
 
 
 def view_of(data: bytes, length: int) -> Raw:

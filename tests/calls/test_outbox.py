@@ -218,7 +218,8 @@ async def test_producers_wait_above_the_high_water_mark(nursery: trio.Nursery) -
     outbox = wire.outbox
     outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    outbox.put(b"x" * (HIGH_WATER - 1))
+    assert HIGH_WATER == 65_536
+    outbox.put(b"x" * 65_535)
     assert not outbox.full
     await outbox.wait_room()
     outbox.put(b"x")

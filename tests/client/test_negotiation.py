@@ -128,6 +128,16 @@ async def test_a_redirect_leads_to_another_negotiation(
     assert place == Place("https://other/there?k=v&id=token", "id", {"Authorization": authorization})
 
 
+@pytest.mark.parametrize("token", ["SECRET ", " SECRET", "SECRET\r\nX: y", "SECRETä"])
+async def test_an_access_token_that_no_header_can_have_is_not_repeated(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redirect = {"url": "https://other/there", "accessToken": token}
+    with pytest.raises(NegotiationError, match="cannot stand in an HTTP header") as caught:
+        await ask(monkeypatch, lambda _: httpx2.Response(200, json=redirect))
+    assert "SECRET" not in str(caught.value)
+
+
 async def test_redirects_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
 

@@ -5,7 +5,7 @@ of virtual time instead of hanging.
 """
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -236,6 +236,18 @@ class Front:
         client = self.client()
         await client.send(upgrade(f"/chat?{urlencode(fields)}" if fields else "/chat", **headers))
         return Peer(client.stream, client=True)
+
+    async def race(self, token: str, *headers: Mapping[str, str]) -> list[Peer]:
+        """Requests for WebSockets that are all admitted before one of them is open."""
+        clients = [self.client() for _ in headers]
+        await wait_all_tasks_blocked()  # so that each of them is read in the same pass
+        async with trio.open_nursery() as nursery:
+            for client, fields in zip(clients, headers, strict=True):
+                nursery.start_soon(client.send, upgrade(f"/chat?id={token}", **fields))
+        peers = [Peer(client.stream, client=True) for client in clients]
+        for peer in peers:
+            assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+        return peers
 
     async def socket(self, query: dict[str, str] | str = "", **headers: str) -> Peer:
         """An open WebSocket."""

@@ -288,9 +288,7 @@ async def test_who_loses_the_race_for_a_token_does_not_replace_the_user(autojump
     handler = Handler()
     async with open_front(handler, authenticate=KNOWN) as front:
         token = await front.token()
-        peers = [await front.upgrade(token, **ADA), await front.upgrade(token, **BOB)]
-        for peer in peers:
-            await peer.head()
+        await front.race(token, ADA, BOB)
         await wait_all_tasks_blocked()
         winner = handler.only.user
         assert winner in (User("ada"), User("bob"))

@@ -37,7 +37,11 @@ def test_what_is_taken(keys: list[Any]) -> None:
     refuse_colliding(keys)
 
 
-@pytest.mark.parametrize("keys", [SAME_HASH[:300], SAME_HASH, [*range(5000), *SAME_HASH]], ids=len)
+@pytest.mark.parametrize(
+    "keys",
+    [[*SAME_HASH[:101], *SAME_HASH[:101]], SAME_HASH[:300], SAME_HASH, [*range(5000), *SAME_HASH]],
+    ids=len,
+)
 def test_what_is_not(keys: list[Any]) -> None:
     with pytest.raises(Unfit, match="Too many keys of one hash"):
         refuse_colliding(keys)

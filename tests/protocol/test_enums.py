@@ -247,7 +247,20 @@ def test_the_class_decides_of_what_is_no_member(format: Format, naming: Naming) 
     for wire in ("new", 77):
         assert read(format, naming, [wire], list[Lenient]) == [Lenient.OTHER]
     assert read(format, naming, 7, LenientFlags) == LenientFlags.A | LenientFlags.B
+    assert read(format, naming, "new", LenientFlags) is LenientFlags.A
+    assert read(format, naming, "new, B", LenientFlags) is LenientFlags.A
     assert read(format, naming, {"new": 1}, dict[Lenient, int]) == {Lenient.OTHER: 1}
+
+
+def test_a_key_that_looks_like_a_number_is_a_text_where_members_are_texts() -> None:
+    class Texts(Enum):
+        ONE = "1"
+
+        @classmethod
+        def _missing_(cls, value: object) -> Any:
+            return cls.ONE if value == "01" else None
+
+    assert read("json", "python", {"01": 2}, dict[Texts, int]) == {Texts.ONE: 2}
 
 
 def test_combinations_that_python_would_keep_for_ever_are_bounded() -> None:

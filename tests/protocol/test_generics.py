@@ -74,5 +74,5 @@ def test_annotations_are_filled(annotation: Any, expected: Any) -> None:
 
 
 def test_what_is_no_type_stays() -> None:
-    annotation = Callable[P, T]
+    annotation: Any = Callable[P, T]  # pyright: ignore[reportGeneralTypeIssues]
     assert filled(annotation, {T: int}) is annotation

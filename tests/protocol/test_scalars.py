@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from math import inf
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -94,7 +95,13 @@ def test_subclasses_are_written_as_their_base(format: Format, naming: Naming, va
         assert payloads.dumper(Any)([value, {"a": (value,)}]) == payloads.dumper(Any)([base, {"a": (base,)}])
     back = payloads.loader(type(value))(expected)
     assert back == value
-    assert isinstance(back, class_)
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize("type_", [float, Ratio])
+def test_messagepack_has_infinities(type_: Any) -> None:
+    back = Payloads("messagepack").loader(type_)(Raw(msgspec.msgpack.encode(-inf)))
+    assert (back, type(back)) == (-inf, type_)
 
 
 @pytest.mark.parametrize("format", FORMATS)

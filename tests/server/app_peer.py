@@ -169,6 +169,7 @@ class _WebSocketWire:
                     await self._send(CLOSE, payload)
                 return b""
             if first != PING:
+                assert first == self._first or payload == b"{}\x1e"  # frames are marked as their protocol is
                 return payload
 
     def cut(self) -> None:

@@ -243,13 +243,15 @@ async def test_the_log_of_a_bug_has_its_traceback(
     assert "KeyError: 'secret'" in caplog.text
 
 
+@pytest.mark.parametrize("detailed", [False, True])
 async def test_the_log_of_a_wrong_argument_says_which_one(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, detailed: bool
 ) -> None:
-    async with open_client(Calls) as client:
+    async with open_client(Calls, detailed_errors=detailed) as client:
         await client.send(call("Add", 1, "x", id="1"))
         await client.arrived()
     assert "argument 2: Expected `int`, got `str` @ $" in caplog.text
+    assert caplog.text.count("Error binding arguments") == 1
 
 
 class Mute(HubException):

@@ -121,12 +121,13 @@ class Answers:
 
     def refuse(self, id: str, target: str, refused: Refused) -> None:
         """Answer a call that is not made."""
-        cause = refused.__cause__
-        details = " ".join(map(str, (cause, *getattr(cause, "__notes__", ())))) if cause else ""
+        cause, said = refused.__cause__, str(refused)
+        texts = map(str, (cause, *getattr(cause, "__notes__", ()))) if cause else ()
+        details = " ".join(text for text in texts if text not in said)
         logger.warning(
-            "connection %s: call of %.100r refused: %s %s", self._connection_id, target, str(refused), details
+            "connection %s: call of %.100r refused: %s %s", self._connection_id, target, said, details
         )
-        self.put_refused(id, str(refused))
+        self.put_refused(id, said)
 
     def put_refused(self, id: str, text: str) -> None:
         """Answer what was not made with an error, which its caller cannot be made to wait with."""

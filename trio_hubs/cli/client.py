@@ -73,7 +73,7 @@ def read_argument(text: str, protocol: Protocol) -> Any:
 def _same_float(text: str) -> float:
     """A number as MessagePack has it."""
     number = float(text)
-    if not math.isfinite(number) or Decimal(repr(number)) != Decimal(text):
+    if Decimal(repr(number)) != Decimal(text):
         raise Fault(f"MessagePack has no number {text}; .NET takes a decimal as a text: '\"{text}\"'")
     return number
 

@@ -26,7 +26,7 @@ Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Headers = Annotated[tuple[str, ...], Parameter(show_default=False)]
 
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=|: *(?=.))([ -~]*)")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=|: *(?=[!-~]))([ -~]*)")
 
 app = App(
     name="trio-hubs",
@@ -104,7 +104,7 @@ def _call(
     logging.getLogger("trio_hubs").addHandler(logging.NullHandler())  # standard error is for the one line
     _check_url(url)
     named = dict(_header(number, text) for number, text in enumerate(headers, 1))
-    values = [_argument(number, text, protocol) for number, text in enumerate(arguments, 1)]
+    values = [_argument(number, text, protocol, bool(headers)) for number, text in enumerate(arguments, 1)]
     return client.Call(url, method, values, protocol, named)
 
 
@@ -118,11 +118,15 @@ def _check_url(url: str) -> None:
         raise Fault(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/counter")
 
 
-def _argument(number: int, text: str, protocol: Protocol) -> object:
+def _argument(number: int, text: str, protocol: Protocol, with_headers: bool) -> object:
     try:
         value = client.read_argument(text, protocol)
         Payloads(protocol).dump_arguments([value])
     except client.UNREADABLE:
+        if with_headers:  # it may be a part of one that has lost its quotes
+            raise Fault(
+                f"argument {number} is not JSON; a text needs its quotes, and so has a header"
+            ) from None
         hint = f" (a text needs its quotes: '\"{text}\"')" if text.isalnum() else ""
         raise Fault(f"argument {number} is not JSON: {text:.500}{hint}") from None
     except (BindingError, Fault) as error:
@@ -135,7 +139,7 @@ def _header(number: int, text: str) -> tuple[str, str]:
     if found is None:  # and the text may be a secret
         raise Fault(f"header {number} is none: write NAME=VALUE or 'NAME: VALUE'")
     name, value = found.groups()
-    return name, value
+    return name, value.strip()
 
 
 def run_command(arguments: Sequence[str]) -> int:

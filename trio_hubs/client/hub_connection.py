@@ -25,7 +25,7 @@ from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close, Ping
 from ..tasks import open_background
 from .handlers import Handlers
-from .negotiation import Place, negotiate
+from .negotiation import HEADER_TEXT, Place, negotiate
 from .options import HubConnectionOptions
 
 T = TypeVar("T")
@@ -297,9 +297,9 @@ def _check(url: str, headers: Mapping[str, str]) -> None:
     if not known:
         raise ValueError(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
     for name, text in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", text):
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not HEADER_TEXT.fullmatch(text):
             raise ValueError(
-                f"a header is no HTTP header; names are tokens, and texts are in ASCII: {name!r}"
+                f"a header is no HTTP header; names are tokens, and texts are in ASCII, without spaces around: {name!r}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -16,6 +17,8 @@ from ..tasks import unwrapping
 
 MAXIMUM_REDIRECTS = 100
 """How often negotiation may be sent elsewhere (the .NET client's limit)."""
+HEADER_TEXT = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+"""What a header of ours may say; whatever else it is, it may be a secret, and is told by nobody's exception."""
 
 
 @attrs.frozen
@@ -58,6 +61,8 @@ async def negotiate(
                 break
             url = document.url
             if document.access_token:
+                if not HEADER_TEXT.fullmatch(document.access_token):
+                    raise NegotiationError("The server's access token cannot stand in an HTTP header.")
                 headers["Authorization"] = f"Bearer {document.access_token}"
         else:
             raise NegotiationError("Negotiate redirection limit exceeded.")

@@ -136,7 +136,8 @@ def _with_one_cookie(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[s
 
 
 def _body_bytes(body: bytes | str) -> bytes:
-    if not issubclass(type(body), bytes | str):  # whatever the types say
+    class_: type = type(body)
+    if not issubclass(class_, bytes | str):  # whatever the types say
         raise TypeError(
             f"an answer's body is text or bytes, and no {type(body).__name__}: make JSON of it first"
         )

@@ -198,9 +198,9 @@ class Exchange:
         parts: list[list[h11.Event]] = [[head]]
         if self._with_body:
             parts[0].append(h11.Data(data=body[:PART_SIZE]))
-            parts += [
+            parts.extend(
                 [h11.Data(data=body[at : at + PART_SIZE])] for at in range(PART_SIZE, len(body), PART_SIZE)
-            ]
+            )
         parts[-1].append(h11.EndOfMessage())
         for part in parts:
             try:

@@ -102,8 +102,8 @@ class Enums:
             if type(value) is str and names:
                 if (member := names.get(folded(value))) is not None:
                     return member
-                if issubclass(type_, Flag):
-                    return combined(_sum(value, names))
+                if issubclass(type_, Flag) and (number := _sum(value, names)) is not None:
+                    return combined(number)
             if type(value) is int and issubclass(type_, Flag):
                 return combined(value)
             found = None if type(value) is bool else type_._missing_(value)  # to Python true is 1
@@ -128,11 +128,13 @@ class Enums:
         return tuple(read) if isinstance(read, list) else read  # hashable
 
 
-def _sum(text: str, names: Mapping[str, Enum]) -> int:
-    """The number of the flags that a text names, as .NET writes several: `Read, Write`."""
+def _sum(text: str, names: Mapping[str, Enum]) -> int | None:
+    """The number of the flags that a text names, as .NET writes several: `Read, Write`; None where it names others."""
     number = 0
     for part in text.split(","):
         name = folded(part.strip())
+        if name not in names and not _NUMBER.fullmatch(name):
+            return None
         number |= names[name].value if name in names else int(name)
     return number
 

@@ -72,7 +72,7 @@ def _based(base: type) -> Reader:
 _DURATION = re.compile(r"(-?)(?:(\d{1,9})\.)?(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?", re.ASCII)
 
 
-def _parse_duration(_: Any, text: str) -> timedelta:
+def _parse_duration(type_: Any, text: str) -> Any:
     """.NET's constant form of a TimeSpan: [-][d.]hh:mm:ss[.fffffff]."""
     found = _DURATION.fullmatch(text)
     if not found:
@@ -85,7 +85,9 @@ def _parse_duration(_: Any, text: str) -> timedelta:
         seconds=int(seconds),
         microseconds=int(fraction.ljust(7, "0")) // 10,
     )
-    return -size if sign == "-" else size
+    if sign == "-":
+        size = -size
+    return type_(days=size.days, seconds=size.seconds, microseconds=size.microseconds)
 
 
 _to_uuid = _parsed("UUID", lambda type_, text: type_(text))
@@ -99,12 +101,13 @@ def _to_moment(value: Any, type_: Any) -> Any:
     """MessagePack's timestamp, or .NET's DateTimeOffset: the clock's time there, as if it were UTC, and its minutes."""
     match value:
         case datetime():
-            return value
+            moment = value
         case [datetime() as clock, int(minutes)] if type(minutes) is int and abs(minutes) < 24 * 60:
             # A zone of its own, also for UTC, has it written as it came.
-            return clock.replace(tzinfo=timezone(timedelta(minutes=minutes), _zone(minutes)))
+            moment = clock.replace(tzinfo=timezone(timedelta(minutes=minutes), _zone(minutes)))
         case _:
             return _to_datetime(value, type_)
+    return moment if type_ is datetime else type_.fromisoformat(moment.isoformat())
 
 
 def _zone(minutes: int) -> str:
@@ -131,8 +134,8 @@ def _to_clock(value: Any, type_: Any) -> Any:
     return type_(seconds // 3600, seconds // 60 % 60, seconds % 60, ticks // 10)
 
 
-def _from_ticks(value: Any, _: Any) -> timedelta:
-    return timedelta(microseconds=kept(value, int) // 10)
+def _from_ticks(value: Any, type_: Any) -> Any:
+    return type_(microseconds=kept(value, int) // 10)
 
 
 _DAY = 24 * 3600 * 10_000_000

@@ -16,6 +16,7 @@ from trio_hubs.connections.websocket import (
     accept_websocket,
     open_websocket,
 )
+from trio_hubs.connections.websocket.opening import ClientOpening
 from trio_hubs.errors import ConnectionClosed
 
 from ..websocket_peer import (
@@ -102,6 +103,14 @@ def says(data: bytes) -> Answer:
         await peer.send(data)
 
     return answer
+
+
+def test_an_answer_has_64_kib() -> None:
+    opening = ClientOpening("example", "/", {})
+    begun = b"HTTP/1.1 101 Switching Protocols\r\nX: "
+    assert not opening.feed(begun + b"x" * (65_536 - len(begun)))
+    with pytest.raises(ConnectionClosed, match="it answered 'HTTP"):
+        opening.feed(b"x")
 
 
 @lanes
