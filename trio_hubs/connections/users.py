@@ -79,7 +79,8 @@ def authorize(policy: Any = None) -> Any:
         raise TypeError(
             f"a policy is called with the user and tells whether it may, which {policy!r} cannot be"
         )
-    return lambda marked: _marked(marked, policy or _any_user)
+    chosen: Any = policy or _any_user
+    return lambda marked: _marked(marked, chosen)
 
 
 def _marked(marked: T, policy: Policy) -> T:

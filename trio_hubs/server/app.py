@@ -132,9 +132,7 @@ class HubApp:
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
-        given: object = hub
-        if not (isinstance(given, type) and issubclass(given, Hub)):
-            raise TypeError(f"add_hub takes a hub's class, a subclass of Hub, which {given!r} is not")
+        _check_hub(hub)
         _check_options(options)
         if factory is None:
             try:
@@ -357,6 +355,11 @@ class HubApp:
                     task_status.started(address)
             finally:
                 over.set()
+
+
+def _check_hub(hub: object) -> None:
+    if not (isinstance(hub, type) and issubclass(hub, Hub)):
+        raise TypeError(f"add_hub takes a hub's class, a subclass of Hub, which {hub!r} is not")
 
 
 def _check_options(options: object) -> None:
