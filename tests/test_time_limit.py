@@ -33,7 +33,7 @@ async def test_after_them():
 
 def run(path: Path) -> subprocess.CompletedProcess[str]:
     path.write_text(HANGING, encoding="utf-8")
-    options = ["-p", "tests.conftest", "-c", "pyproject.toml", "-o", "time_limit=0.5"]
+    options = ["-p", "tests.conftest", "-c", "pyproject.toml", "-o", "time_limit=0.5", "-rN"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(path)],
         cwd=Path(__file__).parents[1],
