@@ -70,6 +70,16 @@ def read_argument(text: str, protocol: Protocol) -> Any:
     return msgspec.json.Decoder(float_hook=Decimal if protocol == "json" else _same_float).decode(text)
 
 
+def write_read(write: Callable[[Any], bytes], value: Any) -> bytes:
+    """Write what was read; that it is too deep, which some Pythons find only now, is no fault of the writing."""
+    try:
+        return write(value)
+    except BindingError as error:
+        if isinstance(error.__cause__, RecursionError):
+            raise error.__cause__ from error
+        raise
+
+
 def _same_float(text: str) -> float:
     """A number as MessagePack has it."""
     number = float(text)
@@ -100,7 +110,8 @@ async def _print(values: Sequence[Any]) -> None:
 
 def _line(value: Any) -> bytes:
     try:
-        return _write_json(_decode(value) if isinstance(value, msgspec.Raw) else value) + b"\n"
+        read = _decode(value) if isinstance(value, msgspec.Raw) else value
+        return write_read(_write_json, read) + b"\n"
     except UNREADABLE as error:
         raise BindingError(f"The server's answer cannot be read: {error}") from error
 

@@ -121,7 +121,7 @@ def _check_url(url: str) -> None:
 def _argument(number: int, text: str, protocol: Protocol, with_headers: bool) -> object:
     try:
         value = client.read_argument(text, protocol)
-        Payloads(protocol).dump_arguments([value])
+        client.write_read(Payloads(protocol).dump_arguments, [value])
     except client.UNREADABLE:
         if with_headers:  # it may be a part of one that has lost its quotes
             raise Fault(
