@@ -116,6 +116,7 @@ async def _send_iterated(items: AsyncIterator[Any], encoder: ItemEncoder, outbox
         while await _queue_before_waits(_collect(items, run, GIVE_WAY - taken), run, outbox):
             taken += run.taken
             if outbox.full:
+                taken = 0
                 await outbox.wait_room()
             elif taken >= GIVE_WAY:
                 taken = 0
