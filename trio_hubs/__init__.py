@@ -6,7 +6,7 @@ from .client.hub_connection import HubConnection, open_hub_connection
 from .client.options import HubConnectionOptions
 from .connections.connection import Connection
 from .connections.http import Request, Response
-from .connections.options import EndpointOptions
+from .connections.server.options import EndpointOptions
 from .connections.users import Authenticate, Policy, User, authorize
 from .errors import (
     BindingError,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.intake import IntakeLimits
+from trio_hubs.calls.incoming import IncomingLimits
 
 from .support import Desk
 
@@ -17,10 +17,10 @@ def started(
     *,
     maximum_parallel: int = 1,
     maximum_streams: int = 1000,
-    limits: IntakeLimits | None = None,
+    limits: IncomingLimits | None = None,
 ) -> Desk:
     desk = Desk(maximum_parallel=maximum_parallel, maximum_streams=maximum_streams, limits=limits)
-    desk.callee.start(nursery)
+    desk.their_calls.start(nursery)
     return desk
 
 

@@ -39,7 +39,7 @@ class Log:
     async def asks(self) -> None:
         """Wait for an answer of the peer's."""
         try:
-            await self.side.session.caller.invoke("ask", (), int)
+            await self.side.session.our_calls.invoke("ask", (), int)
         except ConnectionClosed as error:
             self.events.append(f"waiting call failed: {error}")
             raise
@@ -58,4 +58,4 @@ class Log:
 
 def open_stream(side: Side) -> AbstractAsyncContextManager[ChannelReader[int]]:
     """Call the peer for a stream, of which one unread item is never too many."""
-    return side.session.caller.stream("a", (), int, 1)
+    return side.session.our_calls.stream("a", (), int, 1)

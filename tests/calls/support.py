@@ -11,14 +11,14 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.answers import Face
-from trio_hubs.calls.callee import Callee
-from trio_hubs.calls.caller import Caller
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
-from trio_hubs.calls.intake import Intake, IntakeLimits
+from trio_hubs.calls.incoming import IncomingLimits, IncomingStreams
 from trio_hubs.calls.methods import Method, Signature
+from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import Outbox
 from trio_hubs.calls.session import Life, Session, SessionOptions
+from trio_hubs.calls.their_calls import TheirCalls
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.errors import ConnectionClosed, UploadBroken
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
@@ -215,18 +215,18 @@ class Desk:
         maximum_parallel: int = 1,
         maximum_streams: int = 1000,
         upload_capacity: int = 10,
-        limits: IntakeLimits | None = None,
+        limits: IncomingLimits | None = None,
     ) -> None:
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        self.intake = Intake(limits or IntakeLimits(), PROTOCOL.payloads)
-        self.caller = Caller(PROTOCOL, self.outbox, self.intake)
-        self.callee = Callee(
+        self.incoming = IncomingStreams(limits or IncomingLimits(), PROTOCOL.payloads)
+        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming)
+        self.their_calls = TheirCalls(
             self.face,
             PROTOCOL,
             self.outbox,
-            self.intake,
+            self.incoming,
             maximum_parallel=maximum_parallel,
             maximum_streams=maximum_streams,
             upload_capacity=upload_capacity,
@@ -240,7 +240,7 @@ class Desk:
     async def answers(self, *messages: Invocation | StreamInvocation) -> list[Json]:
         """What has been sent, in all, once these calls have gone as far as they can."""
         for message in messages:
-            self.callee.invoke(message)
+            self.their_calls.invoke(message)
         await wait_all_tasks_blocked()
         return self.sent
 
@@ -283,7 +283,7 @@ def session_options(**changes: Any) -> SessionOptions:
         "maximum_parallel": 1,
         "maximum_streams": 1000,
         "upload_capacity": 10,
-        "intake": IntakeLimits(),
+        "incoming": IncomingLimits(),
     }
     return SessionOptions(**(defaults | changes))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trio_hubs.calls.answers import Answers, Refused, cancelled_text
-from trio_hubs.calls.callee import Call
+from trio_hubs.calls.their_calls import Call
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from trio_hubs.protocol.messages import ABSENT
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, ChannelWriter, Completion, open_channel
+from trio_hubs.calls.channels import GIVE_WAY, ChannelEnd, ChannelReader, ChannelWriter, open_channel
 from trio_hubs.errors import ChannelClosed
 
 from .support import depth, read_all, turns
@@ -472,7 +472,7 @@ async def test_a_failed_channel_raises_its_error_with_the_traceback_that_it_had(
 
 
 def test_an_end_without_an_error_is_the_end() -> None:
-    completion = Completion()
+    completion = ChannelEnd()
     completion.complete(None)
     assert completion.done
     assert type(completion.end()) is trio.EndOfChannel

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.calls.intake import IntakeLimits
+from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.errors import BindingError, HubException, StreamOverflow
 
 from .session_log import Log, ended, open_stream
@@ -74,7 +74,7 @@ async def test_our_calls_are_answered_by_the_peer(nursery: trio.Nursery) -> None
         answers: list[Any] = []
 
         async def ask() -> None:
-            answers.append(await side.session.caller.invoke("ask", (1,), int))
+            answers.append(await side.session.our_calls.invoke("ask", (1,), int))
 
         nursery.start_soon(ask)
         assert await side.peer.receive() == invocation("1", "ask", 1)
@@ -87,7 +87,7 @@ async def test_an_item_for_a_plain_call_fails_it() -> None:
 
         async def ask() -> None:
             with pytest.raises(HubException, match=r"stream\(\)"):
-                await side.session.caller.invoke("ask", (1,), int)
+                await side.session.our_calls.invoke("ask", (1,), int)
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(ask)
@@ -98,8 +98,8 @@ async def test_an_item_for_a_plain_call_fails_it() -> None:
 async def test_items_of_several_streams_are_told_apart() -> None:
     async with (
         open_side() as side,
-        side.session.caller.stream("a", (), int, 10) as first,
-        side.session.caller.stream("b", (), int, 10) as second,
+        side.session.our_calls.stream("a", (), int, 10) as first,
+        side.session.our_calls.stream("b", (), int, 10) as second,
     ):
         await side.peer.send(
             item("1", 1),
@@ -120,7 +120,7 @@ async def test_items_of_several_streams_are_told_apart() -> None:
 async def test_an_item_that_does_not_fit_stops_the_stream_and_nothing_else() -> None:
     async with open_side() as side:
         Log(side)
-        async with side.session.caller.stream("a", (), int, 10) as reader:
+        async with side.session.our_calls.stream("a", (), int, 10) as reader:
             await side.peer.receive()
             await side.peer.send(item("1", "one"), item("1", 2))
             with pytest.raises(BindingError):
@@ -150,8 +150,8 @@ async def test_messages_that_mean_nothing_do_nothing(caplog: pytest.LogCaptureFi
 
 
 async def test_a_peer_that_floods_is_not_read_until_somebody_wants_it() -> None:
-    limits = IntakeLimits(stream_bytes=100, connection_bytes=1000)
-    async with open_side(capacity=0, intake=limits) as side, open_stream(side) as reader:
+    limits = IncomingLimits(stream_bytes=100, connection_bytes=1000)
+    async with open_side(capacity=0, incoming=limits) as side, open_stream(side) as reader:
         await side.peer.receive()
         await side.peer.send(*[item("1", 1)] * 10)
         async with trio.open_nursery() as nursery:
@@ -163,8 +163,8 @@ async def test_a_peer_that_floods_is_not_read_until_somebody_wants_it() -> None:
 
 
 async def test_a_loop_over_a_stream_may_call_the_peer_in_its_body(nursery: trio.Nursery) -> None:
-    limits = IntakeLimits(stream_bytes=100, connection_bytes=200)
-    async with open_side(intake=limits) as side:
+    limits = IncomingLimits(stream_bytes=100, connection_bytes=200)
+    async with open_side(incoming=limits) as side:
 
         async def peer() -> None:
             await side.peer.receive()
@@ -179,16 +179,16 @@ async def test_a_loop_over_a_stream_may_call_the_peer_in_its_body(nursery: trio.
         async with open_stream(side) as reader:
             for _ in range(20):
                 assert await reader.read() == 1
-                assert await side.session.caller.invoke("ask", (), int) == 7
+                assert await side.session.our_calls.invoke("ask", (), int) == 7
         nursery.cancel_scope.cancel()
 
 
 async def test_a_flood_past_the_hard_limit_fails_the_stream_and_stops_the_peer(nursery: trio.Nursery) -> None:
-    limits = IntakeLimits(stream_bytes=100, connection_bytes=200, hard_bytes=1000)
-    async with open_side(intake=limits) as side:
+    limits = IncomingLimits(stream_bytes=100, connection_bytes=200, hard_bytes=1000)
+    async with open_side(incoming=limits) as side:
         async with open_stream(side) as reader:
             await side.peer.receive()
-            nursery.start_soon(side.session.caller.invoke, "ask", (), int)
+            nursery.start_soon(side.session.our_calls.invoke, "ask", (), int)
             await side.peer.receive()
             await side.peer.send(*[item("1", 1)] * 100)
             assert await side.peer.receive() == cancel("1")
@@ -245,8 +245,8 @@ async def test_refusals_that_nobody_takes_stop_the_reading() -> None:
 
 
 async def test_answers_to_waiting_calls_that_are_cancelled_stop_the_reading() -> None:
-    limits = IntakeLimits(connection_bytes=10_000_000, hard_bytes=100_000_000)
-    async with open_side(capacity=0, intake=limits) as side:
+    limits = IncomingLimits(connection_bytes=10_000_000, hard_bytes=100_000_000)
+    async with open_side(capacity=0, incoming=limits) as side:
         side.method(trio.sleep_forever)
         await side.peer.send(invocation("0", "sleep_forever"))
         sent = 0
@@ -299,7 +299,7 @@ async def test_ordinary_answers_never_stop_the_reading(nursery: trio.Nursery) ->
         asked: list[int] = []
 
         async def ask() -> None:
-            asked.append(await side.session.caller.invoke("ask", (), int))
+            asked.append(await side.session.our_calls.invoke("ask", (), int))
 
         nursery.start_soon(ask)
         await wait_all_tasks_blocked()
@@ -329,7 +329,7 @@ async def test_calls_wait_until_the_connection_is_open(nursery: trio.Nursery) ->
 async def test_who_is_told_of_the_beginning_may_call_the_peer() -> None:
     def prepare(side: Side) -> None:
         async def greet() -> None:
-            await side.session.caller.send("welcome", (1,))
+            await side.session.our_calls.send("welcome", (1,))
 
         side.life.on_open = greet
 

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import ChannelReader
-from trio_hubs.calls.intake import IntakeLimits
+from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ConnectionClosed
 
@@ -34,7 +34,7 @@ BIG = "x" * 1000
 async def say(side: TornSide, *texts: str) -> None:
     """Make calls, each in a piece of its own."""
     for text in texts:
-        await side.session.caller.send("hello", (text,))
+        await side.session.our_calls.send("hello", (text,))
         await wait_all_tasks_blocked()
 
 
@@ -96,7 +96,7 @@ async def test_who_sends_waits_while_nothing_is_acknowledged(
         async def produce() -> None:
             nonlocal sent
             while True:
-                await side.session.caller.send("hello", (BIG,))
+                await side.session.our_calls.send("hello", (BIG,))
                 sent += 1
 
         nursery.start_soon(produce)
@@ -188,7 +188,7 @@ async def test_who_sends_waits_while_the_client_is_away(
         async def produce() -> None:
             nonlocal sent
             for number in range(500):
-                await side.session.caller.send("hello", (f"{number}" + BIG,))
+                await side.session.our_calls.send("hello", (f"{number}" + BIG,))
                 sent += 1
 
         await side.tear()
@@ -298,8 +298,8 @@ async def test_an_upload_that_waits_does_not_keep_the_connection_from_going_on(
     autojump_clock: MockClock,
 ) -> None:
     """The method reads on only when its stream goes on, which goes on only when the client is back."""
-    limits = IntakeLimits(stream_bytes=2000)
-    async with open_torn(capacity=1, high_water=1000, intake=limits) as side:
+    limits = IncomingLimits(stream_bytes=2000)
+    async with open_torn(capacity=1, high_water=1000, incoming=limits) as side:
 
         @side.method
         async def both(items: ChannelReader[str]) -> AsyncIterator[str]:
@@ -311,7 +311,7 @@ async def test_an_upload_that_waits_does_not_keep_the_connection_from_going_on(
             for _ in range(50):
                 await side.peer.connection.send(encode(item("u", "x" * 500)))
         await wait_all_tasks_blocked()
-        assert not side.session.caller._intake.wants_more
+        assert not side.session.our_calls._incoming.wants_more
         await side.tear()
         await side.attach()
         with trio.fail_after(5):
@@ -345,8 +345,8 @@ class Acknowledger:
 async def test_a_stream_both_ways_does_not_wait_for_an_acknowledgement_that_nobody_reads(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    limits = IntakeLimits(stream_bytes=2000)
-    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000, intake=limits) as side:
+    limits = IncomingLimits(stream_bytes=2000)
+    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000, incoming=limits) as side:
 
         @side.method
         async def both(items: ChannelReader[str]) -> AsyncIterator[str]:
@@ -425,9 +425,9 @@ async def test_a_connection_may_end_while_away(
 
         async def flood() -> None:
             while True:
-                await side.session.caller.send("hello", (BIG,))
+                await side.session.our_calls.send("hello", (BIG,))
 
-        nursery.start_soon(attempt, lambda: side.session.caller.invoke("ask", (), int))
+        nursery.start_soon(attempt, lambda: side.session.our_calls.invoke("ask", (), int))
         await side.tear()
         nursery.start_soon(attempt, flood)
         await wait_all_tasks_blocked()
@@ -459,7 +459,7 @@ async def test_a_call_that_is_made_while_away_can_be_cancelled(autojump_clock: M
     async with open_torn() as side:
         await side.tear()
         with trio.move_on_after(3) as scope:
-            await side.session.caller.invoke("ask", (), int)
+            await side.session.our_calls.invoke("ask", (), int)
         assert scope.cancelled_caught
         await side.resume(sequence(1))
         assert await received(side) == [

@@ -210,7 +210,7 @@ async def test_our_own_calls_are_not_waited_for(nursery: trio.Nursery) -> None:
 
         async def ask() -> None:
             try:
-                await side.session.caller.invoke("ask", (), int)
+                await side.session.our_calls.invoke("ask", (), int)
             except ConnectionClosed as error:
                 failures.append(str(error))
 
@@ -226,7 +226,7 @@ async def test_a_call_that_asks_the_peer_is_waited_for() -> None:
 
         @side.method
         async def asks() -> int:
-            return 1 + int(await side.session.caller.invoke("ask", (), int))
+            return 1 + int(await side.session.our_calls.invoke("ask", (), int))
 
         await side.peer.send(invocation("1", "asks"))
         side.session.drain()
@@ -345,7 +345,7 @@ async def test_a_call_of_a_client_that_is_away_is_waited_for(autojump_clock: Moc
 
 async def test_a_peer_that_takes_nothing_is_drained_in_bounded_time(autojump_clock: MockClock) -> None:
     async with open_side(capacity=0) as side:
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         await wait_all_tasks_blocked()
         side.session.drain()
         with trio.fail_after(6):

@@ -67,7 +67,7 @@ async def test_the_order_of_the_end(end: Callable[[Side], Awaitable[None]]) -> N
         assert closed[0] == "closed"
         assert (await side.peer.rest())[-1]["type"] == 7
         with pytest.raises(ConnectionClosed):
-            await side.session.caller.send("more", ())
+            await side.session.our_calls.send("more", ())
 
 
 @pytest.mark.parametrize("end", [end_by_eof, end_by_close, end_by_us, end_by_garbage])
@@ -91,7 +91,7 @@ async def test_a_shutdown_cancels_a_method_that_reads_an_upload() -> None:
 
 
 async def test_a_stream_of_ours_fails_with_the_connection() -> None:
-    async with open_side() as side, side.session.caller.stream("a", (), int, 10) as reader:
+    async with open_side() as side, side.session.our_calls.stream("a", (), int, 10) as reader:
         await side.peer.send(item("1", 1))
         side.peer.connection.close()
         await side.over.wait()
@@ -111,7 +111,7 @@ async def test_nothing_is_read_after_the_end() -> None:
 
 
 async def test_items_behind_a_close_in_its_packet_are_not_taken() -> None:
-    async with open_side() as side, side.session.caller.stream("a", (), int, 10) as reader:
+    async with open_side() as side, side.session.our_calls.stream("a", (), int, 10) as reader:
         await side.peer.connection.send(encode(item("1", 1), close(), item("1", 2)))
         await side.over.wait()
         assert await reader.read() == 1
@@ -290,7 +290,7 @@ async def test_a_broken_connection_is_noticed_by_the_reader() -> None:
 async def test_a_broken_connection_is_noticed_by_the_writer() -> None:
     async with open_side() as side:
         side.peer.connection._incoming.close()
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         await side.over.wait()
         assert side.life.events[-1] == ("closed", "The connection is over.")
 
@@ -300,4 +300,4 @@ async def test_waiting_calls_hear_why_the_connection_ended() -> None:
         side.session.end(ValueError("a fault"))
         await side.over.wait()
         with pytest.raises(ConnectionClosed, match="a fault"):
-            await side.session.caller.send("x", ())
+            await side.session.our_calls.send("x", ())

@@ -213,7 +213,7 @@ async def test_what_waits_for_the_peer_fails_before_what_may_finish(autojump_clo
         @side.method
         async def ask() -> None:
             try:
-                await side.session.caller.invoke("answer", (), int)
+                await side.session.our_calls.invoke("answer", (), int)
             except ConnectionClosed as error:
                 seen.append(str(error))
             await trio.sleep(1)

@@ -36,7 +36,7 @@ def hello(number: int) -> Json:
 async def say(side: TornSide, *numbers: int) -> None:
     """Make such calls, each in a piece of its own."""
     for number in numbers:
-        await side.session.caller.send("hello", (number,))
+        await side.session.our_calls.send("hello", (number,))
         await wait_all_tasks_blocked()
 
 
@@ -292,7 +292,7 @@ async def test_our_call_is_answered_across_a_tear(autojump_clock: MockClock, nur
         answers: list[int] = []
 
         async def ask() -> None:
-            answers.append(await side.session.caller.invoke("ask", (), int))
+            answers.append(await side.session.our_calls.invoke("ask", (), int))
 
         nursery.start_soon(ask)
         assert await side.peer.receive() == invocation("1", "ask")
@@ -344,7 +344,7 @@ class Work:
         return sum([number async for number in items])
 
     async def asks(self, text: str) -> str:
-        return str(await self.side.session.caller.invoke("ask", (text,), str))
+        return str(await self.side.session.our_calls.invoke("ask", (text,), str))
 
 
 @quick
@@ -366,7 +366,7 @@ async def test_everything_arrives_once_whatever_is_lost(
             script += [invocation(f"{number}", kind, f"{number}"), item("u", number)]
         script.append(done("u"))
         answered = 0
-        while script or not peer.settled or side.session.callee.idle is False:
+        while script or not peer.settled or side.session.their_calls.idle is False:
             match random.randrange(7):
                 case 0 | 1 | 2 if script:
                     await peer.send(script.pop(0))

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.heartbeat import beat
-from trio_hubs.calls.intake import IntakeLimits
+from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.connections.memory import MemoryConnection
 
 from .session_log import ended, open_stream
@@ -52,7 +52,7 @@ async def test_other_messages_put_pings_off_where_that_is_asked_for(
 
         async def talk() -> None:
             await trio.sleep(10)
-            await side.session.caller.send("x", ())
+            await side.session.our_calls.send("x", ())
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(talk)
@@ -69,7 +69,7 @@ async def test_no_pings_where_the_transport_keeps_itself_alive(autojump_clock: M
 
 async def test_no_ping_joins_a_message_that_is_being_sent(autojump_clock: MockClock) -> None:
     async with open_side(capacity=0, send_timeout=100) as side:
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         await ticks(side, 40)
         assert await side.peer.receive() == invocation("", "x")
         await wait_all_tasks_blocked()
@@ -80,7 +80,7 @@ async def test_no_ping_joins_a_message_that_is_being_sent(autojump_clock: MockCl
 
 async def test_a_peer_that_takes_nothing_is_given_up(autojump_clock: MockClock) -> None:
     async with open_side(capacity=0, send_timeout=10) as side:
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         await ticks(side, 9.5)
         assert not side.over.is_set()
         await ticks(side, 2)
@@ -163,9 +163,9 @@ async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest(
 
 
 async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockClock) -> None:
-    limits = IntakeLimits(stream_bytes=10)
+    limits = IncomingLimits(stream_bytes=10)
     async with (
-        open_side(peer_must_ping=False, peer_timeout=30, intake=limits) as side,
+        open_side(peer_must_ping=False, peer_timeout=30, incoming=limits) as side,
         open_stream(side) as reader,
     ):
         await side.peer.send(item("1", 1), item("1", 2))
@@ -184,7 +184,7 @@ async def test_each_part_that_the_peer_takes_is_progress(
     progress = 0.0
     monkeypatch.setattr(MemoryConnection, "last_progress", property(lambda _: progress))
     async with open_side(capacity=0, send_timeout=10) as side:
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         for _ in range(5):
             await ticks(side, 8)
             progress = trio.current_time()
@@ -196,7 +196,7 @@ async def test_each_part_that_the_peer_takes_is_progress(
 
 async def test_our_own_slowness_is_not_the_peers_deafness(autojump_clock: MockClock) -> None:
     async with open_side(capacity=0, send_timeout=10) as side:
-        await side.session.caller.send("x", ())
+        await side.session.our_calls.send("x", ())
         await trio.sleep(100)
         side.session.tick(trio.current_time(), late=91)
         assert not side.session.ended

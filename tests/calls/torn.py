@@ -11,7 +11,7 @@ from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.session import Session, SessionOptions
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection
-from trio_hubs.connections.resumable import ResumableConnection
+from trio_hubs.connections.server.resumable import ResumableConnection
 from trio_hubs.connections.websocket import WebSocketConnection
 
 from .support import PROTOCOL, Diary, Json, Peer, Table, ack, decode, encode, sequence, session_options

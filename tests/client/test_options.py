@@ -31,7 +31,11 @@ def test_a_session_gets_what_was_chosen() -> None:
     assert options.send_timeout == 3.0
     assert options.maximum_message_size == 4
     assert options.maximum_parallel == 1
-    assert (options.intake.stream_bytes, options.intake.connection_bytes, options.intake.hard_bytes) == (
+    assert (
+        options.incoming.stream_bytes,
+        options.incoming.connection_bytes,
+        options.incoming.hard_bytes,
+    ) == (
         5,
         6,
         7,

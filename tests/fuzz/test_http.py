@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from tests.connections.http_peer import (
+from tests.connections.server.http_peer import (
     BAD_REQUESTS,
     BAD_UPGRADES,
     LOGGER,
@@ -28,9 +28,9 @@ from tests.connections.http_peer import (
     request,
     upgrade,
 )
-from tests.connections.websocket_peer import BAD_FRAMES, PATIENCE
+from tests.connections.websocket.websocket_peer import BAD_FRAMES, PATIENCE
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.http_server import HttpServer, Route
+from trio_hubs.connections.server.http_server import HttpServer, Route
 from trio_hubs.logs import peer_filter
 
 from .pieces import PLACES, cut, examples, mutations, singly

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.connections.endpoint_peer import Front, bearer, open_front
-from tests.connections.http_peer import Client, request, upgrade
-from tests.connections.websocket_peer import TEXT, frame
+from tests.connections.server.endpoint_peer import Front, bearer, open_front
+from tests.connections.server.http_peer import Client, request, upgrade
+from tests.connections.websocket.websocket_peer import TEXT, frame
 from trio_hubs.connections.connection import Connection, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.users import User

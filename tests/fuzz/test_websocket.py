@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.connections.websocket_peer import (
+from tests.connections.websocket.websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from tests.connections.websocket_peer import OPENING, TEXT, Peer, connected_to
+from tests.connections.websocket.websocket_peer import OPENING, TEXT, Peer, connected_to
 from tests.hub_peer import endpoint
 from trio_hubs import Hub, HubConnection, open_hub_connection
 from trio_hubs.calls.heartbeat import beat

@@ -13,7 +13,7 @@ from tests.hub_peer import RawPeer, call, endpoint, item, result, stream
 from trio_hubs import ChannelReader, Hub, Request
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.connections.memory import memory_connection_pair
-from trio_hubs.connections.resumable import ResumableConnection
+from trio_hubs.connections.server.resumable import ResumableConnection
 from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.server.hub_endpoint import HubEndpoint
 

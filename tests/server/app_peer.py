@@ -15,8 +15,8 @@ import h11
 import trio
 from trio.testing import memory_stream_pair
 
-from tests.connections.http_peer import Answer, Client, request, upgrade
-from tests.connections.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
+from tests.connections.server.http_peer import Answer, Client, request, upgrade
+from tests.connections.websocket.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
 from tests.hub_peer import PATIENCE, RawPeer
 from trio_hubs import ConnectionClosed, HubApp, HubOptions
 from trio_hubs.server import app as app_module

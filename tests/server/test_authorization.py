@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.connections.http_peer import Client, request
+from tests.connections.server.http_peer import Client, request
 from tests.hub_peer import PROTOCOLS, call, ended, endpoint, item, open_client, result, stream
 from tests.server.app_peer import PAIRS, TRANSPORTS, connect, hub_app, open_app, visit
 from trio_hubs import (

@@ -325,9 +325,9 @@ async def test_a_refused_upload_is_thrown_away(autojump_clock: MockClock) -> Non
         assert "no uploads" in (await client.receive())["error"]
         await client.send(*[item("u", "x" * 1000)] * 500, ended("u"), call("Unknown", id="2"))
         assert "Method does not exist" in (await client.receive())["error"]
-        intake = served.roster.sessions["a"]._intake
-        assert intake._unread == 0
-        assert not intake._streams
+        incoming = served.roster.sessions["a"]._incoming
+        assert incoming._unread == 0
+        assert not incoming._streams
 
 
 # ---- methods that need no task, and order

@@ -180,7 +180,11 @@ def test_a_session_gets_what_was_chosen() -> None:
     assert options.maximum_message_size == 4
     assert options.maximum_parallel == 5
     assert options.upload_capacity == 6
-    assert (options.intake.stream_bytes, options.intake.connection_bytes, options.intake.hard_bytes) == (
+    assert (
+        options.incoming.stream_bytes,
+        options.incoming.connection_bytes,
+        options.incoming.hard_bytes,
+    ) == (
         7,
         8,
         9,

@@ -32,7 +32,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.outbox = FakeOutbox()
-        self.callee = FakeCallee()
+        self.their_calls = FakeCallee()
 
 
 def fake() -> Any:
@@ -157,7 +157,7 @@ def test_what_has_been_counted_outlives_who_has_left() -> None:
     roster = new_roster()
     session = fake()
     roster.add("a", session, None)
-    session.too_slow, session.outbox.dropped, session.callee.refused = True, 5, 7
+    session.too_slow, session.outbox.dropped, session.their_calls.refused = True, 5, 7
     assert roster.statistics() == (7, 1, 5)
     roster.remove("a", None)
     assert roster.statistics() == (7, 1, 5)

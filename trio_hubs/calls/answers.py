@@ -16,8 +16,8 @@ from .methods import Method
 from .outbox import Outbox
 
 if TYPE_CHECKING:
-    from .callee import Call
     from .children import Children
+    from .their_calls import Call
 
 logger = get_logger(__name__)
 

@@ -33,7 +33,7 @@ class Source(Protocol[T_co]):
     def close(self) -> None: ...
 
 
-class Completion:
+class ChannelEnd:
     """How a channel ended, and who waits for room in it: what its two ends share."""
 
     __slots__ = ("_traceback", "done", "error", "room")
@@ -73,9 +73,9 @@ class ChannelReader(Generic[T]):
     body.
     """
 
-    def __init__(self, source: Source[T], completion: Completion) -> None:
+    def __init__(self, source: Source[T], end: ChannelEnd) -> None:
         self._source = source
-        self._completion = completion
+        self._end = end
         self._ahead: list[T] = []  # what wait_to_read has taken, an item for each task that waited
         self._taken = 0
 
@@ -132,10 +132,10 @@ class ChannelReader(Generic[T]):
         except trio.EndOfChannel:
             pass
         else:
-            if self._completion.room:
-                self._completion.room.unpark_all()
+            if self._end.room:
+                self._end.room.unpark_all()
             return item
-        raise self._completion.end()
+        raise self._end.end()
 
     def read_ready(self, limit: int | None = None) -> list[T]:
         """Take everything that is there now, without waiting.
@@ -160,12 +160,12 @@ class ChannelReader(Generic[T]):
         except trio.WouldBlock:
             pass
         except trio.EndOfChannel:
-            failed = self._completion.error is not None and not items
+            failed = self._end.error is not None and not items
         if failed:
-            raise self._completion.end()
+            raise self._end.end()
         self._taken += len(items)
-        if self._completion.room:
-            self._completion.room.unpark_all()
+        if self._end.room:
+            self._end.room.unpark_all()
         return items
 
     async def wait_to_read(self) -> bool:
@@ -192,7 +192,7 @@ class ChannelReader(Generic[T]):
         """Leave the channel: unread items are thrown away, and its writer's next item raises :exc:`ChannelClosed`."""
         self._ahead.clear()
         self._source.close()
-        self._completion.room.unpark_all()
+        self._end.room.unpark_all()
 
     def __enter__(self) -> Self:
         return self
@@ -210,12 +210,12 @@ class ChannelReader(Generic[T]):
             raise StopAsyncIteration from None
 
     async def _receive(self) -> T:
-        self._completion.room.unpark_all()  # a reader that waits is room, too
+        self._end.room.unpark_all()  # a reader that waits is room, too
         try:
             return await self._source.receive()
         except trio.EndOfChannel:
             pass
-        raise self._completion.end()
+        raise self._end.end()
 
 
 @final
@@ -225,10 +225,10 @@ class ChannelWriter(Generic[T]):
     As a context manager it completes the channel at the end of the body: with the body's exception, if it raised one.
     """
 
-    def __init__(self, channel: trio.MemorySendChannel[T], completion: Completion) -> None:
+    def __init__(self, channel: trio.MemorySendChannel[T], end: ChannelEnd) -> None:
         self._channel = channel
         self._send_nowait = channel.send_nowait
-        self._completion = completion
+        self._end = end
         self._written = 0
 
     async def write(self, item: T) -> None:
@@ -288,13 +288,13 @@ class ChannelWriter(Generic[T]):
             Whether :meth:`try_write` has room; ``False`` when the channel is completed or its reader has left.
         """
         await trio.lowlevel.checkpoint()
-        while not self._completion.done:
+        while not self._end.done:
             state = self._channel.statistics()
             if not state.open_receive_channels:
                 return False
             if state.current_buffer_used < state.max_buffer_size or state.tasks_waiting_receive:
                 return True
-            await self._completion.room.park()
+            await self._end.room.park()
         return False
 
     def complete(self, error: Exception | None = None) -> bool:
@@ -306,11 +306,11 @@ class ChannelWriter(Generic[T]):
         Returns:
             Whether this call ended it; ``False`` when it had been completed before, which changes nothing.
         """
-        if self._completion.done:
+        if self._end.done:
             return False
-        self._completion.complete(error)
+        self._end.complete(error)
         self._channel.close()
-        self._completion.room.unpark_all()
+        self._end.room.unpark_all()
         return True
 
     def __enter__(self) -> Self:
@@ -323,7 +323,7 @@ class ChannelWriter(Generic[T]):
             self.complete(ChannelClosed("The channel's writer has left before its end."))
 
     def _closed(self) -> ChannelClosed:
-        if self._completion.done:
+        if self._end.done:
             return ChannelClosed("The channel has been completed; nothing can be written to it any more.")
         return ChannelClosed("The channel's reader has left; nothing can be written to it any more.")
 
@@ -351,5 +351,5 @@ def open_channel(
         The writer and the reader.
     """
     send, receive = trio.open_memory_channel[Any](capacity)
-    completion = Completion()
-    return ChannelWriter(send, completion), ChannelReader(receive, completion)
+    end = ChannelEnd()
+    return ChannelWriter(send, end), ChannelReader(receive, end)

@@ -31,12 +31,12 @@ from ..protocol.messages import (
 from ..protocol.messages import Sequence as SequenceMessage
 from ..tasks import bare, open_background, open_tasks
 from .answers import Face
-from .callee import LONGEST_TURN, Callee
-from .caller import Caller
 from .context import InContext
-from .intake import Intake, IntakeLimits
+from .incoming import IncomingLimits, IncomingStreams
+from .our_calls import OurCalls
 from .outbox import HIGH_WATER, Outbox
 from .replay import Replay
+from .their_calls import LONGEST_TURN, TheirCalls
 
 logger = get_logger(__name__)
 
@@ -62,7 +62,7 @@ class SessionOptions:
         maximum_parallel: How many of the peer's calls may run at a time.
         maximum_streams: How many of the peer's calls that stream, either way, there may be at a time.
         upload_capacity: How many unread items of an upload are never too many.
-        intake: How much may lie unread.
+        incoming: How much may lie unread.
         high_water: Bytes that may wait to be sent before whoever sends waits, too.
         replay_bytes: Bytes that may be unacknowledged, on a connection that can be resumed.
         goodbye_timeout: So long calls without an id may go on once the peer has said goodbye.
@@ -78,7 +78,7 @@ class SessionOptions:
     maximum_parallel: int
     maximum_streams: int
     upload_capacity: int
-    intake: IntakeLimits
+    incoming: IncomingLimits
     high_water: int = HIGH_WATER
     replay_bytes: int = 100_000
     goodbye_timeout: float = 0.0
@@ -136,21 +136,21 @@ class Session:
         self.connection = connection
         self.protocol = protocol
         self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
-        self._intake = Intake(options.intake, protocol.payloads)
+        self._incoming = IncomingStreams(options.incoming, protocol.payloads)
         self.outbox = Outbox(
             connection,
             high_water=options.high_water,
             replay=self._replay,
-            awaiting=self._intake.waiting,
+            awaiting=self._incoming.waiting,
         )
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        self.caller = Caller(protocol, self.outbox, self._intake, is_server=options.is_server)
-        self.callee = Callee(
+        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, is_server=options.is_server)
+        self.their_calls = TheirCalls(
             face,
             protocol,
             self.outbox,
-            self._intake,
+            self._incoming,
             maximum_parallel=options.maximum_parallel,
             maximum_streams=options.maximum_streams,
             upload_capacity=options.upload_capacity,
@@ -174,8 +174,8 @@ class Session:
         self._last_ping = self._clock()
         self._ping = protocol.encode(Ping())
         self._handlers: dict[type[Message], Callable[[Any], None]] = {
-            Invocation: self.callee.invoke,
-            StreamInvocation: self.callee.invoke,
+            Invocation: self.their_calls.invoke,
+            StreamInvocation: self.their_calls.invoke,
             CancelInvocation: self._on_cancel,
             Completion: self._on_completion,
             Ping: self._on_ping,
@@ -198,7 +198,7 @@ class Session:
         async with open_background() as nursery:
             try:
                 async with open_tasks() as calls:
-                    self.caller.start(calls)
+                    self.our_calls.start(calls)
                     calls.start_soon(self._open, nursery, calls)
                     task_status.started()
                     try:
@@ -207,17 +207,17 @@ class Session:
                                 await self._read(data)
                         finally:
                             closed = self._closed()
-                            self.caller.abandon(closed)
-                            self._intake.fail_all(self._life.broken(closed))
+                            self.our_calls.abandon(closed)
+                            self._incoming.fail_all(self._life.broken(closed))
                         await self._let_finish()
                     finally:
-                        self.callee.stop()
+                        self.their_calls.stop()
                         calls.cancel_scope.cancel()
                         self.outbox.close()
             finally:
                 try:
                     if self._opened:
-                        await InContext(self._life.closed(self._error), self.callee.context)
+                        await InContext(self._life.closed(self._error), self.their_calls.context)
                 finally:
                     try:
                         self.outbox.put(self.protocol.encode(self._farewell), 0)
@@ -233,14 +233,14 @@ class Session:
         """
         if not self.ended:
             self._end(error, allow_reconnect=allow_reconnect)
-            self.callee.halt()
+            self.their_calls.halt()
         self._grace.cancel()
 
     def _part(self, error: Exception | None, *, allow_reconnect: bool) -> None:
         """End the connection of a peer that has said goodbye."""
         self._end(error, allow_reconnect=allow_reconnect)
         self.parting = True
-        self.callee.hush()
+        self.their_calls.hush()
 
     def _end(self, error: Exception | None, *, allow_reconnect: bool) -> None:
         self.ended = True
@@ -253,12 +253,12 @@ class Session:
         """Let calls that nobody can wait for or cancel finish, if the peer has said goodbye."""
         if not self.parting:
             return
-        self.callee.part()
-        if not self.callee.idle:
+        self.their_calls.part()
+        if not self.their_calls.idle:
             self._grace.deadline = trio.current_time() + self._options.goodbye_timeout
             with self._grace:
                 await trio.sleep_forever()
-        if not self.callee.idle:
+        if not self.their_calls.idle:
             logger.warning("connection %s is over: calls without an id are cancelled", self.connection.id)
         self.parting = False
 
@@ -286,7 +286,7 @@ class Session:
         self._end_drained()
 
     def _end_drained(self) -> None:
-        if self._draining and self._opened and self.callee.idle:
+        if self._draining and self._opened and self.their_calls.idle:
             self.end(allow_reconnect=True)
 
     def _closed(self) -> ConnectionClosed:
@@ -303,7 +303,7 @@ class Session:
         try:
             await self._life.opened()
             self._opened = True
-            self.callee.start(calls)
+            self.their_calls.start(calls)
             self._end_drained()
         except* Exception as group:
             error = bare(group)
@@ -335,7 +335,7 @@ class Session:
             self._last_ping = now
             if sending_since is None:
                 self.outbox.put_control(self._ping)
-        self.callee.drop_overdue(now)
+        self.their_calls.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
         waiting_since = self.outbox.awaiting_since
@@ -385,7 +385,7 @@ class Session:
                     self.outbox.uncork()
                 if self.ended:
                     return
-                await self._intake.wait_wanted()
+                await self._incoming.wait_wanted()
                 await self.outbox.wait_taken()
                 if self.outbox.flooded:
                     self.end_slow()
@@ -451,18 +451,18 @@ class Session:
         return False
 
     def _on_items(self, stream: str, items: Sequence[Raw]) -> None:
-        if self._intake.feed(stream, items):
-            self.caller.stop_stream(stream)
-        elif stream not in self._intake:
-            self.caller.reject_item(stream)
+        if self._incoming.feed(stream, items):
+            self.our_calls.stop_stream(stream)
+        elif stream not in self._incoming:
+            self.our_calls.reject_item(stream)
 
     def _on_completion(self, message: Completion) -> None:
         error = HubException(message.error) if message.error else None
-        if not self._intake.complete(message.invocation_id, error) and not self.caller.complete(message):
+        if not self._incoming.complete(message.invocation_id, error) and not self.our_calls.complete(message):
             logger.debug("connection %s: nothing waits for %s", self.connection.id, message.invocation_id)
 
     def _on_cancel(self, message: CancelInvocation) -> None:
-        self.callee.cancel(message.invocation_id)
+        self.their_calls.cancel(message.invocation_id)
 
     def _on_ping(self, _: Ping) -> None:
         self._peer_may_be_silent = False

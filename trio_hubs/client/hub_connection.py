@@ -14,6 +14,7 @@ import trio
 from ..calls.channels import ChannelReader
 from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
+from ..connections.client.negotiation import HEADER_TEXT, ConnectTarget, negotiate
 from ..connections.connection import Connection
 from ..connections.http import public_url
 from ..connections.websocket import open_websocket
@@ -25,7 +26,6 @@ from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close, Ping
 from ..tasks import open_background
 from .handlers import Handlers
-from .negotiation import HEADER_TEXT, Place, negotiate
 from .options import HubConnectionOptions
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class HubConnection:
         Source:
             Hub protocol, "Invocations"; cancellation as of .NET 11.
         """
-        return await self._session.caller.invoke(name, args, result_type)
+        return await self._session.our_calls.invoke(name, args, result_type)
 
     async def send(self, name: str, /, *args: Any) -> None:
         """Call a hub method without waiting for it: nothing tells whether it went well.
@@ -93,7 +93,7 @@ class HubConnection:
         Source:
             Hub protocol, "Invocations", non-blocking.
         """
-        await self._session.caller.send(name, args)
+        await self._session.our_calls.send(name, args)
 
     @overload
     def stream(
@@ -131,7 +131,7 @@ class HubConnection:
         Source:
             Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
         """
-        return self._session.caller.stream(name, args, item_type, capacity)
+        return self._session.our_calls.stream(name, args, item_type, capacity)
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait until the connection is over. A checkpoint.
@@ -260,7 +260,7 @@ async def open_hub_connection(
         table.add(name, handler)
     sent = {"X-Requested-With": "XMLHttpRequest", **(headers or {})}
     if skip_negotiation:
-        place = Place(url, None, sent)
+        place = ConnectTarget(url, None, sent)
     else:
         place = await negotiate(url, sent, timeout=options.connect_timeout, ssl_context=ssl_context)
     async with (

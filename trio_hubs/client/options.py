@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from ..calls.intake import IntakeLimits
+from ..calls.incoming import IncomingLimits
 from ..calls.session import SessionOptions
-from ..connections.options import positive, positive_or_none
+from ..connections.validators import positive, positive_or_none
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +49,7 @@ class HubConnectionOptions:
             maximum_parallel=1,
             maximum_streams=1,  # handlers do not stream
             upload_capacity=1,
-            intake=IntakeLimits(
+            incoming=IncomingLimits(
                 stream_bytes=self.stream_buffer_size,
                 connection_bytes=self.connection_buffer_size,
                 hard_bytes=self.connection_buffer_limit,

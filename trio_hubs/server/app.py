@@ -13,13 +13,13 @@ import attrs
 import trio
 
 from ..calls.heartbeat import beat, period_for
-from ..connections.admission import Admission
 from ..connections.connection import Connection
 from ..connections.direct_socket import DirectSocketStream
-from ..connections.endpoint import Endpoint
 from ..connections.http import Request, Response
-from ..connections.http_server import HttpServer, Route
-from ..connections.options import EndpointOptions
+from ..connections.server.admission import Admission
+from ..connections.server.endpoint import Endpoint
+from ..connections.server.http_server import HttpServer, Route
+from ..connections.server.options import EndpointOptions
 from ..connections.users import Authenticate, policies_of, settle
 from ..logs import get_logger
 from ..tasks import open_tasks

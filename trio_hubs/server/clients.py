@@ -97,7 +97,7 @@ class ClientProxy:
             with self._asking(), trio.CancelScope() as patience:
                 if limit is not None:
                     patience.deadline = trio.current_time() + limit
-                return await session.caller.invoke(method, args, result_type)
+                return await session.our_calls.invoke(method, args, result_type)
         except ConnectionClosed:
             raise ConnectionClosed(f"Connection '{self._id}' disconnected.") from None
         raise trio.TooSlowError(f"Connection '{self._id}' did not answer '{method}' within {limit:g} s.")
@@ -126,7 +126,7 @@ class CallerProxy(ClientProxy):
             Wait(),
             id=id,
             result_timeout=result_timeout,
-            asking=session.callee.place_lent,
+            asking=session.their_calls.place_lent,
         )
         self._session = session
 
@@ -147,7 +147,7 @@ class CallerProxy(ClientProxy):
         if self._session.parting:
             await trio.lowlevel.checkpoint()
         else:
-            await self._session.caller.send(method, args)
+            await self._session.our_calls.send(method, args)
 
 
 C = TypeVar("C", default=ClientProxy)
@@ -259,7 +259,7 @@ class HubCallerClients(HubClients[C]):
         result_timeout: float | None,
     ) -> None:
         super().__init__(roster, wrap, policy, result_timeout)
-        self._asking = session.callee.place_lent
+        self._asking = session.their_calls.place_lent
         self._session = session
         self._connection_id = connection_id
 

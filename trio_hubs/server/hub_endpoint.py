@@ -197,7 +197,7 @@ class HubEndpoint:
     def user_refreshed(self, session: Session) -> None:
         """The hub hears of a user that was renewed, in its turn."""
         if called := self._refreshed.get(session.protocol.name):
-            session.callee.take(called[0], "", called[1])
+            session.their_calls.take(called[0], "", called[1])
 
     def make(self, side: _HubSide, children: Children) -> Hub[Any]:
         """Make the hub instance of one invocation."""

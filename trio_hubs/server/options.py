@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 import attrs
 
-from ..calls.intake import IntakeLimits
+from ..calls.incoming import IncomingLimits
 from ..calls.session import SessionOptions
-from ..connections.options import EndpointOptions, positive, positive_or_none
+from ..connections.server.options import EndpointOptions
+from ..connections.validators import positive, positive_or_none
 from ..protocol.payloads import Naming
 from .slow_clients import Disconnect, SlowClientPolicy, checked
 
@@ -93,7 +94,7 @@ class HubOptions(EndpointOptions):
             maximum_parallel=self.maximum_parallel_invocations,
             maximum_streams=self.maximum_streams,
             upload_capacity=self.stream_buffer_capacity,
-            intake=IntakeLimits(
+            incoming=IncomingLimits(
                 stream_bytes=self.stream_buffer_size,
                 connection_bytes=self.connection_buffer_size,
                 hard_bytes=self.connection_buffer_limit,

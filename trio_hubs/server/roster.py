@@ -54,7 +54,7 @@ class Roster:
         """Calls refused, slow clients disconnected, and messages dropped, so far."""
         live = tuple(self.sessions.values())
         return (
-            self._refused + sum(session.callee.refused for session in live),
+            self._refused + sum(session.their_calls.refused for session in live),
             self._slow + sum(session.too_slow for session in live),
             self._dropped + sum(session.outbox.dropped for session in live),
         )
@@ -77,7 +77,7 @@ class Roster:
             _discard(self._users, user_id, id)
         self._slow += session.too_slow
         self._dropped += session.outbox.dropped
-        self._refused += session.callee.refused
+        self._refused += session.their_calls.refused
 
     def join(self, id: str, group: str) -> None:
         """Put a connection into a group; nothing happens when it has left or is in it already."""

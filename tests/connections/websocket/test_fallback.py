@@ -10,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_hubs.connections.websocket.fallback import open_fallback
-from trio_hubs.errors import ConnectionClosed
-
-from ..websocket_peer import (
+from tests.connections.websocket.websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,
@@ -30,6 +27,8 @@ from ..websocket_peer import (
     frame,
     open_pair,
 )
+from trio_hubs.connections.websocket.fallback import open_fallback
+from trio_hubs.errors import ConnectionClosed
 
 sides = pytest.mark.parametrize("side", ["server", "client"])
 

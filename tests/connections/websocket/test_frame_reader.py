@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_hubs.connections.websocket.frame_reader import FrameReader
-
-from ..websocket_peer import (
+from tests.connections.websocket.websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,
@@ -24,6 +22,7 @@ from ..websocket_peer import (
     frame,
     take_frame,
 )
+from trio_hubs.connections.websocket.frame_reader import FrameReader
 
 masks = pytest.mark.parametrize("masked", [True, False], ids=["masked", "bare"])
 

@@ -11,15 +11,7 @@ import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair
 
-from trio_hubs.connections.websocket import (
-    WebSocketConnection,
-    accept_websocket,
-    open_websocket,
-)
-from trio_hubs.connections.websocket.opening import ClientOpening
-from trio_hubs.errors import ConnectionClosed
-
-from ..websocket_peer import (
+from tests.connections.websocket.websocket_peer import (
     BINARY,
     CLOSE,
     OPENING,
@@ -30,6 +22,13 @@ from ..websocket_peer import (
     connected_to,
     receive_all,
 )
+from trio_hubs.connections.websocket import (
+    WebSocketConnection,
+    accept_websocket,
+    open_websocket,
+)
+from trio_hubs.connections.websocket.opening import ClientOpening
+from trio_hubs.errors import ConnectionClosed
 
 lanes = pytest.mark.parametrize("express", [True, False], ids=["express", "plain"])
 

@@ -12,11 +12,7 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection as Wire
 from wsproto.events import BytesMessage, Event, Ping, TextMessage
 
-from trio_hubs.connections.websocket import WebSocketConnection
-from trio_hubs.errors import ConnectionClosed
-from trio_hubs.protocol.hub_protocol import TransferFormat
-
-from ..websocket_peer import (
+from tests.connections.websocket.websocket_peer import (
     BAD_FRAMES,
     BINARY,
     CLOSE,
@@ -35,6 +31,9 @@ from ..websocket_peer import (
     open_pair,
     receive_all,
 )
+from trio_hubs.connections.websocket import WebSocketConnection
+from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 sides = pytest.mark.parametrize("side", ["server", "client"])
 lanes = pytest.mark.parametrize("express", [True, False], ids=["express", "plain"])

@@ -4,9 +4,17 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from tests.connections.websocket.websocket_peer import (
+    CLOSE,
+    PING,
+    TEXT,
+    Peer,
+    Side,
+    close_payload,
+    narrow_stream_pair,
+    open_pair,
+)
 from trio_hubs.errors import ConnectionClosed
-
-from ..websocket_peer import CLOSE, PING, TEXT, Peer, Side, close_payload, narrow_stream_pair, open_pair
 
 sides = pytest.mark.parametrize("side", ["server", "client"])
 lanes = pytest.mark.parametrize("express", [True, False], ids=["express", "plain"])

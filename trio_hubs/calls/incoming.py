@@ -1,0 +1,324 @@
+"""What the peer streams to us, and how far we read ahead of those who want it.
+
+Reading goes on while any task waits for something of the peer, or while what lies unread is within its bounds:
+so memory stays bounded, the socket pushes back on a peer that floods, and a loop over a stream may call the
+peer in its body. Where such a wait keeps the reading on past the hard limit, the flooded stream fails. What
+arrives for a stream that nobody wants any more is thrown away.
+
+What lies unread lies undecoded: objects are many times larger than what they were on the wire, by which they count.
+So items are joined as they come, in pieces, and a piece is decoded when its first item is wanted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import attrs
+import trio
+from msgspec import Raw
+
+from ..errors import BindingError, HubsError, StreamOverflow
+from ..protocol.payloads import Payloads
+from .channels import GIVE_WAY, ChannelEnd, ChannelReader
+
+T = TypeVar("T")
+
+PIECE_SIZE = 512
+"""Bytes of items that are decoded together at most, where each by itself has no more."""
+
+
+KEEP = 32
+"""Bytes that a payload counts for, besides its length."""
+
+
+def payload_size(payload: Raw) -> int:
+    """What a payload counts for, in bytes: its length, and something for its keep."""
+    return memoryview(payload).nbytes + KEEP
+
+
+@attrs.frozen(kw_only=True)
+class IncomingLimits:
+    """How much may lie unread.
+
+    Attributes:
+        stream_bytes: Bytes of one stream beyond which the connection is not read, unless somebody waits.
+        connection_bytes: The same for all that lies unread on a connection.
+        hard_bytes: Bytes of a connection beyond which what still comes fails, though somebody waits.
+    """
+
+    stream_bytes: int = 64 * 1024
+    connection_bytes: int = 256 * 1024
+    hard_bytes: int = 4 * 1024 * 1024
+
+
+class IncomingStreams:
+    """What lies unread on one connection.
+
+    Args:
+        limits: How much that may be.
+        payloads: Joins and splits it.
+
+    Attributes:
+        on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop.
+    """
+
+    def __init__(self, limits: IncomingLimits, payloads: Payloads) -> None:
+        self.limits = limits
+        self.join = payloads.join
+        self.split = payloads.split
+        self.on_failed: Callable[[str], None] = lambda _: None
+        self._streams: dict[str, IncomingStream[Any]] = {}
+        self._unread = 0  # bytes
+        self._full = 0  # streams with more than their share
+        self._waiting = 0  # tasks that wait for the peer
+        self._reader = trio.lowlevel.ParkingLot()
+
+    # ---- when to read
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether the connection should be read."""
+        return self._waiting > 0 or (not self._full and self._unread < self.limits.connection_bytes)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more lies unread than may under any circumstances."""
+        return self._unread > self.limits.hard_bytes
+
+    async def wait_wanted(self) -> None:
+        """Wait until the connection should be read. A checkpoint only when it has to wait."""
+        while not self.wants_more:
+            await self._reader.park()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Hold this open while waiting for anything of the peer."""
+        self._waiting += 1
+        self._reader.unpark_all()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def count(self, size: int) -> None:
+        """Note that so many bytes more lie unread; negative when they have been taken."""
+        self._unread += size
+        if size < 0 and self._reader and self.wants_more:
+            self._reader.unpark_all()
+
+    def count_full(self, change: int) -> None:
+        """Note that a stream has come to hold more than its share (1), or no longer does (-1)."""
+        self._full += change
+        if change < 0 and self.wants_more:
+            self._reader.unpark_all()
+
+    # ---- the streams
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._streams
+
+    def open(
+        self,
+        id: str,
+        load_many: Callable[[bytes], list[T]],
+        load: Callable[[Raw], T],
+        capacity: int,
+    ) -> IncomingStream[T]:
+        """Expect a stream of the peer's from now on.
+
+        Args:
+            id: The id that its messages carry.
+            load_many: Decodes joined items, all or none.
+            load: Decodes one item.
+            capacity: So many unread items are never too many.
+        """
+        stream = self._streams[id] = IncomingStream(self, id, load_many, load, capacity)
+        return stream
+
+    def feed(self, id: str, items: Sequence[Raw]) -> bool:
+        """Take in items of a stream; of one that nobody wants they are thrown away.
+
+        Returns:
+            Whether they made the stream fail, so that its peer should be told to stop.
+        """
+        stream = self._streams.get(id)
+        if stream is None or stream.feed(items):
+            return False
+        del self._streams[id]
+        return True
+
+    def complete(self, id: str, error: Exception | None) -> bool:
+        """End a stream as its peer said.
+
+        Returns:
+            Whether there was such a stream.
+        """
+        stream = self._streams.pop(id, None)
+        if stream is None:
+            return False
+        stream.end(error)
+        return True
+
+    def forget(self, stream: IncomingStream[Any]) -> None:
+        """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
+        self._remove(stream)
+        stream.close()
+
+    def note_failed(self, stream: IncomingStream[Any]) -> None:
+        """A stream has failed as it was read: throw away what still comes."""
+        if self._remove(stream):
+            self.on_failed(stream.id)
+
+    def _remove(self, stream: IncomingStream[Any]) -> bool:
+        """Know a stream no more; whether it was known, for its peer may have ended it and used the id again."""
+        if self._streams.get(stream.id) is not stream:
+            return False
+        del self._streams[stream.id]
+        return True
+
+    def fail_all(self, error: Exception) -> None:
+        """The connection is over: every stream that has not ended fails, after what arrived of it."""
+        while self._streams:
+            self._streams.popitem()[1].end(error)
+
+
+class IncomingStream(Generic[T]):
+    """One stream of the peer's: the source of a :class:`ChannelReader`.
+
+    Attributes:
+        id: What its messages carry.
+        reader: What user code reads it with.
+    """
+
+    def __init__(
+        self,
+        incoming: IncomingStreams,
+        id: str,
+        load_many: Callable[[bytes], list[T]],
+        load: Callable[[Raw], T],
+        capacity: int,
+    ) -> None:
+        self.id = id
+        self._capacity = capacity
+        self._incoming = incoming
+        self._load_many = load_many
+        self._load = load
+        self._end = ChannelEnd()
+        self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
+        self._items: deque[T] = deque()  # of the first piece, when it has been decoded
+        self._count = 0  # items in all pieces
+        self._size = 0  # what they count for
+        self._full = False
+        self._readers = trio.lowlevel.ParkingLot()
+        self.reader: ChannelReader[T] = ChannelReader(self, self._end)
+
+    # ---- the dispatcher's side: nothing here waits
+
+    def feed(self, raws: Sequence[Raw]) -> bool:
+        """Take in items; whether that went well."""
+        if self._end.done:
+            return True
+        sizes = list(map(payload_size, raws))
+        step = max(1, min(GIVE_WAY, PIECE_SIZE // (max(sizes) - KEEP or 1)))
+        for start in range(0, len(raws), step):
+            piece, size = raws[start : start + step], sum(sizes[start : start + step])
+            self._pieces.append((self._incoming.join(piece), len(piece), size))
+        size = sum(sizes)
+        self._count += len(raws)
+        self._size += size
+        self._incoming.count(size)
+        if self._incoming.overfull and self._size > self._incoming.limits.stream_bytes:
+            self.end(
+                StreamOverflow(
+                    f"The peer sent {self._count} items faster than they were read, and the connection's "
+                    f"limit of {self._incoming.limits.hard_bytes} unread bytes was reached; the stream was ended."
+                )
+            )
+            return False
+        self._note_full()
+        self._readers.unpark_all()
+        return True
+
+    def end(self, error: Exception | None) -> None:
+        """No more items come."""
+        if not self._end.done:
+            self._end.complete(error)
+            self._readers.unpark_all()
+
+    def _note_full(self) -> None:
+        full = self._size > self._incoming.limits.stream_bytes and self._count > self._capacity
+        if full != self._full:
+            self._full = full
+            self._incoming.count_full(1 if full else -1)
+
+    # ---- the reader's side
+
+    def receive_nowait(self) -> T:
+        if not self._items and not self._decode():
+            raise trio.EndOfChannel if self._end.done else trio.WouldBlock
+        item = self._items.popleft()
+        if not self._items:
+            self._drop(1)
+        return item
+
+    def _decode(self) -> bool:
+        """Decode the first piece; whether there is an item now."""
+        if not self._pieces:
+            return False
+        data = self._pieces[0][0]
+        try:
+            self._items.extend(self._load_many(data))
+        except BindingError:
+            try:
+                for raw in self._split(data):
+                    self._items.append(self._load(raw))
+            except HubsError as error:
+                self._fail(error)
+        return bool(self._items)
+
+    def _split(self, data: bytes) -> Sequence[Raw]:
+        try:
+            return self._incoming.split(data)
+        except (ValueError, RecursionError) as error:
+            raise BindingError("An item cannot be read.") from error
+
+    def _fail(self, error: Exception) -> None:
+        """The first piece has an item that does not fit: those before it are the last."""
+        first = self._pieces.popleft()
+        self._drop(len(self._pieces))
+        self._pieces.append(first)
+        if not self._items:
+            self._drop(1)
+        self._end.complete(error)
+        self._readers.unpark_all()
+        self._incoming.note_failed(self)
+
+    def _drop(self, pieces: int) -> None:
+        """So many pieces have been read to their ends, or are thrown away."""
+        dropped = 0
+        for _ in range(pieces):
+            _, count, size = self._pieces.popleft()
+            self._count -= count
+            dropped += size
+        self._size -= dropped
+        self._incoming.count(-dropped)
+        self._note_full()
+
+    async def receive(self) -> T:
+        while True:
+            try:
+                return self.receive_nowait()
+            except trio.WouldBlock:
+                with self._incoming.waiting():
+                    await self._readers.park()
+
+    def close(self) -> None:
+        """The reader has left."""
+        if self._pieces or not self._end.done:  # whoever reads on must not take it for the end
+            self._end.complete(trio.ClosedResourceError("this reader was closed"))
+            self._readers.unpark_all()
+        self._items.clear()
+        self._drop(len(self._pieces))

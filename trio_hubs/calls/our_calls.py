@@ -1,0 +1,240 @@
+"""Our calls of the peer: each has an id, waits for its one answer, and tells the peer when it is given up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import trio
+from msgspec import Raw
+
+from ..errors import ConnectionClosed, HubException, text_of
+from ..logs import get_logger
+from ..protocol.hub_protocol import HubProtocol
+from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
+from ..tasks import open_background
+from .channels import ChannelReader
+from .incoming import IncomingStreams
+from .outbox import Outbox
+from .outgoing import send_items
+
+logger = get_logger(__name__)
+
+
+class _Answer:
+    """The place where one call waits for its answer."""
+
+    __slots__ = ("arrived", "completion", "error")
+
+    def __init__(self) -> None:
+        self.arrived = trio.Event()
+        self.completion: Completion | None = None
+        self.error: Exception | None = None
+
+
+class OurCalls:
+    """Makes calls over one connection.
+
+    Args:
+        protocol: Encodes them.
+        outbox: Takes them.
+        incoming: Takes the streams that they ask for.
+        is_server: Whether we are the server: ids must then differ from those of the client's uploads, and clients
+            owe a result, but cannot be told that it is no longer wanted.
+    """
+
+    def __init__(
+        self,
+        protocol: HubProtocol,
+        outbox: Outbox,
+        incoming: IncomingStreams,
+        *,
+        is_server: bool = False,
+    ) -> None:
+        self._protocol = protocol
+        self._outbox = outbox
+        self._incoming = incoming
+        incoming.on_failed = self.stop_stream
+        self._is_server = is_server
+        self._ids = (f"{'s' if is_server else ''}{number}" for number in count(1))
+        self._answers: dict[str, _Answer] = {}
+        self._streams: set[str] = set()
+        self._over: ConnectionClosed | None = None
+        self._nursery: trio.Nursery | None = None
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """From now on uploads of calls that nobody waits for run in this nursery."""
+        self._nursery = nursery
+
+    # ---- the reader's side: nothing here waits
+
+    def complete(self, message: Completion) -> bool:
+        """Hand a call its answer; whether one was waiting."""
+        answer = self._answers.pop(message.invocation_id, None)
+        if answer is None:
+            return False
+        answer.completion = message
+        answer.arrived.set()
+        return True
+
+    def reject_item(self, id: str) -> bool:
+        """A call for a plain result has been sent an item of a stream, and fails; whether one was waiting."""
+        answer = self._answers.pop(id, None)
+        if answer is None:
+            return False
+        answer.error = HubException(
+            "The server answers with a stream: call this method with stream(), not invoke()."
+        )
+        answer.arrived.set()
+        return True
+
+    def stop_stream(self, id: str) -> None:
+        """A stream has failed on our side: have its peer stop it, if it is one that we called for."""
+        if id in self._streams:
+            self._outbox.put(self._protocol.encode(CancelInvocation(id)))
+
+    def abandon(self, error: ConnectionClosed) -> None:
+        """The connection is over: whatever waits fails with this error, and so does every later call."""
+        self._over = error
+        for answer in self._answers.values():
+            answer.error = ConnectionClosed(*error.args)
+            answer.arrived.set()
+        self._answers.clear()
+
+    # ---- calls
+
+    async def send(self, target: str, arguments: Sequence[Any]) -> None:
+        """Call without waiting for an answer; returns when the call is queued. A checkpoint.
+
+        Uploads among the arguments go on in the background.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: The connection is over.
+        """
+        plain, uploads = self._split(arguments)
+        await self._put(Invocation(target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)))
+        if uploads:
+            assert self._nursery is not None
+            for id, items in uploads.items():
+                self._nursery.start_soon(self._upload, id, items)
+        await trio.lowlevel.cancel_shielded_checkpoint()  # it is sent, whatever comes
+
+    async def invoke(self, target: str, arguments: Sequence[Any], result_type: Any) -> Any:
+        """Call and wait for the result. A checkpoint; when cancelled the peer is told to cancel the call, too.
+
+        Raises:
+            BindingError: An argument cannot be encoded, or the result is of another type.
+            HubException: The peer answered with an error.
+            ConnectionClosed: The connection is over.
+        """
+        load = self._protocol.payloads.loader(result_type)
+        plain, uploads = self._split(arguments)
+        id = next(self._ids)
+        message = Invocation(
+            invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
+        )
+        await self._put(message)
+        answer = self._answers[id] = _Answer()
+        try:
+            with self._incoming.waiting():
+                async with self._uploading(uploads):
+                    await answer.arrived.wait()
+        finally:
+            if self._answers.pop(id, None) is not None and not self._is_server:
+                self._outbox.put(self._protocol.encode(CancelInvocation(id)))
+        if answer.error is not None:
+            raise answer.error
+        assert answer.completion is not None
+        if answer.completion.error:
+            raise HubException(answer.completion.error)
+        if self._is_server and not answer.completion.has_result:
+            raise HubException("The client gave no result.")
+        return load(answer.completion.result) if answer.completion.has_result else None
+
+    @asynccontextmanager
+    async def stream(
+        self, target: str, arguments: Sequence[Any], item_type: Any, capacity: int
+    ) -> AsyncGenerator[ChannelReader[Any]]:
+        """Call for a stream, and hold it open for the body. Leaving the body cancels what has not ended.
+
+        Raises:
+            BindingError: An argument cannot be encoded; in the reader: an item is of another type.
+            HubException: In the reader: the peer ended the stream with an error.
+            ConnectionClosed: The connection is over.
+            StreamOverflow: In the reader: the peer sent too much while the body waited for other things.
+        """
+        payloads = self._protocol.payloads
+        plain, uploads = self._split(arguments)
+        id = next(self._ids)
+        message = StreamInvocation(
+            invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
+        )
+        await self._put(message)
+        stream = self._incoming.open(
+            id, payloads.many_loader(item_type), payloads.loader(item_type), capacity
+        )
+        self._streams.add(id)
+        try:
+            async with self._uploading(uploads):
+                yield stream.reader
+        finally:
+            self._streams.remove(id)
+            if id in self._incoming:
+                self._outbox.put(self._protocol.encode(CancelInvocation(id)))
+            self._incoming.forget(stream)
+
+    # ---- pieces of a call
+
+    def _split(self, arguments: Sequence[Any]) -> tuple[list[Any], dict[str, AsyncIterable[Any]]]:
+        """Tell arguments from uploads, and give these their ids."""
+        plain: list[Any] = []
+        uploads: dict[str, AsyncIterable[Any]] = {}
+        for argument in arguments:
+            if isinstance(argument, AsyncIterable):
+                uploads[next(self._ids)] = argument
+            else:
+                plain.append(argument)
+        return plain, uploads
+
+    def _dump(self, arguments: Sequence[Any]) -> Raw:
+        return Raw(self._protocol.payloads.dump_arguments(arguments))
+
+    async def _put(self, message: Invocation | StreamInvocation) -> None:
+        data = self._protocol.encode(message)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        await self._outbox.wait_room()
+        self._check_open()
+        self._outbox.put_now(data)
+
+    def _check_open(self) -> None:
+        if self._over is not None:
+            raise ConnectionClosed(*self._over.args)  # another one for each call: a traceback belongs to one
+
+    @asynccontextmanager
+    async def _uploading(self, uploads: Mapping[str, AsyncIterable[Any]]) -> AsyncGenerator[None]:
+        """Send a call's uploads while the body waits for what comes of it."""
+        if not uploads:
+            yield
+            return
+        async with open_background() as nursery:
+            for id, items in uploads.items():
+                nursery.start_soon(self._upload, id, items)
+            yield
+
+    async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
+        """Send an upload to its end, which the peer always learns."""
+        error = "Stream canceled by client."
+        try:
+            await send_items(items, self._protocol.item_encoder(id, Any), self._outbox)
+            error = ""
+        except ConnectionClosed:
+            logger.debug("upload %s ended with the connection", id)
+        except Exception as failure:
+            logger.warning("upload %s failed", id, exc_info=failure)
+            error = f"Stream errored by client: '{text_of(failure)}'"
+        finally:
+            self._outbox.put(self._protocol.encode(Completion(id, error=error)))

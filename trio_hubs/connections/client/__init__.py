@@ -1,0 +1,1 @@
+"""Connections as a client makes them: negotiation and the transports."""

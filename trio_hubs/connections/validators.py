@@ -1,0 +1,13 @@
+"""What options check: that a number of seconds, bytes or things is above zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+
+Validator: TypeAlias = Callable[[Any, Any, Any], None]
+
+positive: Validator = attrs.validators.gt(0)
+positive_or_none: Validator = attrs.validators.optional(positive)
