@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import trio
 
 from ..calls.channels import ChannelReader
+from ..calls.handshake import receive_handshake
 from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
 from ..connections.client.negotiation import HEADER_TEXT, ConnectTarget, negotiate
@@ -21,17 +22,14 @@ from ..connections.websocket import open_websocket
 from ..errors import ConnectionClosed, HandshakeError, ProtocolError
 from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.json_protocol import JsonHubProtocol
-from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close, Ping
+from ..protocol.registry import PROTOCOLS
 from ..tasks import open_background
 from .handlers import Handlers
 from .options import HubConnectionOptions
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-_PROTOCOLS: dict[str, type[HubProtocol]] = {"json": JsonHubProtocol, "messagepack": MessagePackHubProtocol}
 
 
 class HubConnection:
@@ -252,9 +250,9 @@ async def open_hub_connection(
     """
     options = options or HubConnectionOptions()
     _check(url, headers or {})
-    if protocol not in _PROTOCOLS:
-        raise ValueError(f"protocol must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}")
-    speaks = _PROTOCOLS[protocol](payloads)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
+    speaks = PROTOCOLS[protocol](payloads)
     table = Handlers(speaks.payloads)
     for name, handler in (handlers or {}).items():
         table.add(name, handler)
@@ -309,16 +307,13 @@ async def _shake_hands(connection: Connection, protocol: HubProtocol, timeout: f
     try:
         with trio.fail_after(timeout):
             await connection.send(encode_request(HandshakeRequest(protocol.name, 1)))
-            received = b""
-            while (taken := take_response(received, MAXIMUM_SIZE)) is None:
-                data = await connection.receive()
-                if not data:
-                    raise HandshakeError("The server disconnected before sending a handshake response.")
-                received += data
+            taken = await receive_handshake(connection, take_response, MAXIMUM_SIZE)
     except trio.TooSlowError:
         raise HandshakeError(f"The server did not answer the handshake within {timeout:g} s.") from None
     except (ProtocolError, ConnectionClosed) as error:
         raise HandshakeError(f"The handshake failed: {error}") from error
+    if taken is None:
+        raise HandshakeError("The server disconnected before sending a handshake response.")
     response, rest = taken
     if response.error:
         raise HandshakeError(

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, get_original_bases
 
 from ..calls.answers import Face
 from ..calls.children import Children
+from ..calls.handshake import receive_handshake
 from ..calls.methods import Method, Signature
 from ..calls.session import Life, Session
 from ..connections.connection import Connection
@@ -34,9 +35,8 @@ from ..protocol.handshake import (
     take_request,
 )
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.json_protocol import JsonHubProtocol
-from ..protocol.messagepack_protocol import MessagePackHubProtocol
 from ..protocol.messages import Close, Invocation
+from ..protocol.registry import PROTOCOLS
 from ..tasks import open_background
 from .clients import ClientProxy, Groups, HubCallerClients, HubClients
 from .filters import FilterChain, HubFilter, HubInvocationContext, HubLifetimeContext
@@ -101,17 +101,17 @@ class HubEndpoint:
         self._refreshed: dict[str, tuple[Method, Invocation]] = {}  # what to call when a user was renewed
         # Methods that filters or policies stand around; these may wait.
         self._guarded: dict[Method, tuple[Policy, ...]] = {}
-        for protocol in (JsonHubProtocol(options.payloads), MessagePackHubProtocol(options.payloads)):
-            if protocol.name in options.supported_protocols:
-                methods: dict[str, Method] = {}
-                for wire, (found, signature) in functions.items():
-                    method = methods[wire] = _method(hub, found, signature, protocol)
-                    if filters or found.policies:
-                        method.inline = False
-                        self._guarded[method] = found.policies
-                self._protocols[protocol.name] = protocol, methods
-                if hub.on_authentication_refreshed is not Hub.on_authentication_refreshed:
-                    self._refreshed[protocol.name] = _refreshed(hub, protocol)
+        for name in options.supported_protocols:
+            protocol = PROTOCOLS[name](options.payloads)
+            methods: dict[str, Method] = {}
+            for wire, (found, signature) in functions.items():
+                method = methods[wire] = _method(hub, found, signature, protocol)
+                if filters or found.policies:
+                    method.inline = False
+                    self._guarded[method] = found.policies
+            self._protocols[name] = protocol, methods
+            if hub.on_authentication_refreshed is not Hub.on_authentication_refreshed:
+                self._refreshed[name] = _refreshed(hub, protocol)
         self.transfer_formats = frozenset(
             protocol.transfer_format for protocol, _ in self._protocols.values()
         )
@@ -156,20 +156,17 @@ class HubEndpoint:
 
     async def _shake_hands(self, connection: Connection) -> tuple[HandshakeRequest, bytes]:
         """Agree on a protocol: the client's request, and the bytes behind it."""
-        received = b""
         maximum = self.options.maximum_message_size or MAXIMUM_SIZE
         try:
             with trio.fail_after(self.options.handshake_timeout):
-                while (taken := take_request(received, maximum)) is None:
-                    data = await connection.receive()
-                    if not data:
-                        raise ConnectionClosed("The client closed the connection.")
-                    received += data
+                taken = await receive_handshake(connection, take_request, maximum)
         except trio.TooSlowError:
             raise HandshakeError("Handshake was canceled.") from None
         except ProtocolError as error:
             base = "An unexpected error occurred during connection handshake."
             raise HandshakeError(self.fault(base, error)) from error
+        if taken is None:
+            raise ConnectionClosed("The client closed the connection.")
         self._check(taken[0], connection)
         return taken
 

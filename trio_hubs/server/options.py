@@ -12,9 +12,8 @@ from ..calls.session import SessionOptions
 from ..connections.server.options import EndpointOptions
 from ..connections.validators import positive, positive_or_none
 from ..protocol.payloads import Naming
+from ..protocol.registry import PROTOCOLS
 from .slow_clients import Disconnect, SlowClientPolicy, checked
-
-PROTOCOLS = ("json", "messagepack")
 
 
 def _protocols(names: Iterable[str]) -> tuple[str, ...]:
@@ -38,7 +37,7 @@ class HubOptions(EndpointOptions):
     Sources: ASP.NET Core's ``HubOptions``, where a default stands in brackets; the rest is this project's own.
     """
 
-    supported_protocols: tuple[str, ...] = attrs.field(default=PROTOCOLS, converter=_protocols)
+    supported_protocols: tuple[str, ...] = attrs.field(default=tuple(PROTOCOLS), converter=_protocols)
     """The hub protocols that clients may choose from [all]."""
     handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long a client may take for the hub handshake; then it gets an error and is disconnected [15]."""
