@@ -18,7 +18,7 @@ from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, 
 from trio_hubs.calls.heartbeat import beat, period_for
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 Message: TypeAlias = dict[str, Any]
 
@@ -280,20 +280,20 @@ class RawClient(RawPeer):
             await self.over.wait()
 
 
-def endpoint(
+def served_hub(
     hub: type[Hub[Any]],
     factory: Callable[[], Hub[Any]] | None = None,
     *,
     filters: Sequence[HubFilter] = (),
     **options: Any,
-) -> HubEndpoint:
+) -> ServedHub:
     """What stands behind a hub's path."""
-    return HubEndpoint(hub, factory or hub, HubOptions(**options), filters)
+    return ServedHub(hub, factory or hub, HubOptions(**options), filters)
 
 
 @asynccontextmanager
 async def open_client(
-    served: HubEndpoint | type[Hub[Any]],
+    served: ServedHub | type[Hub[Any]],
     protocol: str = "json",
     *,
     id: str = "memory",
@@ -317,7 +317,7 @@ async def open_client(
         beating: Whether pings are sent and silence is judged, as the app does it.
         **options: The hub's options, where a hub class is given.
     """
-    behind = served if isinstance(served, HubEndpoint) else endpoint(served, **options)
+    behind = served if isinstance(served, ServedHub) else served_hub(served, **options)
     server_end, client_end = memory_connection_pair(capacity=capacity, request=request)
     server_end.id = id
     server_end.user = user

@@ -4,9 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, close, encode, endpoint, item, no_task_left, open_client, stream
+from tests.hub_peer import call, close, encode, item, no_task_left, open_client, served_hub, stream
 from trio_hubs import ChannelReader, Hub, UploadBroken
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 from .ends import ENDS, each_end
 from .witness import both_protocols, witness
@@ -15,7 +15,7 @@ from .witness import both_protocols, witness
 class Ordered(Hub):
     """Notes what happens at the end, and in which order."""
 
-    def __init__(self, events: list[str], served: list[HubEndpoint]) -> None:
+    def __init__(self, events: list[str], served: list[ServedHub]) -> None:
         self.events = events
         self.served = served
 
@@ -49,8 +49,8 @@ async def test_the_end_of_a_connection_has_its_order(
     autojump_clock: MockClock, protocol: str, end: str
 ) -> None:
     events: list[str] = []
-    served: list[HubEndpoint] = []
-    served.append(endpoint(Ordered, lambda: Ordered(events, served)))
+    served: list[ServedHub] = []
+    served.append(served_hub(Ordered, lambda: Ordered(events, served)))
     async with open_client(served[0], protocol, beating=end == "the client is silent") as client:
         await client.send(call("Work", uploads=("9",)))
         await client.arrived()
@@ -67,8 +67,8 @@ async def test_the_end_of_a_connection_has_its_order(
 @pytest.mark.parametrize("end", ["the client says close", "the hub aborts", "the client sends garbage"])
 async def test_nothing_is_read_after_the_end(autojump_clock: MockClock, protocol: str, end: str) -> None:
     events: list[str] = []
-    served: list[HubEndpoint] = []
-    served.append(endpoint(Ordered, lambda: Ordered(events, served)))
+    served: list[ServedHub] = []
+    served.append(served_hub(Ordered, lambda: Ordered(events, served)))
     async with open_client(served[0], protocol) as client:
         await ENDS[end](client)
         await trio.testing.wait_all_tasks_blocked()

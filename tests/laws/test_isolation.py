@@ -12,11 +12,11 @@ from tests.hub_peer import (
     cancel,
     close,
     ended,
-    endpoint,
     item,
     no_task_left,
     open_client,
     result,
+    served_hub,
     stream,
 )
 
@@ -101,7 +101,7 @@ async def test_a_method_that_fails_while_the_connection_ends_harms_nothing(
             self.start_soon(self.fail)
             await trio.sleep_forever()
 
-    served = endpoint(Stubborn, lambda: Stubborn(events), maximum_parallel_invocations=PARALLEL)
+    served = served_hub(Stubborn, lambda: Stubborn(events), maximum_parallel_invocations=PARALLEL)
     with no_task_left():
         async with open_client(served, protocol, beating=end == "the client is silent") as client:
             await client.send(

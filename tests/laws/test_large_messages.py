@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import OPENING, TEXT, Peer, connected_to
-from tests.hub_peer import endpoint
+from tests.hub_peer import served_hub
 from trio_hubs import Hub, HubConnection, open_hub_connection
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.client import hub_connection
@@ -17,7 +17,7 @@ from trio_hubs.connections.connection import Connection
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.websocket import accept_websocket
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 MEGABYTE = "x" * 1_000_000
 
@@ -33,7 +33,7 @@ class Echo(Hub):
 
 
 @asynccontextmanager
-async def over_memory(monkeypatch: pytest.MonkeyPatch, served: HubEndpoint) -> AsyncGenerator[HubConnection]:
+async def over_memory(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> AsyncGenerator[HubConnection]:
     """Our client on a pair that holds one piece in each direction."""
     server_end, client_end = memory_connection_pair(capacity=1)
 
@@ -54,9 +54,7 @@ async def over_memory(monkeypatch: pytest.MonkeyPatch, served: HubEndpoint) -> A
 
 
 @asynccontextmanager
-async def over_websocket(
-    monkeypatch: pytest.MonkeyPatch, served: HubEndpoint
-) -> AsyncGenerator[HubConnection]:
+async def over_websocket(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> AsyncGenerator[HubConnection]:
     """Our client on a WebSocket whose stream holds nothing: what one sends the other has to take."""
     near, far = lockstep_stream_pair()
 
@@ -76,7 +74,7 @@ async def over_websocket(
                 yield connection
 
 
-Way = Callable[[pytest.MonkeyPatch, HubEndpoint], AbstractAsyncContextManager[HubConnection]]
+Way = Callable[[pytest.MonkeyPatch, ServedHub], AbstractAsyncContextManager[HubConnection]]
 
 
 @pytest.mark.parametrize("way", [over_memory, over_websocket])
@@ -85,7 +83,7 @@ Way = Callable[[pytest.MonkeyPatch, HubEndpoint], AbstractAsyncContextManager[Hu
 async def test_two_of_our_peers_that_send_each_other_much_at_once_do_not_wait_for_ever(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, way: Way, method: str, parallel: int
 ) -> None:
-    served = endpoint(Echo, maximum_message_size=None, maximum_parallel_invocations=parallel)
+    served = served_hub(Echo, maximum_message_size=None, maximum_parallel_invocations=parallel)
     answers: list[str] = []
 
     async def ask(connection: HubConnection) -> None:
@@ -141,7 +139,7 @@ async def asked_for_much(ends: list[str], *, limit: float) -> AsyncGenerator[Pee
             ends.append(str(error or ""))
 
     near, far = memory_stream_pair()
-    served = endpoint(Large, send_timeout=10.0)
+    served = served_hub(Large, send_timeout=10.0)
 
     async def serve() -> None:
         slow = SlowStream(near, rate=10_000, limit=limit)

@@ -7,7 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 import trio_hubs
-from tests.hub_peer import endpoint, no_task_left, open_raw_server
+from tests.hub_peer import no_task_left, open_raw_server, served_hub
 from trio_hubs import HubApp, HubOptions
 
 from .witness import Witness
@@ -30,7 +30,7 @@ def test_each_nursery_is_opened_by_a_with_statement_in_one_place() -> None:
 def test_what_is_constructed_needs_no_event_loop() -> None:
     app = HubApp()
     app.add_hub("/witness", Witness, factory=lambda: Witness([]), options=HubOptions())
-    endpoint(Witness, lambda: Witness([]))
+    served_hub(Witness, lambda: Witness([]))
 
 
 async def test_the_tasks_of_a_client_end_with_its_block(

@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import RawPeer, call, endpoint, item, result, stream
+from tests.hub_peer import RawPeer, call, item, result, served_hub, stream
 from trio_hubs import ChannelReader, Hub, Request
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.server.resumable import ResumableConnection
 from trio_hubs.connections.websocket import WebSocketConnection
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 EVENTS: list[str] = []
 
@@ -53,7 +53,7 @@ class Room(Hub):
 class Client:
     """A raw client over one link after another; it speaks JSON, and a protocol's version that resumes."""
 
-    def __init__(self, nursery: trio.Nursery, served: HubEndpoint, version: int) -> None:
+    def __init__(self, nursery: trio.Nursery, served: ServedHub, version: int) -> None:
         self.connection = ResumableConnection("torn", Request())
         self.served = served
         self.version = version
@@ -87,7 +87,7 @@ class Client:
 
 @asynccontextmanager
 async def open_torn(*, version: int = 2, **options: Any) -> AsyncGenerator[Client]:
-    served = endpoint(Room, **options)
+    served = served_hub(Room, **options)
     async with trio.open_nursery() as nursery:
         client = Client(nursery, served, version)
         await client.attach(b'{"protocol":"json","version":%d}\x1e' % version)

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PING, call, close, ended, endpoint, item, open_client, result
+from tests.hub_peer import PING, call, close, ended, item, open_client, result, served_hub
 from trio_hubs import ChannelReader, Hub
 
 from .witness import CLOSED, witness
@@ -16,7 +16,7 @@ async def test_while_we_do_not_read_the_peers_silence_does_not_count(autojump_cl
             await trio.sleep(100)
             return len([item async for item in items])
 
-    served = endpoint(Slow, stream_buffer_size=1000, client_timeout=30.0)
+    served = served_hub(Slow, stream_buffer_size=1000, client_timeout=30.0)
     async with open_client(served, beating=True) as client:
         await client.send(PING, call("Slow", id="1", uploads=("9",)))
         for _ in range(30):

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, ended, endpoint, item, open_client, result, stream
+from tests.hub_peer import call, ended, item, open_client, result, served_hub, stream
 from trio_hubs import ChannelReader, Hub, HubException
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 from .ends import ENDS, PARALLEL, each_end
 from .witness import both_protocols
@@ -72,8 +72,8 @@ class Uploads(Hub):
                     self.events.append(str(number))
 
 
-def uploads(events: list[str], **options: Any) -> HubEndpoint:
-    return endpoint(Uploads, lambda: Uploads(events), **options)
+def uploads(events: list[str], **options: Any) -> ServedHub:
+    return served_hub(Uploads, lambda: Uploads(events), **options)
 
 
 @both_protocols

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, cancel, ended, endpoint, item, open_client, stream
+from tests.hub_peer import PROTOCOLS, call, cancel, ended, item, open_client, served_hub, stream
 from trio_hubs import Hub
 from trio_hubs.protocol.payloads import Payloads
 
@@ -96,7 +96,7 @@ async def test_a_broadcast_is_encoded_once_for_each_protocol(
         return dump(self, args)
 
     monkeypatch.setattr(Payloads, "dump_arguments", counting)
-    served = endpoint(Radio)
+    served = served_hub(Radio)
     async with contextlib.AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(open_client(served, PROTOCOLS[number % 2], id=str(number)))
@@ -109,7 +109,7 @@ async def test_a_broadcast_is_encoded_once_for_each_protocol(
 
 
 async def test_a_slow_client_delays_no_other_and_is_disconnected(autojump_clock: MockClock) -> None:
-    served = endpoint(Radio, broadcast_buffer_limit=100_000)
+    served = served_hub(Radio, broadcast_buffer_limit=100_000)
     async with (
         open_client(served, id="fast") as fast,
         open_client(served, id="slow", capacity=1) as slow,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.hub_peer import PROTOCOLS, endpoint
+from tests.hub_peer import PROTOCOLS, served_hub
 from trio_hubs import ChannelReader, ChannelWriter, Hub, open_channel
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 CANCELED = "The invocation was canceled by the client."
 CLOSED = "Connection closed with an error."
@@ -117,5 +117,5 @@ class Witness(Hub):
             await trio.sleep_forever()
 
 
-def witness(events: list[str], **options: Any) -> HubEndpoint:
-    return endpoint(Witness, lambda: Witness(events), **options)
+def witness(events: list[str], **options: Any) -> ServedHub:
+    return served_hub(Witness, lambda: Witness(events), **options)

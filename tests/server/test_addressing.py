@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawClient, call, endpoint, open_client, result
+from tests.hub_peer import RawClient, call, open_client, result, served_hub
 from trio_hubs import ClientProxy, Hub, HubCallerClients, HubClients, User
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 Members: TypeAlias = dict[str, RawClient]
 Clients: TypeAlias = HubClients[ClientProxy]
@@ -79,11 +79,11 @@ class Told:
 
     def __init__(self) -> None:
         self.does: dict[str, Callable[[Speaker], Awaitable[object]]] = {}
-        self.served = endpoint(Speaker, lambda: Speaker(self.does))
+        self.served = served_hub(Speaker, lambda: Speaker(self.does))
 
 
 @asynccontextmanager
-async def everybody(served: HubEndpoint) -> AsyncGenerator[Members]:
+async def everybody(served: ServedHub) -> AsyncGenerator[Members]:
     async with AsyncExitStack() as stack:
         members: Members = {}
         for id, protocol in SPEAKS.items():
@@ -209,7 +209,7 @@ async def test_joining_twice_is_joining_once(autojump_clock: MockClock) -> None:
 
 
 async def test_leaving_what_one_is_not_in_changes_nothing(autojump_clock: MockClock) -> None:
-    served = endpoint(Joining)
+    served = served_hub(Joining)
     async with open_client(served, id="a") as one, open_client(served, id="b") as other:
         await other.send(call("Join", "g"))
         await other.arrived()
@@ -225,7 +225,7 @@ async def test_one_that_left_a_group_may_join_it_again(autojump_clock: MockClock
 
 
 async def test_who_has_left_the_hub_joins_nothing_any_more(autojump_clock: MockClock) -> None:
-    served = endpoint(Joining)
+    served = served_hub(Joining)
     async with open_client(served, id="a"):
         pass
     await served.groups.add("a", "g")
@@ -237,7 +237,7 @@ async def test_who_has_left_the_hub_joins_nothing_any_more(autojump_clock: MockC
 
 
 async def test_groups_can_be_filled_from_outside_and_by_others(autojump_clock: MockClock) -> None:
-    served = endpoint(Joining)
+    served = served_hub(Joining)
     async with open_client(served, id="a") as one, open_client(served, id="b") as other:
         await served.groups.add("a", "g")
         await served.groups.add("b", "g")
@@ -251,7 +251,7 @@ async def test_groups_can_be_filled_from_outside_and_by_others(autojump_clock: M
 async def test_all_memberships_end_with_the_connection_and_empty_groups_vanish(
     autojump_clock: MockClock, protocol: str
 ) -> None:
-    served = endpoint(Joining)
+    served = served_hub(Joining)
     async with open_client(served, id="stays") as stays:
         async with open_client(served, protocol, id="goes", user=User("u")) as goes:
             for name in ("one", "two", ""):
@@ -280,7 +280,7 @@ async def test_a_group_is_left_only_after_on_disconnected(autojump_clock: MockCl
             await self.groups.add(self.context.connection_id, "too late")
             await self.clients.others_in_group("g").send("Left", self.context.connection_id)
 
-    served = endpoint(Last)
+    served = served_hub(Last)
     async with open_client(served, id="a") as stays:
         await stays.send(call("Join", "g"))
         async with open_client(served, id="b") as goes:
@@ -297,7 +297,7 @@ async def test_who_is_refused_in_on_connected_is_in_no_group(autojump_clock: Moc
             await self.groups.add(self.context.connection_id, "g")
             raise ValueError
 
-    served = endpoint(Refusing)
+    served = served_hub(Refusing)
     async with open_client(served) as client:
         await client.rest()
         await client.served()
@@ -313,7 +313,7 @@ async def test_who_is_refused_hears_nothing_behind_its_close(autojump_clock: Moc
             await self.groups.add(self.context.connection_id, "g")
             raise ValueError
 
-    served = endpoint(Refusing)
+    served = served_hub(Refusing)
     async with open_client(served, capacity=1, handshake=False) as client:
         await client.send_bytes(b'{"protocol":"json","version":1}\x1e')
         await trio.testing.wait_all_tasks_blocked()
@@ -325,7 +325,7 @@ async def test_who_is_refused_hears_nothing_behind_its_close(autojump_clock: Moc
 
 
 async def test_groups_are_joined_at_a_checkpoint_and_not_when_cancelled(autojump_clock: MockClock) -> None:
-    served = endpoint(Joining)
+    served = served_hub(Joining)
     async with open_client(served, id="a"):
         with trio.CancelScope() as scope:
             scope.cancel()

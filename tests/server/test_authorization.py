@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.server.http_peer import Client, request
-from tests.hub_peer import PROTOCOLS, call, ended, endpoint, item, open_client, result, stream
+from tests.hub_peer import PROTOCOLS, call, ended, item, open_client, result, served_hub, stream
 from tests.server.app_peer import PAIRS, TRANSPORTS, connect, hub_app, open_app, visit
 from trio_hubs import (
     ChannelReader,
@@ -127,7 +127,7 @@ async def test_a_method_answers_those_who_may_call_it(
 ) -> None:
     for user, expected in ((None, nobody), (BOB, bob), (ANN, ann)):
         events: list[str] = []
-        served = endpoint(Guarded, lambda: Guarded(events), detailed_errors=detailed)  # noqa: B023
+        served = served_hub(Guarded, lambda: Guarded(events), detailed_errors=detailed)  # noqa: B023
         async with open_client(served, protocol, user=user) as client:
             await client.send(call(method, id="1"), call("Open", id="2"))
             refused = ended("1", UNAUTHORIZED.format(method))
@@ -139,7 +139,7 @@ async def test_a_method_answers_those_who_may_call_it(
 @both_protocols
 async def test_streams_and_uploads_are_guarded_too(autojump_clock: MockClock, protocol: str) -> None:
     events: list[str] = []
-    served = endpoint(Guarded, lambda: Guarded(events))
+    served = served_hub(Guarded, lambda: Guarded(events))
     async with open_client(served, protocol, user=BOB) as client:
         await client.send(
             stream("Count", 2), call("Total", id="2", uploads=("u",)), item("u", 1), ended("u"), call("Admin")
@@ -194,7 +194,7 @@ async def test_filters_stand_behind_the_guard(autojump_clock: MockClock) -> None
             seen.append(context.method.__name__)
             return await next(context)
 
-    async with open_client(endpoint(Guarded, filters=[Seeing()]), user=BOB) as client:
+    async with open_client(served_hub(Guarded, filters=[Seeing()]), user=BOB) as client:
         await client.send(call("Admin", id="1"), call("Inline", id="2"))
         assert await client.take(2) == [ended("1", UNAUTHORIZED.format("Admin")), result("2", "bob")]
     assert seen == ["inline"]

@@ -14,16 +14,16 @@ from tests.hub_peer import (
     cancel,
     close,
     ended,
-    endpoint,
     item,
     no_task_left,
     open_client,
     result,
+    served_hub,
     stream,
 )
 from trio_hubs import BindingError, ChannelReader, ConnectionClosed, Hub, HubException, User, Wait
 from trio_hubs.server.clients import HubClients
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -94,7 +94,7 @@ async def test_who_asks_a_client_by_its_id_lends_its_place_too(
 
 
 async def test_who_asks_from_outside_of_its_invocation_lends_nothing(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     OUTSIDE[:] = [served.clients]
     async with open_client(served) as client:
         await client.send(call("AskFromOutside", "memory", id="1"), call("Same", 7, id="2"))
@@ -119,7 +119,7 @@ async def test_the_answer_is_the_result_also_with_one_invocation_at_a_time(
 async def test_whoever_asks_a_client_by_its_id_may_be_called_meanwhile(
     autojump_clock: MockClock, whom: str
 ) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, id="a") as one, open_client(served, id="b") as other:
         await one.send(call("AskOther", whom, id="1"), call("Same", 7, id="2"))
         assert asked("s1", "?") in await (one if whom == "a" else other).take(1)
@@ -175,7 +175,7 @@ async def test_an_error_is_a_hub_exception(autojump_clock: MockClock, protocol: 
 async def test_a_result_of_another_type_fails_the_call_alone(
     autojump_clock: MockClock, protocol: str, wrong: object
 ) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, protocol, id="a") as client:
         async with trio.open_nursery() as nursery:
 
@@ -203,13 +203,13 @@ async def test_an_answer_without_a_result_is_an_error_and_null_is_none(autojump_
 
 
 async def test_a_client_that_is_none_cannot_be_asked(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     with pytest.raises(ConnectionClosed, match=r"^Connection 'nobody' does not exist\.$"):
         await served.clients.client("nobody").invoke("Answer")
 
 
 async def test_one_client_answers_and_no_other_can(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, id="a") as one, open_client(served, "messagepack", id="b") as other:
         await one.send(call("AskOther", "b", id="1"))
         assert await other.receive() == asked("s1", "?")
@@ -226,7 +226,7 @@ async def test_one_client_answers_and_no_other_can(autojump_clock: MockClock) ->
 async def test_a_client_that_leaves_meanwhile_fails_the_call(
     autojump_clock: MockClock, protocol: str, way: str
 ) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     errors: list[str] = []
     async with open_client(served, protocol, id="a") as client, trio.open_nursery() as nursery:
 
@@ -278,7 +278,7 @@ async def test_a_client_that_leaves_while_its_own_method_asks_it_cancels_that(
 async def test_a_call_that_is_given_up_tells_the_client_nothing_and_its_late_answer_is_ignored(
     autojump_clock: MockClock, protocol: str
 ) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, protocol, id="a") as client:
         with trio.move_on_after(3):
             await served.clients.client("a").invoke("Answer")
@@ -289,7 +289,7 @@ async def test_a_call_that_is_given_up_tells_the_client_nothing_and_its_late_ans
 
 
 async def test_a_client_that_answers_not_in_time_fails_the_call(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking, client_result_timeout=20.0)
+    served = served_hub(Asking, client_result_timeout=20.0)
     async with open_client(served, id="a") as client:
         with pytest.raises(trio.TooSlowError, match=r"Connection 'a' did not answer 'Answer' within 20 s"):
             await served.clients.client("a").invoke("Answer")
@@ -311,7 +311,7 @@ async def test_a_client_may_have_any_time(autojump_clock: MockClock) -> None:
 
 
 async def test_the_time_counts_for_a_client_that_takes_nothing_too(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking, client_result_timeout=5.0)
+    served = served_hub(Asking, client_result_timeout=5.0)
     async with open_client(served, id="a", capacity=1):
         for _ in range(200):
             await served.clients.client("a").send("Word", "x" * 1000)
@@ -361,7 +361,7 @@ async def test_an_upload_may_be_read_while_asking_whatever_its_id(
 
 async def test_an_upload_that_takes_the_id_of_our_call_is_ended_first(autojump_clock: MockClock) -> None:
     """Completions go to uploads first, as in ASP.NET Core: it is its client's own fault, and harms nobody else."""
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served) as client, open_client(served, id="b") as other:
         await client.send(call("AskAbout", id="1", uploads=("s1",)), item("s1", 5))
         assert await client.receive() == asked("s1", 5)
@@ -423,7 +423,7 @@ async def test_on_disconnected_cannot_ask_who_has_left_but_others(autojump_clock
                     answers.append(str(caught.value))
                 answers.append(await self.clients.client("b").invoke("Answer"))
 
-    served = endpoint(Last)
+    served = served_hub(Last)
     async with open_client(served, id="b") as other, open_client(served, id="a") as gone:
         gone.leave()
         assert await other.receive() == asked("s1")
@@ -460,7 +460,7 @@ async def test_many_cannot_be_asked(autojump_clock: MockClock, way: str) -> None
 
 
 async def test_what_cannot_be_sent_is_not(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, id="a") as client:
         with pytest.raises(BindingError):
             await served.clients.client("a").invoke("Answer", object())
@@ -468,7 +468,7 @@ async def test_what_cannot_be_sent_is_not(autojump_clock: MockClock) -> None:
         assert not served.roster.sessions["a"].our_calls._answers
 
 
-async def ask_many(served: HubEndpoint, client: RawClient, count: int) -> None:
+async def ask_many(served: ServedHub, client: RawClient, count: int) -> None:
     """Ask, and never be answered."""
     async with trio.open_nursery() as nursery:
         for _ in range(count):
@@ -478,7 +478,7 @@ async def ask_many(served: HubEndpoint, client: RawClient, count: int) -> None:
 
 
 async def test_calls_that_are_given_up_leave_nothing_behind(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, id="a") as client:
         await ask_many(served, client, 100)
         session = served.roster.sessions["a"]
@@ -487,7 +487,7 @@ async def test_calls_that_are_given_up_leave_nothing_behind(autojump_clock: Mock
 
 
 async def test_a_failed_call_from_outside_is_the_callers_alone(autojump_clock: MockClock) -> None:
-    served = endpoint(Asking)
+    served = served_hub(Asking)
     async with open_client(served, id="a") as client:
         async with trio.open_nursery() as nursery:
 

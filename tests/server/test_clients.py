@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, ended, endpoint, open_client, result, stream
+from tests.hub_peer import PROTOCOLS, call, ended, open_client, result, served_hub, stream
 from trio_hubs import BindingError, ConnectionClosed, Hub, open_channel
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -34,7 +34,7 @@ class Callers(Hub):
 
 @both_protocols
 async def test_the_caller_alone_is_called(protocol: str, autojump_clock: MockClock) -> None:
-    served = endpoint(Callers)
+    served = served_hub(Callers)
     async with open_client(served, protocol, id="a") as one, open_client(served, protocol, id="b") as other:
         await one.send(call("Caller", "Hear", 5, id="1"), call("Nothing"))
         assert await one.take(3) == [call("Hear", 5, [5]), result("1", None), call("Nothing")]
@@ -42,11 +42,11 @@ async def test_the_caller_alone_is_called(protocol: str, autojump_clock: MockClo
 
 
 async def test_all_are_called_whatever_they_speak(autojump_clock: MockClock) -> None:
-    served = endpoint(Callers)
+    served = served_hub(Callers)
     async with (
         open_client(served, "json", id="a") as first,
         open_client(served, "messagepack", id="b") as second,
-        open_client(endpoint(Callers), id="c") as elsewhere,
+        open_client(served_hub(Callers), id="c") as elsewhere,
     ):
         await second.send(call("All", "Hear", {"a": [None, 1.5, "é"]}, id="1"))
         assert await first.arrived() == [call("Hear", {"a": [None, 1.5, "é"]})]
@@ -55,7 +55,7 @@ async def test_all_are_called_whatever_they_speak(autojump_clock: MockClock) -> 
 
 
 async def test_one_that_has_left_is_called_no_more(autojump_clock: MockClock) -> None:
-    served = endpoint(Callers)
+    served = served_hub(Callers)
     async with open_client(served, id="a") as stays:
         async with open_client(served, id="b"):
             assert set(served.roster.sessions) == {"a", "b"}
@@ -141,7 +141,7 @@ async def test_a_client_too_slow_for_a_broadcast_is_told_of_no_more_and_logged(
         async def on_disconnected(self, error: Exception | None) -> None:
             errors.append(f"{self.context.connection_id}: {error}")
 
-    served = endpoint(Radio, broadcast_buffer_limit=10_000)
+    served = served_hub(Radio, broadcast_buffer_limit=10_000)
     async with open_client(served, id="fast") as fast, open_client(served, id="slow", capacity=0) as slow:
         for _ in range(100):
             await fast.send(call("All", "x" * 1000))

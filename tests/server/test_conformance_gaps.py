@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PING, call, close, endpoint, open_client, result
+from tests.hub_peer import PING, call, close, open_client, result, served_hub
 from trio_hubs import Hub, HubApp, HubOptions, Request, User
 
 from .app_peer import TRANSPORTS, open_app, visit
@@ -49,7 +49,7 @@ async def test_a_group_may_have_an_empty_name(autojump_clock: MockClock) -> None
 
 
 async def test_silence_counts_while_the_hub_hears_of_a_clients_coming(autojump_clock: MockClock) -> None:
-    served = endpoint(Slow, client_timeout=30.0, keep_alive_interval=1000.0)
+    served = served_hub(Slow, client_timeout=30.0, keep_alive_interval=1000.0)
     async with open_client(served, beating=True) as client:
         await client.send(PING)
         start = trio.current_time()

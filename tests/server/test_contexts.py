@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, call, endpoint, open_client, result
+from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub
 from trio_hubs import Hub, HubFilter, HubInvocationContext
 
 TENANT = ContextVar("tenant", default="nobody")
@@ -55,7 +55,7 @@ async def test_what_on_connected_set_is_seen_by_all_and_nothing_else(
     autojump_clock: MockClock, protocol: str, filters: tuple[HubFilter, ...]
 ) -> None:
     ENDS.clear()
-    served = endpoint(Tenants, filters=filters)
+    served = served_hub(Tenants, filters=filters)
     async with open_client(served, protocol, id="a") as one, open_client(served, protocol, id="b") as other:
         for client, id in ((one, "a"), (other, "b"), (one, "a")):
             names = ["Plain", "Later", "Later", "Plain", "Plain"]

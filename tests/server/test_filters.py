@@ -13,11 +13,11 @@ from tests.hub_peer import (
     cancel,
     close,
     ended,
-    endpoint,
     item,
     no_task_left,
     open_client,
     result,
+    served_hub,
     stream,
 )
 from tests.server.app_peer import open_app, visit
@@ -36,7 +36,7 @@ INVOKING = "An unexpected error occurred invoking '{}' on the server."
 @pytest.mark.parametrize("method", ["inline", "plain"])
 async def test_the_first_is_the_outermost(autojump_clock: MockClock, protocol: str, method: str) -> None:
     events: list[str] = []
-    served = endpoint(Filtered, lambda: Filtered(events), filters=noting(events, "outer", "inner"))
+    served = served_hub(Filtered, lambda: Filtered(events), filters=noting(events, "outer", "inner"))
     async with open_client(served, protocol) as client:
         await client.send(call(method, 5, id="1"))
         assert await client.receive() == result("1", 5)
@@ -87,7 +87,7 @@ async def test_those_of_the_app_are_around_those_of_a_hub_and_hubs_have_their_ow
 
 async def test_a_filter_need_not_care_for_everything(autojump_clock: MockClock) -> None:
     events: list[str] = []
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[HubFilter()])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[HubFilter()])
     async with open_client(served) as client:
         await client.send(call("Inline", id="1"), stream("Count", 1, id="2"))
         assert await client.take(3) == [result("1", None), item("2", 0), ended("2")]
@@ -121,7 +121,7 @@ async def test_it_sees_the_connection_the_hub_the_method_and_the_arguments(autoj
         context.context.items["seen"] = True
         return await next(context)
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(look)]), id="a") as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(look)]), id="a") as client:
         await client.send(call("Inline", [1, {"a": None}], id="1"))
         await client.receive()
     assert seen == [("a", Filtered, "inline", [[1, {"a": None}]])]
@@ -136,7 +136,7 @@ async def test_arguments_and_results_may_be_changed(
         context.arguments[0] += 1
         return await next(context) * 10
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(change)]), protocol) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(change)]), protocol) as client:
         await client.send(call(method, 4, id="1"), call(method, 5, id="2"))
         assert await client.take(2) == [result("1", 50), result("2", 60)]
 
@@ -148,7 +148,7 @@ async def test_next_may_be_skipped(autojump_clock: MockClock, method: str) -> No
     async def skip(context: HubInvocationContext, next: InvocationNext) -> Any:
         return "from the filter"
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Invoking(skip)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Invoking(skip)])
     async with open_client(served) as client:
         await client.send(call(method, id="1"))
         assert await client.receive() == result("1", "from the filter")
@@ -169,7 +169,7 @@ async def test_raising_refuses_the_call_alone(
             raise HubException("not today")
         return await next(context)
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(refuse)]), protocol) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(refuse)]), protocol) as client:
         await client.send(call(method, id="1"), call("Inline", "ok", id="2"))
         assert await client.take(2) == [
             ended("1", f"{INVOKING.format(method)} HubException: not today"),
@@ -184,7 +184,7 @@ async def test_an_error_may_be_turned_into_a_result(autojump_clock: MockClock) -
         except HubException as error:
             return f"mended: {error}"
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(mend)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(mend)])) as client:
         await client.send(call("Failing", id="1"))
         assert await client.receive() == result("1", "mended: told")
 
@@ -195,7 +195,7 @@ async def test_a_private_error_of_a_filter_stays_so(
     async def fail(context: HubInvocationContext, next: InvocationNext) -> Any:
         raise ValueError("secret")
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(fail)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(fail)])) as client:
         await client.send(call("Inline", id="1"), call("Inline"))
         assert await client.receive() == ended("1", INVOKING.format("Inline"))
         assert await client.arrived() == []
@@ -206,7 +206,7 @@ async def test_what_does_not_fit_the_method_reaches_no_filter(autojump_clock: Mo
     async def never(context: HubInvocationContext, next: InvocationNext) -> Any:
         raise AssertionError
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(never)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(never)])) as client:
         await client.send(
             call("Unknown", id="1"),
             call("Inline", 1, 2, id="2"),
@@ -228,7 +228,7 @@ async def test_two_filters_that_change_the_same_do_so_in_turn(autojump_clock: Mo
         )
         return f"[{await next(other)}]"
 
-    served = endpoint(Filtered, filters=[Invoking(add), Invoking(replace)])
+    served = served_hub(Filtered, filters=[Invoking(add), Invoking(replace)])
     async with open_client(served) as client:
         await client.send(call("Inline", "x", id="1"))
         assert await client.receive() == result("1", "([xab])")
@@ -243,7 +243,7 @@ async def test_around_a_stream_it_sees_the_call_that_gives_it(
     autojump_clock: MockClock, protocol: str, method: str
 ) -> None:
     events: list[str] = []
-    async with open_client(endpoint(Filtered, filters=noting(events, "f")), protocol) as client:
+    async with open_client(served_hub(Filtered, filters=noting(events, "f")), protocol) as client:
         await client.send(stream(method, 2))
         assert await client.take(3) == [item("1", 0), item("1", 1), ended("1")]
     assert events[2:4] == [f"f before {method.lower()}", f"f after {method.lower()}"]
@@ -258,7 +258,7 @@ async def test_it_may_give_another_stream(autojump_clock: MockClock, method: str
     async def double(context: HubInvocationContext, next: InvocationNext) -> Any:
         return doubled(await next(context))
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(double)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(double)])) as client:
         await client.send(stream(method, 3))
         assert await client.take(4) == [item("1", 0), item("1", 2), item("1", 4), ended("1")]
 
@@ -267,7 +267,7 @@ async def test_one_that_gives_no_stream_where_one_is_due_fails_the_call(autojump
     async def forget(context: HubInvocationContext, next: InvocationNext) -> Any:
         return None
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(forget)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(forget)])) as client:
         await client.send(stream("Count", 3), call("Inline", id="2"))
         text = "The value returned by the streaming method 'Count' is not a ChannelReader<> or IAsyncEnumerable<>."
         assert await client.take(2) == [ended("1", text), result("2", None)]
@@ -280,7 +280,7 @@ async def test_a_refused_stream_is_never_begun(autojump_clock: MockClock) -> Non
         await next(context)
         raise HubException("no streams")
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Invoking(refuse)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Invoking(refuse)])
     with no_task_left():
         async with open_client(served) as client:
             await client.send(stream("Count", 3))
@@ -292,7 +292,7 @@ async def test_a_refused_stream_is_never_begun(autojump_clock: MockClock) -> Non
 
 async def test_a_filtered_stream_is_cancelled_by_its_client(autojump_clock: MockClock) -> None:
     events: list[str] = []
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[HubFilter()])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[HubFilter()])
     async with open_client(served) as client:
         await client.send(stream("Count", 100))
         await client.receive()
@@ -309,7 +309,7 @@ async def test_uploads_are_among_the_arguments(autojump_clock: MockClock, protoc
         seen.extend(type(argument) for argument in context.arguments)
         return await next(context) + 1
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(look)]), protocol) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(look)]), protocol) as client:
         await client.send(call("Total", id="1", uploads=("u",)), item("u", 1), item("u", 2), ended("u"))
         assert await client.receive() == result("1", 4)
     assert seen == [ChannelReader]
@@ -319,7 +319,7 @@ async def test_a_refused_upload_is_thrown_away(autojump_clock: MockClock) -> Non
     async def refuse(context: HubInvocationContext, next: InvocationNext) -> Any:
         raise HubException("no uploads")
 
-    served = endpoint(Filtered, filters=[Invoking(refuse)])
+    served = served_hub(Filtered, filters=[Invoking(refuse)])
     async with open_client(served, id="a") as client:
         await client.send(call("Total", id="1", uploads=("u",)), item("u", 1))
         assert "no uploads" in (await client.receive())["error"]
@@ -341,7 +341,7 @@ async def test_a_filter_may_wait_around_an_inline_method(autojump_clock: MockClo
         finally:
             await trio.sleep(1)
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(wait)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(wait)])) as client:
         await client.send(call("Inline", 1, id="1"))
         assert await client.receive() == result("1", 1)
         assert trio.current_time() == pytest.approx(2)
@@ -349,7 +349,7 @@ async def test_a_filter_may_wait_around_an_inline_method(autojump_clock: MockClo
 
 async def test_the_children_of_an_inline_method_are_waited_for(autojump_clock: MockClock) -> None:
     events: list[str] = []
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[HubFilter()])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[HubFilter()])
     async with open_client(served) as client:
         await client.send(call("WithChild", id="1"))
         assert await client.receive() == result("1", "parent")
@@ -370,7 +370,7 @@ async def test_one_at_a_time_holds_around_filters(autojump_clock: MockClock, met
         running.pop()
         return await next(context)
 
-    async with open_client(endpoint(Filtered, filters=[Invoking(slow)])) as client:
+    async with open_client(served_hub(Filtered, filters=[Invoking(slow)])) as client:
         await client.send(*(call(method, number, id=f"{number}") for number in range(20)))
         assert await client.take(20) == [result(f"{number}", number) for number in range(20)]
     assert max(most) == 1
@@ -387,7 +387,7 @@ async def test_calls_come_to_filters_in_the_order_of_their_arrival(
         order.append(context.arguments[0])
         return await next(context)
 
-    served = endpoint(Filtered, filters=[Invoking(note)], maximum_parallel_invocations=8)
+    served = served_hub(Filtered, filters=[Invoking(note)], maximum_parallel_invocations=8)
     async with open_client(served) as client:
         for start in range(0, 400, 8):
             calls = [call(methods[n % len(methods)], n, id=f"{n}") for n in range(start, start + 8)]
@@ -398,7 +398,7 @@ async def test_calls_come_to_filters_in_the_order_of_their_arrival(
 
 async def test_a_cancelled_call_is_cancelled_in_its_filter(autojump_clock: MockClock) -> None:
     events: list[str] = []
-    served = endpoint(Filtered, lambda: Filtered(events), filters=noting(events, "f"))
+    served = served_hub(Filtered, lambda: Filtered(events), filters=noting(events, "f"))
     async with open_client(served) as client:
         await client.send(call("Forever", id="1"))
         await client.arrived()
@@ -419,7 +419,7 @@ async def test_a_filter_is_cancelled_before_it_passes_on_when_the_client_leaves(
         finally:
             events.append("filter ended")
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Invoking(hang)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Invoking(hang)])
     with no_task_left():
         async with open_client(served) as client:
             await client.send(call(method, id="1"))

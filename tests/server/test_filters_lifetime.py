@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, close, endpoint, no_task_left, open_client, result
+from tests.hub_peer import PROTOCOLS, call, close, no_task_left, open_client, result, served_hub
 from tests.server.filtered_hub import Filtered, Lifetime
 from trio_hubs import HubException, HubLifetimeContext
 from trio_hubs.server.filters import ConnectedNext, DisconnectedNext
@@ -35,7 +35,7 @@ async def test_an_error_of_on_connected_may_be_swallowed(autojump_clock: MockClo
         except HubException as error:
             events.append(str(error))
 
-    served = endpoint(Failing, lambda: Failing(events), filters=[Lifetime(connects=swallow)])
+    served = served_hub(Failing, lambda: Failing(events), filters=[Lifetime(connects=swallow)])
     async with open_client(served) as client:
         await client.send(call("Inline", id="1"))
         assert await client.receive() == result("1", None)
@@ -49,7 +49,7 @@ async def test_raising_refuses_the_client(autojump_clock: MockClock, protocol: s
     async def refuse(context: HubLifetimeContext, next: ConnectedNext) -> None:
         raise HubException(f"not you, {context.context.connection_id}")
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=refuse)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=refuse)])
     async with open_client(served, protocol, id="a", handshake=False) as client:
         await client.shake_hands(call("Inline", id="1"))
         assert await client.rest() == [close(f"{CLOSED} HubException: not you, a")]
@@ -63,7 +63,7 @@ async def test_the_hub_may_be_kept_from_hearing_of_its_clients(autojump_clock: M
     async def quiet(*_: Any) -> None:
         await trio.lowlevel.checkpoint()
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(quiet, quiet)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Lifetime(quiet, quiet)])
     async with open_client(served) as client:
         await client.send(call("Inline", id="1"))
         assert await client.receive() == result("1", None)
@@ -78,7 +78,7 @@ async def test_what_ended_the_connection_may_be_replaced(autojump_clock: MockClo
         events.append(f"filter: {error}")
         await next(context, ValueError("another"))
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(disconnects=replace)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Lifetime(disconnects=replace)])
     async with open_client(served) as client:
         await client.send(close("client failed"))
         await client.rest()
@@ -97,7 +97,7 @@ async def test_failing_around_on_disconnected_is_logged_and_harms_nothing(
             raise ValueError("filter fails")
         await next(context, error)
 
-    served = endpoint(
+    served = served_hub(
         Failing if where == "hub" else Filtered,
         filters=[Lifetime(connects=pass_by, disconnects=fail)],
     )
@@ -116,7 +116,7 @@ async def test_a_filter_that_hangs_around_on_disconnected_has_no_more_time_than_
     async def hang(*_: Any) -> None:
         await trio.sleep_forever()
 
-    served = endpoint(Filtered, filters=[Lifetime(disconnects=hang)], on_disconnected_timeout=3.0)
+    served = served_hub(Filtered, filters=[Lifetime(disconnects=hang)], on_disconnected_timeout=3.0)
     async with open_client(served) as client:
         client.connection.close()
         assert await client.rest() == [close(allow_reconnect=True)]
@@ -132,7 +132,7 @@ async def test_calls_wait_for_a_filter_around_on_connected(autojump_clock: MockC
         await trio.sleep(5)
         events.append("let in")
 
-    served = endpoint(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=slow)])
+    served = served_hub(Filtered, lambda: Filtered(events), filters=[Lifetime(connects=slow)])
     async with open_client(served) as client:
         await client.send(call("Inline", id="1"))
         assert await client.receive() == result("1", None)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, endpoint, open_client, result, stream
+from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub, stream
 from trio_hubs import ChannelReader, Hub, hub_method, open_channel
 from trio_hubs.server.hub import hub_methods
 
@@ -193,7 +193,7 @@ def test_a_method_that_cannot_be_called_as_it_is_annotated_is_an_error() -> None
         (Unconvertible, r"Unconvertible\.method: the type .*Opaque'> cannot be converted"),
     ):
         with pytest.raises(TypeError, match=text):
-            endpoint(hub)
+            served_hub(hub)
 
 
 # ---- the shapes of methods

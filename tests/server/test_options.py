@@ -21,7 +21,7 @@ from trio_hubs import (
     Transport,
     Wait,
 )
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 OFFICIAL: dict[str, Any] = {
     # HubOptions
@@ -268,4 +268,4 @@ def test_what_is_no_policy_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="is no policy"):
         HubOptions(slow_clients=wrong)
     with pytest.raises(TypeError, match="is no policy"):
-        HubEndpoint(Hub, Hub, HubOptions()).clients.when_slow(wrong)
+        ServedHub(Hub, Hub, HubOptions()).clients.when_slow(wrong)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, call, endpoint, open_client
+from tests.hub_peer import PROTOCOLS, call, open_client, served_hub
 from trio_hubs import Disconnect, Hub, User, Wait
 from trio_hubs.calls.channels import GIVE_WAY
 from trio_hubs.server.roster import Roster
@@ -184,7 +184,7 @@ class Plain(Hub):
 
 @both_protocols
 async def test_what_is_sent_in_one_pass_leaves_together(autojump_clock: MockClock, protocol: str) -> None:
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     async with open_client(served, protocol) as client:
         for number in range(20):
             await served.clients.all.send("Word", number)
@@ -204,7 +204,7 @@ async def test_what_was_sent_is_out_as_soon_as_its_sender_waits(
 
 async def test_a_burst_lets_others_run(autojump_clock: MockClock) -> None:
     ran: list[int] = []
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     async with open_client(served) as client, trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -225,7 +225,7 @@ async def test_a_burst_lets_others_run(autojump_clock: MockClock) -> None:
 
 
 async def test_a_burst_to_nobody_lets_others_run_too(autojump_clock: MockClock) -> None:
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     with trio.move_on_after(0) as scope:
         while True:
             await served.clients.all.send("Word")
@@ -236,7 +236,7 @@ async def test_a_burst_to_nobody_lets_others_run_too(autojump_clock: MockClock) 
 async def test_a_send_is_cancelled_before_it_sends(
     autojump_clock: MockClock, policy: Disconnect | Wait
 ) -> None:
-    served = endpoint(Plain, slow_clients=policy)
+    served = served_hub(Plain, slow_clients=policy)
     async with open_client(served) as client:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -247,7 +247,7 @@ async def test_a_send_is_cancelled_before_it_sends(
 
 async def test_each_client_gets_the_messages_of_a_task_in_their_order(autojump_clock: MockClock) -> None:
     """Whatever they are sent to, and whatever else goes to them."""
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     async with open_client(served, id="a") as one, open_client(served, "messagepack", id="b") as other:
         await served.groups.add("a", "g")
         await served.groups.add("b", "g")
@@ -269,7 +269,7 @@ async def test_a_methods_broadcasts_come_to_its_caller_before_its_answer(autojum
 
 
 async def test_what_waits_to_be_sent_does_not_keep_who_has_left(autojump_clock: MockClock) -> None:
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     async with open_client(served, id="a", user=User("u")) as client:
         await wait_all_tasks_blocked()
         await served.clients.all.send("Word", 1)
@@ -282,7 +282,7 @@ async def test_what_waits_to_be_sent_does_not_keep_who_has_left(autojump_clock: 
 
 
 async def test_a_session_that_has_ended_is_no_object_any_more(autojump_clock: MockClock) -> None:
-    served = endpoint(Plain)
+    served = served_hub(Plain)
     kept: list[weakref.ref[Any]] = []
     for _ in range(5):
         async with open_client(served, id="a", user=User("u")) as client:

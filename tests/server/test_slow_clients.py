@@ -13,11 +13,11 @@ from tests.hub_peer import (
     RawClient,
     call,
     ended,
-    endpoint,
     item,
     no_task_left,
     open_client,
     result,
+    served_hub,
     stream,
 )
 from trio_hubs import (
@@ -31,7 +31,7 @@ from trio_hubs import (
     Wait,
 )
 from trio_hubs.calls.outbox import HIGH_WATER
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from trio_hubs.server.served_hub import ServedHub
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 KILOBYTE = "x" * 1000
@@ -54,11 +54,11 @@ class Quiet(Hub):
             yield number
 
 
-def quiet(ends: list[str] | None = None, **options: Any) -> HubEndpoint:
-    return endpoint(Quiet, lambda: Quiet(ends), **options)
+def quiet(ends: list[str] | None = None, **options: Any) -> ServedHub:
+    return served_hub(Quiet, lambda: Quiet(ends), **options)
 
 
-def waiting_for(served: HubEndpoint, id: str) -> int:
+def waiting_for(served: ServedHub, id: str) -> int:
     """Bytes that wait for a client."""
     return served.roster.sessions[id].outbox.size
 
@@ -426,7 +426,7 @@ async def test_a_hub_method_may_choose_too_and_its_caller_is_always_waited_for(
             for number in range(500):
                 await self.clients.caller.send("Kept", number, KILOBYTE)
 
-    served = endpoint(Choosing, slow_clients=DropOldest())
+    served = served_hub(Choosing, slow_clients=DropOldest())
     async with open_client(served, id="slow", capacity=0) as slow:
         await slow.send(call("Choose", id="1"))
         await wait_all_tasks_blocked()

@@ -3,14 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, assert_type
+from typing import TYPE_CHECKING, Any, Protocol, assert_type
 
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, endpoint, open_client, result
-from trio_hubs import ClientProxy, Hub, HubApp, HubOptions, hub_method
-from trio_hubs.server.hub_endpoint import HubEndpoint
+from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub
+from trio_hubs import ClientProxy, Hub, HubApp, hub_method
 from trio_hubs.server.typed_clients import typed_proxy
 
 if TYPE_CHECKING:
@@ -321,7 +320,7 @@ def proxies_from_outside(app: HubApp) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_hub_calls_its_clients_by_their_interface(protocol: str, autojump_clock: MockClock) -> None:
-    served = endpoint(Chat)
+    served = served_hub(Chat)
     async with open_client(served, protocol, id="a") as one, open_client(served, protocol, id="b") as other:
         await one.send(call("Say", "hello", id="1"))
         assert await one.take(2) == [call("ReceiveMessage", "ann", "hello"), result("1", None)]
@@ -360,23 +359,3 @@ def test_an_interface_that_no_client_can_offer_is_refused_with_its_hub() -> None
 
     with pytest.raises(TypeError, match=r"NotAsync.act is no method of a client"):
         HubApp().add_hub("/wrong", Wrong)
-
-
-T = TypeVar("T")
-
-
-class Paged(Hub[ChatClient], Generic[T]):
-    """A hub with a parameter of its own."""
-
-
-class PagedChat(Paged[int]):
-    """Its client is its base's."""
-
-
-class Mixed(Untyped, Hub[ChatClient]):  # pyright: ignore[reportGeneralTypeIssues]  # which users may, too
-    """Its client is that of the base that says so."""
-
-
-@pytest.mark.parametrize(("hub", "typed"), [(PagedChat, True), (Mixed, True), (Untyped, False)])
-def test_the_interface_is_what_stands_for_the_hubs_own_parameter(hub: type[Hub[Any]], typed: bool) -> None:
-    assert hasattr(HubEndpoint(hub, hub, HubOptions()).clients.all, "receive_message") is typed

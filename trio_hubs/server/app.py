@@ -26,9 +26,9 @@ from ..tasks import open_tasks
 from .clients import C, Groups, HubClients
 from .filters import HubFilter
 from .hub import Hub
-from .hub_endpoint import HubEndpoint
 from .options import HubOptions
 from .roster import Roster
+from .served_hub import ServedHub
 
 logger = get_logger(__name__)
 
@@ -101,7 +101,7 @@ class HubApp:
         self._admission = Admission(maximum_connections)
         self._routes: dict[str, Route] = {}
         self._posted: set[str] = set()
-        self._hubs: list[tuple[type[Hub[Any]], HubEndpoint]] = []
+        self._hubs: list[tuple[type[Hub[Any]], ServedHub]] = []
         self._endpoints: list[Endpoint] = []
         self._serving = False
 
@@ -139,8 +139,8 @@ class HubApp:
                 inspect.signature(hub).bind()
             except TypeError as error:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
-        rosters = [endpoint.roster for known, endpoint in self._hubs if known is hub]
-        endpoint = HubEndpoint(
+        rosters = [served.roster for known, served in self._hubs if known is hub]
+        served = ServedHub(
             hub,
             factory or hub,
             options or self._options,
@@ -150,15 +150,15 @@ class HubApp:
         self._add_endpoint(
             path,
             Endpoint(
-                endpoint.handle,
-                endpoint.options,
+                served.handle,
+                served.options,
                 admission=self._admission,
                 authenticate=self._authenticate,
                 policies=policies_of(hub),
-                transfer_formats=endpoint.transfer_formats,
+                transfer_formats=served.definition.transfer_formats,
             ),
         )
-        self._hubs.append((hub, endpoint))
+        self._hubs.append((hub, served))
 
     def add_connection_handler(
         self,
@@ -235,9 +235,9 @@ class HubApp:
         Raises:
             LookupError: The app has no such hub.
         """
-        for known, endpoint in self._hubs:
+        for known, served in self._hubs:
             if known is hub:
-                return HubContext(endpoint.clients, endpoint.groups)
+                return HubContext(served.clients, served.groups)
         raise LookupError(f"{hub.__qualname__} was not added to this app")
 
     @property
@@ -253,11 +253,11 @@ class HubApp:
         )
 
     @property
-    def _rosters(self) -> Mapping[Roster, Sequence[HubEndpoint]]:
+    def _rosters(self) -> Mapping[Roster, Sequence[ServedHub]]:
         """The connections of each hub, and the hub at each of its paths."""
-        rosters: dict[Roster, list[HubEndpoint]] = {}
-        for _, endpoint in self._hubs:
-            rosters.setdefault(endpoint.roster, []).append(endpoint)
+        rosters: dict[Roster, list[ServedHub]] = {}
+        for _, served in self._hubs:
+            rosters.setdefault(served.roster, []).append(served)
         return rosters
 
     # ---- its life
@@ -272,8 +272,8 @@ class HubApp:
             seconds: How long invocations and streams may still run.
         """
         self._admission.draining = True
-        for _, hub in self._hubs:
-            hub.drain()
+        for _, served in self._hubs:
+            served.drain()
         with trio.move_on_after(seconds):
             await self._admission.wait_empty()
         if not self._admission.active:

@@ -13,10 +13,10 @@ from tests.hub_peer import (
     close,
     encode,
     ended,
-    endpoint,
     no_task_left,
     open_client,
     result,
+    served_hub,
 )
 from trio_hubs import Hub, HubException, Request
 from trio_hubs.connections.http import CaseInsensitive
@@ -58,7 +58,7 @@ class Visits(Hub):
 
 
 def visits(events: list[Any], **options: Any) -> Any:
-    return endpoint(Visits, lambda: Visits(events), **options)
+    return served_hub(Visits, lambda: Visits(events), **options)
 
 
 async def test_each_invocation_has_a_hub_of_its_own_and_the_connection_its_items(
@@ -215,7 +215,7 @@ async def test_on_connected_may_send_and_is_in_the_roster(autojump_clock: MockCl
             await self.clients.caller.send("Hello", self.context.connection_id)
             await self.clients.all.send("Joined", self.context.connection_id)
 
-    served = endpoint(Greeting)
+    served = served_hub(Greeting)
     async with open_client(served, id="a") as first, open_client(served, id="b") as second:
         assert await first.take(3) == [call("Hello", "a"), call("Joined", "a"), call("Joined", "b")]
         assert await second.take(2) == [call("Hello", "b"), call("Joined", "b")]
@@ -250,7 +250,7 @@ async def test_raising_in_on_connected_refuses_the_client(
         def inline(self) -> None:
             events.append("called")
 
-    served = endpoint(Refusing, detailed_errors=detailed)
+    served = served_hub(Refusing, detailed_errors=detailed)
     with no_task_left():
         async with open_client(served, protocol, id="c1", handshake=False) as client:
             await client.shake_hands(call("Inline", id="1"))
@@ -274,7 +274,7 @@ async def test_on_connected_is_cancelled_when_its_client_leaves(autojump_clock: 
         async def on_disconnected(self, error: Exception | None) -> None:
             events.append("disconnected")
 
-    served = endpoint(Hanging)
+    served = served_hub(Hanging)
     with no_task_left():
         async with open_client(served) as client:
             client.leave()
@@ -291,7 +291,7 @@ async def test_raising_in_on_disconnected_is_logged_and_the_connection_ends_in_o
         async def on_disconnected(self, error: Exception | None) -> None:
             raise ValueError("oops")
 
-    served = endpoint(Failing)
+    served = served_hub(Failing)
     with no_task_left():
         async with open_client(served, id="c1") as client:
             client.connection.close()
@@ -308,7 +308,7 @@ async def test_on_disconnected_has_its_grace_and_no_longer(
         async def on_disconnected(self, error: Exception | None) -> None:
             await trio.sleep_forever()
 
-    served = endpoint(Hanging, on_disconnected_timeout=3.0)
+    served = served_hub(Hanging, on_disconnected_timeout=3.0)
     with no_task_left():
         async with open_client(served, id="c1") as client:
             client.connection.close()
@@ -331,7 +331,7 @@ async def test_on_disconnected_may_fail_when_its_grace_is_over(
             finally:
                 raise ValueError("oops")
 
-    served = endpoint(Stubborn)
+    served = served_hub(Stubborn)
     with no_task_left():
         async with open_client(served, id="c1") as client:
             client.connection.close()
@@ -353,7 +353,7 @@ async def test_on_connected_may_fail_while_it_is_cancelled(
             finally:
                 raise ValueError("oops")
 
-    served = endpoint(Stubborn)
+    served = served_hub(Stubborn)
     with no_task_left():
         async with open_client(served, id="c1") as client:
             client.connection.close()
@@ -401,7 +401,7 @@ async def test_a_factory_that_fails_harms_its_own_call_only(
         return Calls()
 
     with no_task_left():
-        async with open_client(endpoint(Calls, factory), handshake=False) as client:
+        async with open_client(served_hub(Calls, factory), handshake=False) as client:
             await client.shake_hands(call("Add", 1, id="1"))
             answers = [await client.receive()]
             client.connection.close()

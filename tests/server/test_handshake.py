@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, RawClient, call, encode, endpoint, no_task_left, open_client, result
+from tests.hub_peer import PROTOCOLS, RawClient, call, encode, no_task_left, open_client, result, served_hub
 from trio_hubs import HandshakeError, Hub
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -222,7 +222,7 @@ async def test_no_hub_hears_of_a_handshake_that_failed(autojump_clock: MockClock
         async def on_disconnected(self, error: Exception | None) -> None:
             heard.append("disconnected")
 
-    served = endpoint(Listening)
+    served = served_hub(Listening)
     async with open_client(served, handshake=False) as client:
         await hello(client, request("xml"))
         await client.served()

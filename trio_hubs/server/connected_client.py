@@ -1,0 +1,164 @@
+"""A client that is connected to a hub: what its calls run as, and what the hub hears of its coming and going."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from ..calls.answers import Face
+from ..calls.children import Children
+from ..calls.methods import Method
+from ..calls.session import Life, Session
+from ..errors import ConnectionClosed, HubException, UploadBroken
+from ..logs import get_logger
+from ..protocol.messages import Close
+from ..tasks import open_background
+from .clients import Groups, HubCallerClients
+from .filters import HubLifetimeContext
+from .hub import Hub, HubCallerContext
+from .hub_definition import HubDefinition, Unauthorized
+from .method_table import MethodTable
+from .roster import Roster
+
+logger = get_logger(__name__)
+
+
+class ConnectedClient(Face, Life):
+    """One connection as its hub sees it.
+
+    Args:
+        definition: The hub.
+        table: The hub's methods for the protocol that the client speaks.
+        roster: The hub's connections.
+        groups: Their groups.
+        connection_id: The connection's id.
+
+    Attributes:
+        session: The connection's session, which is made with this.
+    """
+
+    session: Session
+    _context: HubCallerContext
+    _clients: HubCallerClients[Any]
+
+    def __init__(
+        self,
+        definition: HubDefinition,
+        table: MethodTable,
+        roster: Roster,
+        groups: Groups,
+        connection_id: str,
+    ) -> None:
+        self._definition = definition
+        self._table = table
+        self._roster = roster
+        self._groups = groups
+        self._connection_id = connection_id
+        self._user_id: str | None = None
+
+    # ---- calls
+
+    def find(self, target: str) -> Sequence[Method]:
+        method = self._table.methods.get(target.lower())
+        return (method,) if method is not None else ()
+
+    def enter(self, method: Method, children: Children) -> Callable[..., Any]:
+        return self._definition.bound(self._table, method, self._instance(children))
+
+    def _instance(self, children: Children) -> Hub[Any]:
+        return self._definition.instance(self._context, self._clients, self._groups, children)
+
+    def unknown_fault(self, target: str) -> str:
+        return self.binding_fault(target, HubException("Method does not exist."))
+
+    def binding_fault(self, target: str, error: Exception) -> str:
+        return self._definition.fault(f"Failed to invoke '{target}' due to an error on the server.", error)
+
+    def invocation_fault(self, target: str, error: Exception) -> str:
+        if isinstance(error, Unauthorized):
+            return f"Failed to invoke '{target}' because user is unauthorized"
+        return self._definition.fault(
+            f"An unexpected error occurred invoking '{target}' on the server.", error
+        )
+
+    def stream_fault(self, error: Exception) -> str:
+        return self._definition.fault("An error occurred on the server while streaming results.", error)
+
+    # ---- life
+
+    async def opened(self) -> None:
+        options = self._definition.options
+        connection = self.session.connection
+        self._context = HubCallerContext(self.session, self._connection_id, connection.user, {})
+        connection.on_user_refreshed = self._user_refreshed
+        self._clients = HubCallerClients(
+            self.session,
+            self._connection_id,
+            self._roster,
+            self._definition.proxy,
+            options.slow_clients,
+            options.client_result_timeout,
+        )
+        self._user_id = self._context.user_id
+        self._roster.add(self._connection_id, self.session, self._user_id)
+        try:
+            await self._run_hook(self._definition.filters.on_connected)
+        except BaseException:
+            self.gone()  # so that who is refused hears nothing that others are told meanwhile
+            raise
+
+    def _user_refreshed(self) -> None:
+        """What begins from now on sees the user so; what runs goes on with the user that it began with."""
+        session, before = self.session, self._context
+        if session.ended:
+            return
+        user = session.connection.user
+        self._context = HubCallerContext(session, before.connection_id, user, before.items)
+        if self._table.refreshed is not None:
+            method, message = self._table.refreshed
+            session.their_calls.take(method, "", message)  # in its turn among the client's calls
+
+    async def closed(self, error: Exception | None) -> None:
+        options = self._definition.options
+        reason = None if isinstance(error, ConnectionClosed) else error
+        grace = trio.CancelScope(shield=True, deadline=trio.current_time() + options.on_disconnected_timeout)
+        try:
+            with grace:
+                await self._run_hook(self._definition.filters.on_disconnected, reason)
+        except Exception:
+            logger.exception("connection %s: on_disconnected failed", self._connection_id)
+        if grace.cancelled_caught:
+            logger.error(
+                "connection %s: on_disconnected was cancelled after %g s",
+                self._connection_id,
+                options.on_disconnected_timeout,
+            )
+        self.gone()
+
+    def gone(self) -> None:
+        """The connection leaves the roster, if it is there."""
+        if self._connection_id in self._roster.sessions:
+            self._roster.remove(self._connection_id, self._user_id)
+
+    async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run what a hub does when a connection comes or goes, with its child tasks."""
+        async with open_background() as nursery, Children(nursery, nursery.cancel_scope) as children:
+            await hook(HubLifetimeContext(self._context, self._instance(children)), *args)
+        if children.failure is not None:
+            raise children.failure
+
+    def broken(self, error: ConnectionClosed) -> Exception:
+        return UploadBroken("The underlying connection was closed.")
+
+    def silence(self, seconds: float) -> Exception:
+        return TimeoutError("Client hasn't sent a message/ping within the configured ClientTimeoutInterval.")
+
+    def closed_by_peer(self, message: Close) -> Exception | None:
+        return HubException(message.error) if message.error else None
+
+    def close_text(self, error: Exception) -> str:
+        if isinstance(error, ConnectionClosed):
+            return ""
+        return self._definition.fault("Connection closed with an error.", error)

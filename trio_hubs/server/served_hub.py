@@ -1,0 +1,92 @@
+"""A hub that is served at a path: each of its connections, from the handshake to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ..calls.session import Session
+from ..connections.connection import Connection
+from ..protocol.handshake import HandshakeResponse, encode_response
+from .clients import Groups, HubClients
+from .connected_client import ConnectedClient
+from .filters import HubFilter
+from .handshake import shake_hands
+from .hub import Hub
+from .hub_definition import HubDefinition
+from .options import HubOptions
+from .roster import Roster
+
+
+class ServedHub:
+    """Serves the connections of a hub at a path.
+
+    Args:
+        hub: The hub's class.
+        factory: Makes the instance for each invocation.
+        options: The hub's options.
+        filters: Its filters, from the outermost to the innermost.
+        roster: The hub's connections, where it is at another path already: then these are of one hub, and what is
+            sent to them follows the options there.
+
+    Attributes:
+        options: The hub's options.
+        definition: All that is known of the hub.
+        roster: Its connections.
+        clients: Its clients, for callers outside of it.
+        groups: Their groups.
+        sessions: Those of its connections that came by this path.
+
+    Raises:
+        TypeError: A method's names clash or its annotations cannot be resolved, or the client's interface has
+            something that cannot be called.
+    """
+
+    def __init__(
+        self,
+        hub: type[Hub[Any]],
+        factory: Callable[[], Hub[Any]],
+        options: HubOptions,
+        filters: Sequence[HubFilter] = (),
+        roster: Roster | None = None,
+    ) -> None:
+        self.options = options
+        self.definition = HubDefinition.of(hub, factory, options, filters)
+        self.roster = roster or Roster(
+            send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
+        )
+        self.clients = HubClients(
+            self.roster, self.definition.proxy, options.slow_clients, options.client_result_timeout
+        )
+        self.groups = Groups(self.roster)
+        self.sessions: set[Session] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """End each connection, for its client to reconnect, as soon as none of its calls waits or runs."""
+        self._draining = True
+        for session in tuple(self.sessions):
+            session.drain()
+
+    async def handle(self, connection: Connection) -> None:
+        """Serve one connection until it ends; returns when all of its tasks have."""
+        agreed = await shake_hands(connection, self.definition)
+        if agreed is None:
+            return
+        table, rest = agreed
+        assert connection.id is not None
+        client = ConnectedClient(self.definition, table, self.roster, self.groups, connection.id)
+        session = client.session = Session(
+            connection, table.protocol, client, client, self.options.session_options()
+        )
+        connection.on_end_asked = partial(session.end, allow_reconnect=True)
+        if self._draining:
+            session.drain()
+        session.outbox.put_control(encode_response(HandshakeResponse()))
+        self.sessions.add(session)
+        try:
+            await session.run(rest)
+        finally:
+            client.gone()
+            self.sessions.remove(session)
