@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.outbox import HIGH_WATER, Outbox
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import ConnectionClosed
@@ -112,7 +112,7 @@ async def test_the_times_of_sending(nursery: trio.Nursery, mock_clock: MockClock
 # ---- without the writer
 
 
-class Socket(Connection):
+class Socket(Duplex):
     """A connection that takes what it is asked to take at once, and keeps some of that for later."""
 
     def __init__(self) -> None:

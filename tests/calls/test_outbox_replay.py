@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.outbox import Outbox
 from trio_hubs.calls.replay import Replay
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.protocol.messages import Message
 
@@ -25,7 +25,7 @@ def parsed(*messages: Json) -> list[Message]:
     return [message for part in PROTOCOL.parser(None).feed(encode(*messages)) for message in part]
 
 
-class Socket(Connection):
+class Socket(Duplex):
     """A connection that tears when a test says so.
 
     Attributes:

@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.connections.server.endpoint_peer import Front, bearer, open_front
 from tests.connections.server.http_peer import Client, request, upgrade
 from tests.connections.websocket.websocket_peer import TEXT, frame
-from trio_hubs.connections.connection import Connection, Resumed
+from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.users import User
 from trio_hubs.errors import ConnectionClosed
@@ -80,7 +80,7 @@ class Play:
         self._count = 0
         self.front: Front
 
-    async def handle(self, connection: Connection) -> None:
+    async def handle(self, connection: Duplex) -> None:
         """A hub, in short: it notes what it hears, for whom, and answers."""
         place = next(
             (place for place in self.places if connection.request.query.get("id") == place.token), None

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import trio
 
-from ..connections.connection import Connection
+from ..connections.duplex import Duplex
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from .replay import Replay
@@ -56,7 +56,7 @@ class Outbox:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Duplex,
         *,
         high_water: int = HIGH_WATER,
         replay: Replay | None = None,

@@ -13,7 +13,7 @@ import attrs
 import trio
 from msgspec import Raw
 
-from ..connections.connection import Connection, Resumed
+from ..connections.duplex import Duplex, Resumed
 from ..errors import ConnectionClosed, HubException, ProtocolError
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
@@ -131,7 +131,7 @@ class Session:
     """
 
     def __init__(
-        self, connection: Connection, protocol: HubProtocol, face: Face, life: Life, options: SessionOptions
+        self, connection: Duplex, protocol: HubProtocol, face: Face, life: Life, options: SessionOptions
     ) -> None:
         self.connection = connection
         self.protocol = protocol

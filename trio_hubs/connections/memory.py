@@ -5,11 +5,11 @@ from __future__ import annotations
 import trio
 
 from ..errors import ConnectionClosed
-from .connection import Connection
+from .duplex import Duplex
 from .http import Request
 
 
-class MemoryConnection(Connection):
+class MemoryConnection(Duplex):
     """One end of a pair in memory; made by :func:`memory_connection_pair`."""
 
     def __init__(

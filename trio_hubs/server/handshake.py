@@ -7,7 +7,7 @@ from contextlib import suppress
 import trio
 
 from ..calls.handshake import receive_handshake
-from ..connections.connection import Connection
+from ..connections.duplex import Duplex
 from ..errors import ConnectionClosed, HandshakeError, ProtocolError
 from ..logs import get_logger
 from ..protocol.handshake import (
@@ -26,7 +26,7 @@ STATEFUL_VERSION = 2
 """The first version of the hub protocols that knows stateful reconnect."""
 
 
-async def shake_hands(connection: Connection, definition: HubDefinition) -> tuple[MethodTable, bytes] | None:
+async def shake_hands(connection: Duplex, definition: HubDefinition) -> tuple[MethodTable, bytes] | None:
     """Agree with a client on a protocol. A refusal is sent; the consent is left to the session.
 
     Returns:
@@ -49,9 +49,7 @@ async def shake_hands(connection: Connection, definition: HubDefinition) -> tupl
     return table, rest
 
 
-async def _receive_request(
-    connection: Connection, definition: HubDefinition
-) -> tuple[HandshakeRequest, bytes]:
+async def _receive_request(connection: Duplex, definition: HubDefinition) -> tuple[HandshakeRequest, bytes]:
     options = definition.options
     try:
         with trio.fail_after(options.handshake_timeout):
@@ -68,7 +66,7 @@ async def _receive_request(
     return taken
 
 
-def _table_for(request: HandshakeRequest, connection: Connection, definition: HubDefinition) -> MethodTable:
+def _table_for(request: HandshakeRequest, connection: Duplex, definition: HubDefinition) -> MethodTable:
     table = definition.tables.get(request.protocol.lower())
     if table is None:
         raise HandshakeError(f"The protocol '{request.protocol}' is not supported.")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..calls.session import Session
-from ..connections.connection import Connection
+from ..connections.duplex import Duplex
 from ..protocol.handshake import HandshakeResponse, encode_response
 from .clients import Groups, HubClients
 from .connected_client import ConnectedClient
@@ -69,7 +69,7 @@ class ServedHub:
         for session in tuple(self.sessions):
             session.drain()
 
-    async def handle(self, connection: Connection) -> None:
+    async def handle(self, connection: Duplex) -> None:
         """Serve one connection until it ends; returns when all of its tasks have."""
         agreed = await shake_hands(connection, self.definition)
         if agreed is None:

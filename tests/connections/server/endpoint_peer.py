@@ -15,7 +15,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import PATIENCE, Peer
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.endpoint import Endpoint
 from trio_hubs.connections.server.http_server import HttpServer
@@ -39,11 +39,11 @@ class Handler:
     """
 
     def __init__(self) -> None:
-        self.connections: list[Connection] = []
+        self.connections: list[Duplex] = []
         self.release = trio.Event()
         self.ended = 0
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         self.connections.append(connection)
         try:
             await self.release.wait()
@@ -51,7 +51,7 @@ class Handler:
             self.ended += 1
 
     @property
-    def only(self) -> Connection:
+    def only(self) -> Duplex:
         (connection,) = self.connections
         return connection
 
@@ -71,7 +71,7 @@ class Reader(Handler):
         self.errors: list[str] = []
         self.ends = 0
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         self.connections.append(connection)
         try:
             while data := await connection.receive():
@@ -83,12 +83,12 @@ class Reader(Handler):
             self.ended += 1
 
 
-async def echo(connection: Connection) -> None:
+async def echo(connection: Duplex) -> None:
     while data := await connection.receive():
         await connection.send(data)
 
 
-async def never(connection: Connection) -> None:
+async def never(connection: Duplex) -> None:
     raise AssertionError
 
 
@@ -267,7 +267,7 @@ class Front:
 
 @asynccontextmanager
 async def open_front(
-    handle: Callable[[Connection], Awaitable[None]],
+    handle: Callable[[Duplex], Awaitable[None]],
     *,
     maximum: int = 1000,
     authenticate: Authenticate | None = None,

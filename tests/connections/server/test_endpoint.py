@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import CLOSE, close_payload
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import CaseInsensitive, Request, Response
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.server.admission import Admission
@@ -35,7 +35,7 @@ ALL_TRANSPORTS = [
 
 
 def made(
-    handle: Callable[[Connection], Awaitable[None]] = never,
+    handle: Callable[[Duplex], Awaitable[None]] = never,
     formats: frozenset[TransferFormat] = frozenset(TransferFormat),
     **options: Any,
 ) -> Endpoint:
@@ -312,7 +312,7 @@ async def test_of_two_that_race_for_a_token_one_is_served(autojump_clock: MockCl
 
 
 async def test_a_handler_that_fails_gives_the_token_back_and_its_exception_on() -> None:
-    async def fail(connection: Connection) -> None:
+    async def fail(connection: Duplex) -> None:
         raise ZeroDivisionError
 
     endpoint = made(fail)

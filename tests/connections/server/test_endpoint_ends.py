@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import CLOSE, Peer, close_payload, narrow_stream_pair
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.errors import ConnectionClosed
 
 from .endpoint_peer import Front, Handler, Reader, open_front
@@ -137,7 +137,7 @@ async def test_whoever_ends_it_it_counts_no_longer(
 async def test_a_handler_that_fails_counts_no_longer(
     transport: str, client_left: bool, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    async def fail(connection: Connection) -> None:
+    async def fail(connection: Duplex) -> None:
         await wait_all_tasks_blocked()
         if client_left:  # which hides no fault
             raise ExceptionGroup("both", [ConnectionClosed("the client left"), ZeroDivisionError()])
@@ -285,7 +285,7 @@ async def test_what_comes_after_the_endpoints_end_is_sent_away(
 
 
 async def test_a_poll_at_the_shutdown_fetches_the_last_data_and_the_end(autojump_clock: MockClock) -> None:
-    async def speak(connection: Connection) -> None:
+    async def speak(connection: Duplex) -> None:
         try:
             await trio.sleep_forever()
         finally:

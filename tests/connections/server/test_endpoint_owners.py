@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.users import User, settle
 from trio_hubs.connections.websocket import WebSocketConnection
@@ -36,7 +36,7 @@ class ByWhom(Reader):
         super().__init__()
         self.heard: list[tuple[User | None, bytes]] = []
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         self.connections.append(connection)
         while data := await connection.receive():
             self.heard.append((connection.user, data))
@@ -268,7 +268,7 @@ async def test_a_bad_request_for_a_websocket_does_not_replace_the_user_of_a_torn
     autojump_clock: MockClock,
 ) -> None:
     class Resuming(Handler):
-        async def __call__(self, connection: Connection) -> None:
+        async def __call__(self, connection: Duplex) -> None:
             connection.enable_resume()
             await super().__call__(connection)
 

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import narrow_stream_pair
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 
 from .endpoint_peer import Handler, Reader, echo, open_front
 from .http_peer import Answer, request
@@ -29,7 +29,7 @@ def told(answer: Answer) -> tuple[int, bytes, str]:
 
 
 async def test_the_first_poll_makes_the_connection_and_carries_nothing(autojump_clock: MockClock) -> None:
-    async def speak(connection: Connection) -> None:
+    async def speak(connection: Duplex) -> None:
         await connection.send(b"early")
         await handler(connection)
 
@@ -99,7 +99,7 @@ async def test_the_time_of_a_poll_is_an_option(autojump_clock: MockClock) -> Non
 async def test_who_sends_waits_for_a_poll_when_the_pipe_is_full(autojump_clock: MockClock) -> None:
     sent: list[int] = []
 
-    async def flood(connection: Connection) -> None:
+    async def flood(connection: Duplex) -> None:
         for i in range(5):
             await connection.send(bytes(40_000))
             sent.append(i)
@@ -341,7 +341,7 @@ async def test_an_end_is_told_by_the_poll_that_waits(autojump_clock: MockClock) 
 
 
 async def test_the_last_data_comes_before_the_end(autojump_clock: MockClock) -> None:
-    async def speak(connection: Connection) -> None:
+    async def speak(connection: Duplex) -> None:
         await connection.send(b"last")
 
     async with open_front(speak) as front:
@@ -384,7 +384,7 @@ async def test_a_superseded_poll_at_the_end_leaves_the_telling_to_the_newer(
 async def test_a_handler_that_fails_ends_its_connection_and_is_logged(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    async def fail(connection: Connection) -> None:
+    async def fail(connection: Duplex) -> None:
         await connection.receive()
         await connection.send(b"before")
         raise ZeroDivisionError("private")
@@ -405,9 +405,9 @@ async def test_a_handler_that_lets_the_end_pass_is_no_error_of_ours(
 ) -> None:
     """As on the other transports: a raw handler need not catch that its client has left."""
     near, far = memory_stream_pair()
-    connections: list[Connection] = []
+    connections: list[Duplex] = []
 
-    async def handle(connection: Connection) -> None:
+    async def handle(connection: Duplex) -> None:
         connections.append(connection)
         await echo(connection)
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.users import User
 
@@ -33,7 +33,7 @@ class Sipper(Handler):
         self.send, self.receive = trio.open_memory_channel[None](1000)
         self.pieces: list[bytes] = []
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         self.connections.append(connection)
         async for _ in self.receive:
             self.pieces.append(await connection.receive())
@@ -283,7 +283,7 @@ async def test_a_huge_body_streams_through_little_memory(autojump_clock: MockClo
     size = 20 << 20
     most = total = 0
 
-    async def count(connection: Connection) -> None:
+    async def count(connection: Duplex) -> None:
         nonlocal most, total
         while data := await connection.receive():
             most = max(most, len(data))
@@ -451,7 +451,7 @@ async def test_what_was_posted_before_its_client_left_is_received(autojump_clock
     pieces: list[bytes] = []
     goes = trio.Event()
 
-    async def handle(connection: Connection) -> None:
+    async def handle(connection: Duplex) -> None:
         await goes.wait()
         pieces.append(await connection.receive())
         pieces.append(await connection.receive())

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, TEXT, Peer, close_payload
-from trio_hubs.connections.connection import Connection, Resumed
+from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -25,7 +25,7 @@ class Resuming(Handler):
         self.resumable = resumable
         self.events: list[bytes | str] = []
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         self.connections.append(connection)
         if self.resumable:
             connection.enable_resume()
@@ -160,7 +160,7 @@ async def test_who_stays_away_too_long_is_over(autojump_clock: MockClock) -> Non
 async def test_a_handler_that_hangs_after_its_client_stayed_away(autojump_clock: MockClock) -> None:
     handler = Resuming()
 
-    async def hang(connection: Connection) -> None:
+    async def hang(connection: Duplex) -> None:
         await handler(connection)
         await handler.release.wait()
 
@@ -215,7 +215,7 @@ async def ends(peer: Peer) -> bool:
 async def test_two_that_race_before_the_handler_wants_resuming(autojump_clock: MockClock) -> None:
     handler = Resuming()
 
-    async def late(connection: Connection) -> None:
+    async def late(connection: Duplex) -> None:
         await trio.sleep(3)
         await handler(connection)
 
@@ -246,7 +246,7 @@ async def test_who_has_closed_in_order_has_no_connection_even_while_its_handler_
 ) -> None:
     handler = Resuming()
 
-    async def lingering(connection: Connection) -> None:
+    async def lingering(connection: Duplex) -> None:
         await handler(connection)
         await trio.sleep(4)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import narrow_stream_pair
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.pipe import Pipe
 from trio_hubs.connections.server.event_stream import EventStreamConnection, encode_event
@@ -212,7 +212,7 @@ async def test_delete_is_not_for_events(autojump_clock: MockClock) -> None:
 async def test_the_end_of_the_handler_ends_the_answer_and_the_stream_goes_on(
     autojump_clock: MockClock,
 ) -> None:
-    async def speak(connection: Connection) -> None:
+    async def speak(connection: Duplex) -> None:
         await connection.send(b"last")
 
     async with open_front(speak) as front:
@@ -288,7 +288,7 @@ async def test_sending_to_a_client_that_has_left_fails(autojump_clock: MockClock
 async def test_a_handler_that_fails_ends_the_answer_and_is_logged(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    async def fail(connection: Connection) -> None:
+    async def fail(connection: Duplex) -> None:
         await connection.send(b"before")
         raise ZeroDivisionError("private")
 
@@ -304,7 +304,7 @@ async def test_a_handler_that_fails_ends_the_answer_and_is_logged(
 async def test_an_event_that_was_cut_is_never_followed_by_an_end_in_order(autojump_clock: MockClock) -> None:
     near, far = narrow_stream_pair()
 
-    async def cut(connection: Connection) -> None:
+    async def cut(connection: Duplex) -> None:
         near.send_stream.room = 1000
         with trio.move_on_after(3):
             await connection.send(b"x" * 5000)
@@ -323,7 +323,7 @@ async def test_an_event_that_was_cut_is_never_followed_by_an_end_in_order(autoju
 async def test_a_client_that_does_not_take_the_end_has_a_bounded_time(autojump_clock: MockClock) -> None:
     near, far = narrow_stream_pair()
 
-    async def handle(connection: Connection) -> None:
+    async def handle(connection: Duplex) -> None:
         near.send_stream.room = 0
 
     async with open_front(handle, close_timeout=4) as front:

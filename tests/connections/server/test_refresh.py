@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.connections.connection import Connection
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.server.lease import Leases
 from trio_hubs.connections.server.options import EndpointOptions, OnAuthenticationRefresh
@@ -69,7 +69,7 @@ class Watching(Handler):
         self.told: list[User | None] = []
         self.resumes = resumes
 
-    async def __call__(self, connection: Connection) -> None:
+    async def __call__(self, connection: Duplex) -> None:
         if self.resumes:
             connection.enable_resume()
         connection.on_user_refreshed = lambda: self.told.append(connection.user)
@@ -228,7 +228,7 @@ async def test_an_older_token_brings_no_earlier_end(autojump_clock: MockClock) -
     asked: list[float] = []
 
     class Ending(Handler):
-        async def __call__(self, connection: Connection) -> None:
+        async def __call__(self, connection: Duplex) -> None:
             connection.on_end_asked = lambda: asked.append(trio.current_time())
             await super().__call__(connection)
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.connections.connection import Connection, Resumed
+from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.connections.server.resumable import ResumableConnection
@@ -56,7 +56,7 @@ class Carried:
         await wait_all_tasks_blocked()
 
 
-async def resume(connection: Connection) -> None:
+async def resume(connection: Duplex) -> None:
     with pytest.raises(Resumed):
         await connection.receive()
 

@@ -19,7 +19,7 @@ from ...logs import get_logger
 from ...protocol.hub_protocol import TransferFormat
 from ...protocol.negotiate import Transport
 from ...tasks import open_tasks
-from ..connection import Connection
+from ..duplex import Duplex
 from ..http import Request, Response
 from ..pipe import Pipe
 from ..timer import sleep_late
@@ -63,7 +63,7 @@ class Endpoint:
 
     def __init__(
         self,
-        handle: Callable[[Connection], Awaitable[None]],
+        handle: Callable[[Duplex], Awaitable[None]],
         options: EndpointOptions,
         *,
         admission: Admission,
@@ -130,7 +130,7 @@ class Endpoint:
                     self._remove(lease)
                 elif lease.disposed:  # and its handler has had time to see it
                     lease.expires = inf
-                    connection.on_end_asked()
+                    lease.ask_to_end()
                 else:
                     logger.info("connection %s did not come back: it is over", lease.id)
                     self._leases.expire(lease)
@@ -141,13 +141,13 @@ class Endpoint:
                 and lease.take_expiry(now)
             ):
                 logger.info("connection %s: its user has expired", lease.id)
-                connection.on_end_asked()
+                lease.ask_to_end()
 
     def ask_all_to_end(self) -> None:
         """Ask all connections to end, so that their clients reconnect elsewhere."""
         for lease in self._leases:
             if lease.connection is not None:
-                lease.connection.on_end_asked()
+                lease.ask_to_end()
 
     # ---- what it answers
 
@@ -385,9 +385,8 @@ class Endpoint:
 
     # ---- handlers
 
-    def _open(self, lease: Lease, transport: Transport, connection: Connection, user: User | None) -> None:
+    def _open(self, lease: Lease, transport: Transport, connection: Duplex, user: User | None) -> None:
         lease.transport = transport
-        connection.on_end_asked = lease.scope.cancel
         self._leases.use(lease, connection)
         lease.renew(user)
         self._admission.enter()
@@ -427,7 +426,7 @@ class Endpoint:
             else:
                 self._remove(lease)
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: Duplex) -> None:
         """Have a connection handled; that its client has left is one bare exception, whatever nurseries made of it."""
         try:
             await self._handle(connection)

@@ -11,7 +11,7 @@ from math import inf
 import trio
 
 from ...protocol.negotiate import Transport
-from ..connection import Connection
+from ..duplex import Duplex
 from ..http import Request
 from ..pipe import Pipe
 from .http_server import Exchange
@@ -33,7 +33,7 @@ def encode_event(data: bytes) -> bytes:
     return b"".join(b"data: %b\r\n" % line for line in data.split(b"\n")) + b"\r\n"
 
 
-class EventStreamConnection(Connection):
+class EventStreamConnection(Duplex):
     """A connection over Server-Sent Events."""
 
     transfer_formats = Transport.SERVER_SENT_EVENTS.transfer_formats

@@ -14,7 +14,7 @@ from math import inf
 import trio
 
 from ...protocol.negotiate import Transport
-from ..connection import Connection
+from ..duplex import Duplex
 from ..pipe import Pipe
 from ..users import User, is_same
 from .posts import Posts
@@ -58,7 +58,7 @@ class Lease:
         self.early = 0
         self.settled = False
         self.transport: Transport | None = None
-        self.connection: Connection | None = None
+        self.connection: Duplex | None = None
         self.expires = inf
         self.scope = trio.CancelScope()
         self.over = False
@@ -109,6 +109,11 @@ class Lease:
         shown = None if user is None else user.expires_at
         return known is not None and shown is not None and shown < known
 
+    def ask_to_end(self) -> None:
+        """Have the connection end, so that its client reconnects."""
+        assert self.connection is not None
+        (self.connection.on_end_asked or self.scope.cancel)()
+
     def take_expiry(self, now: float) -> bool:
         """Whether its user has expired since this was last asked."""
         if now < self._user_expires:
@@ -157,7 +162,7 @@ class Leases:
         self.drop_unused()
         return self._all.get(token)
 
-    def use(self, lease: Lease, connection: Connection) -> None:
+    def use(self, lease: Lease, connection: Duplex) -> None:
         """A lease has its connection."""
         self._all[lease.token] = lease
         self._unused.pop(lease.token, None)

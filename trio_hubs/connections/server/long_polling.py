@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from ...errors import ConnectionClosed
-from ..connection import Connection
+from ..duplex import Duplex
 from ..http import Request, Response
 from ..pipe import Pipe
 from .http_server import Exchange
@@ -45,7 +45,7 @@ class Poll:
         self.scope.cancel()
 
 
-class LongPollingConnection(Connection):
+class LongPollingConnection(Duplex):
     """A connection over long polling."""
 
     inherent_keep_alive = True

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 import trio
 
 from ...errors import ConnectionClosed
-from ..connection import Connection, Resumed
+from ..duplex import Duplex, Resumed
 from ..http import Request
 from ..websocket import WebSocketConnection
 
@@ -35,7 +35,7 @@ class _Link:
         self.done.set()
 
 
-class ResumableConnection(Connection):
+class ResumableConnection(Duplex):
     """A connection over one WebSocket after another.
 
     Attributes:

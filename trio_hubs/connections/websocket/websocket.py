@@ -18,8 +18,8 @@ import trio_websocket
 from ...errors import ConnectionClosed
 from ...protocol.hub_protocol import TransferFormat
 from ...tasks import unwrapping
-from ..connection import Connection
 from ..direct_socket import DirectSocketStream, open_direct_socket
+from ..duplex import Duplex
 from ..http import Request, public_url
 from .fallback import end_of, next_payload, open_fallback
 from .frame_reader import FrameReader
@@ -40,7 +40,7 @@ INTERNAL_ERROR = 1011
 _IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(Duplex):
     """A connection over an open WebSocket; made by the functions of this module.
 
     Args:
