@@ -388,7 +388,7 @@ def raw_server(monkeypatch: pytest.MonkeyPatch, protocol: str = "json", *, capac
         finally:
             client_end.close()
 
-    monkeypatch.setattr(hub_connection, "open_websocket", open_memory)
+    monkeypatch.setattr(hub_connection, "open_duplex", open_memory)
     return RawPeer(server_end, protocol)
 
 

@@ -33,7 +33,6 @@ FLOORS = {
         "tasks",
         "protocol",
         "connections",
-        "connections.websocket",
         "connections.client",
         "calls",
     },

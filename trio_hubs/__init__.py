@@ -4,6 +4,8 @@ from .calls.channels import ChannelReader, ChannelWriter, open_channel
 from .calls.methods import Deadline
 from .client.hub_connection import HubConnection, open_hub_connection
 from .client.options import HubConnectionOptions
+from .client.state import HubConnectionState
+from .connections.client.opening import open_connection
 from .connections.connection import Connection
 from .connections.http import Request, Response
 from .connections.server.options import EndpointOptions
@@ -54,6 +56,7 @@ __all__ = [
     "HubClients",
     "HubConnection",
     "HubConnectionOptions",
+    "HubConnectionState",
     "HubContext",
     "HubException",
     "HubFilter",
@@ -77,5 +80,6 @@ __all__ = [
     "authorize",
     "hub_method",
     "open_channel",
+    "open_connection",
     "open_hub_connection",
 ]

@@ -46,7 +46,7 @@ async def over_memory(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> Asy
         await served.handle(server_end)
         server_end.close()
 
-    monkeypatch.setattr(hub_connection, "open_websocket", open_memory)
+    monkeypatch.setattr(hub_connection, "open_duplex", open_memory)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         async with open_hub_connection("http://raw", skip_negotiation=True) as connection:

@@ -22,7 +22,7 @@ from trio_hubs import (
     Response,
     open_hub_connection,
 )
-from trio_hubs.client import hub_connection
+from trio_hubs.client import link
 
 LEAVING = [KeyboardInterrupt, SystemExit, pytest.fail.Exception]
 each_kind = pytest.mark.parametrize("kind", LEAVING)
@@ -110,7 +110,7 @@ async def test_out_of_a_connection_that_is_still_opening(
     async def opened(_: object) -> None:
         raise kind("now")
 
-    monkeypatch.setattr(hub_connection._ClientLife, "opened", opened)
+    monkeypatch.setattr(link._Life, "opened", opened)
     with no_task_left(), pytest.raises(kind):
         async with open_raw_server(monkeypatch):
             await trio.sleep_forever()

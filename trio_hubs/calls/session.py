@@ -206,9 +206,9 @@ class Session:
                             with self._reading:
                                 await self._read(data)
                         finally:
-                            closed = self._closed()
-                            self.our_calls.abandon(closed)
-                            self._incoming.fail_all(self._life.broken(closed))
+                            reason = self.reason
+                            self.our_calls.abandon(reason)
+                            self._incoming.fail_all(self._life.broken(reason))
                         await self._let_finish()
                     finally:
                         self.their_calls.stop()
@@ -289,8 +289,9 @@ class Session:
         if self._draining and self._opened and self.their_calls.idle:
             self.end(allow_reconnect=True)
 
-    def _closed(self) -> ConnectionClosed:
-        """What whoever waits for the peer shall fail with."""
+    @property
+    def reason(self) -> ConnectionClosed:
+        """Why the connection ended: what waits for the peer fails with it."""
         if isinstance(self._error, ConnectionClosed):
             return self._error
         if self._error is not None:

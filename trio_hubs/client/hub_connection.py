@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
-from urllib.parse import urlsplit
 
 import trio
 
 from ..calls.channels import ChannelReader
-from ..calls.handshake import receive_handshake
-from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
-from ..connections.client.negotiation import HEADER_TEXT, ConnectTarget, negotiate
-from ..connections.connection import Connection
-from ..connections.http import public_url
-from ..connections.websocket import open_websocket
-from ..errors import ConnectionClosed, HandshakeError, ProtocolError
-from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
+from ..connections.client.opening import check_request, open_duplex
+from ..errors import ConnectionClosed
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import Close, Ping
 from ..protocol.registry import PROTOCOLS
 from ..tasks import open_background
 from .handlers import Handlers
+from .link import Dial, run_link
 from .options import HubConnectionOptions
+from .state import Event, HubConnectionState, Lifecycle
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,16 +30,26 @@ class HubConnection:
     """An open connection to a hub; made by :func:`open_hub_connection`.
 
     All calls may be made by any number of tasks at the same time.
-
-    Attributes:
-        connection_id: The connection's public id; ``None`` when negotiation was skipped.
     """
 
-    def __init__(self, session: Session, handlers: Handlers, life: _ClientLife) -> None:
-        self._session = session
-        self._life = life
+    _session: Session  # of the latest link
+
+    def __init__(self, protocol: HubProtocol, handlers: Handlers, options: HubConnectionOptions) -> None:
+        self._protocol = protocol
         self._handlers = handlers
-        self.connection_id = session.connection.id
+        self._options = options
+        self._lifecycle = Lifecycle()
+        self._reason = ConnectionClosed("The connection has been closed.")
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connection's public id; ``None`` when negotiation was skipped."""
+        return self._session.connection.id
+
+    @property
+    def state(self) -> HubConnectionState:
+        """Where the connection is in its life."""
+        return self._lifecycle.state
 
     @overload
     async def invoke(self, name: str, /, *args: Any, result_type: type[T]) -> T: ...
@@ -135,9 +139,10 @@ class HubConnection:
         """Wait until the connection is over. A checkpoint.
 
         Returns:
-            What whoever waited for the server got: its text says why the connection ended.
+            What the calls that waited for the server failed with: its text says why the connection ended.
         """
-        return await self._life.wait_over()
+        await self._lifecycle.wait_over()
+        return self._reason
 
     @overload
     def on(self, name: str, handler: Callable[..., Any], /) -> Callable[[], None]: ...
@@ -169,43 +174,36 @@ class HubConnection:
 
         return add
 
+    async def _run(
+        self, dial: Dial, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Connect, and live until the connection is over; started when calls can be made."""
 
-class _ClientLife:
-    """What a client does and says when its connection comes and goes."""
+        def made(session: Session) -> None:
+            self._session = session
 
-    def __init__(self) -> None:
-        self._over = trio.Event()
-        self._reason = ConnectionClosed("The connection has been closed.")
+        def opened() -> None:
+            self._lifecycle.apply(Event.OPENED)
+            task_status.started()
 
-    async def wait_over(self) -> ConnectionClosed:
-        """Wait for the end; gives its reason."""
-        await self._over.wait()
-        return self._reason
-
-    async def opened(self) -> None:
-        pass
-
-    async def closed(self, error: Exception | None) -> None:
-        self._over.set()
-
-    def broken(self, error: ConnectionClosed) -> Exception:
-        self._reason = error
-        return ConnectionClosed(*error.args)
-
-    def silence(self, seconds: float) -> Exception:
-        return ConnectionClosed(
-            f"Server timeout ({seconds * 1000:.2f}ms) elapsed without receiving a message from the server."
-        )
-
-    def closed_by_peer(self, message: Close) -> Exception | None:
-        if message.error:
-            return ConnectionClosed(
-                f"The server closed the connection with the following error: {message.error}"
+        try:
+            self._reason = await run_link(
+                dial, self._protocol, self._handlers, self._options, made=made, opened=opened
             )
-        return ConnectionClosed("The server closed the connection.")
+            if self.state is HubConnectionState.CONNECTING:
+                raise self._reason
+        finally:
+            self._lifecycle.apply(Event.ENDED)
 
-    def close_text(self, error: Exception) -> str:
-        return ""
+    @asynccontextmanager
+    async def _opened(self, dial: Dial) -> AsyncGenerator[None]:
+        async with open_background() as nursery:
+            await nursery.start(self._run, dial)
+            try:
+                yield
+            finally:
+                self._lifecycle.apply(Event.LEFT)
+                self._session.end()
 
 
 @asynccontextmanager
@@ -249,74 +247,21 @@ async def open_hub_connection(
         The .NET client's ``StartAsync`` and ``StopAsync``.
     """
     options = options or HubConnectionOptions()
-    _check(url, headers or {})
+    check_request(url, headers or {})
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
     speaks = PROTOCOLS[protocol](payloads)
     table = Handlers(speaks.payloads)
     for name, handler in (handlers or {}).items():
         table.add(name, handler)
-    sent = {"X-Requested-With": "XMLHttpRequest", **(headers or {})}
-    if skip_negotiation:
-        place = ConnectTarget(url, None, sent)
-    else:
-        place = await negotiate(url, sent, timeout=options.connect_timeout, ssl_context=ssl_context)
-    async with (
-        open_websocket(
-            place.url,
-            place.connection_id,
-            headers=place.headers,
-            ssl_context=ssl_context,
-            timeout=options.connect_timeout,
-        ) as connection,
-        open_background() as nursery,
-    ):
-        rest = await _shake_hands(connection, speaks, options.handshake_timeout)
-        life = _ClientLife()
-        session = Session(connection, speaks, table, life, options.session_options())
-        session.outbox.put(speaks.encode(Ping()))  # tells the server that this client pings
-        await nursery.start(session.run, rest)
-        nursery.start_soon(
-            beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
-        )
-        try:
-            yield HubConnection(session, table, life)
-        finally:
-            session.end()
-
-
-def _check(url: str, headers: Mapping[str, str]) -> None:
-    """Raise for what cannot be meant, before anything is tried."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
-    for name, text in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not HEADER_TEXT.fullmatch(text):
-            raise ValueError(
-                f"a header is no HTTP header; names are tokens, and texts are in ASCII, without spaces around: {name!r}"
-            )
-
-
-async def _shake_hands(connection: Connection, protocol: HubProtocol, timeout: float) -> bytes:
-    """Agree with the server on the protocol; gives the bytes behind its answer."""
-    connection.transfer_format = protocol.transfer_format
-    try:
-        with trio.fail_after(timeout):
-            await connection.send(encode_request(HandshakeRequest(protocol.name, 1)))
-            taken = await receive_handshake(connection, take_response, MAXIMUM_SIZE)
-    except trio.TooSlowError:
-        raise HandshakeError(f"The server did not answer the handshake within {timeout:g} s.") from None
-    except (ProtocolError, ConnectionClosed) as error:
-        raise HandshakeError(f"The handshake failed: {error}") from error
-    if taken is None:
-        raise HandshakeError("The server disconnected before sending a handshake response.")
-    response, rest = taken
-    if response.error:
-        raise HandshakeError(
-            f"Unable to complete handshake with the server due to an error: {response.error}"
-        )
-    return rest
+    dial = partial(
+        open_duplex,
+        url,
+        headers=headers,
+        skip_negotiation=skip_negotiation,
+        ssl_context=ssl_context,
+        connect_timeout=options.connect_timeout,
+    )
+    connection = HubConnection(speaks, table, options)
+    async with connection._opened(dial):
+        yield connection

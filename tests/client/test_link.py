@@ -1,0 +1,75 @@
+"""One link of a client: it ends whatever is done at its beginning, and its end is always told."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.hub_peer import PING, close, no_task_left, open_raw_server, raw_server
+from trio_hubs import ConnectionClosed, HubConnectionState, open_hub_connection
+from trio_hubs.client import link
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done at the beginning of a link takes its time."""
+    opened = link._Life.opened
+
+    async def open_slowly(life: link._Life) -> None:
+        await trio.sleep(20)
+        await opened(life)
+
+    monkeypatch.setattr(link._Life, "opened", open_slowly)
+
+
+@pytest.mark.usefixtures("slow")
+async def test_a_beginning_that_is_cancelled_ends_the_link(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch)
+    await server.send_bytes(b"{}\x1e")
+    with no_task_left(), trio.move_on_after(5) as scope:
+        async with open_hub_connection("http://raw", skip_negotiation=True):
+            raise AssertionError
+    assert scope.cancelled_caught
+    assert trio.current_time() == 5
+    await server.receive_record()
+    assert await server.rest() == [PING, close(allow_reconnect=True)]
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_an_end_during_the_beginning_is_told(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, says_goodbye: bool
+) -> None:
+    server = raw_server(monkeypatch)
+    await server.send_bytes(b"{}\x1e")
+    if says_goodbye:
+        await server.send(close("bad"))
+    else:
+        server.connection.close()
+    text = "following error: bad" if says_goodbye else "The connection has been closed"
+    with no_task_left(), pytest.raises(ConnectionClosed, match=text):
+        async with open_hub_connection("http://raw", skip_negotiation=True):
+            raise AssertionError
+    assert trio.current_time() == 0
+
+
+@pytest.mark.usefixtures("slow")
+async def test_calls_can_be_made_once_the_beginning_is_over(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, _):
+        assert trio.current_time() >= 20
+        assert connection.state is HubConnectionState.CONNECTED
+
+
+async def test_a_goodbye_is_answered_at_once_while_the_block_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        await server.send(close())
+        assert await server.rest() == [close()]  # to the end of the connection
+        await connection.wait_closed()
+        assert connection.state is HubConnectionState.DISCONNECTED
+        assert trio.current_time() == 0
+    await connection.wait_closed()
