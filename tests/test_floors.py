@@ -39,6 +39,10 @@ FLOORS = {
 }
 IMPURE = {"trio", "trio_websocket", "httpx2", "anyio", "asyncio", "socket", "threading"}
 
+# The door by HTTP/1.1 on sockets, which brings requests to the rest of its floor and is known to none of it.
+DOOR = {"http_server", "http_exchange", "http_wire", "arrivals"}
+DOOR_NEEDS = {"h11", "socket", "trio_websocket"}
+
 MODULES = sorted(path.relative_to(ROOT) for path in SOURCES.rglob("*.py"))
 FILES = sorted(
     path.relative_to(ROOT)
@@ -59,6 +63,11 @@ def floor_of(parts: tuple[str, ...]) -> str:
 
 STANDING = [module for module in MODULES if floor_of(module.parts) != "roof"]
 PURE = [module for module in STANDING if module.parts[1] in {"errors.py", "protocol"}]
+BEHIND_THE_DOOR = [
+    module
+    for module in STANDING
+    if floor_of(module.parts) == "connections.server" and module.stem not in DOOR
+]
 MIRRORED = [module for module in STANDING if len(module.parts) > 2 and module.stem != "__init__"]
 
 
@@ -98,6 +107,13 @@ def test_imports_point_down(module: Path) -> None:
 @pytest.mark.parametrize("module", PURE, ids=str)
 def test_the_protocol_is_pure(module: Path) -> None:
     assert not {name[0] for name in imports_of(module)} & IMPURE
+
+
+@pytest.mark.parametrize("module", BEHIND_THE_DOOR, ids=str)
+def test_what_answers_requests_knows_no_door(module: Path) -> None:
+    imports = list(imports_of(module))
+    assert not {name[0] for name in imports} & DOOR_NEEDS
+    assert not {part for name in imports if name[0] == "trio_hubs" for part in name} & (DOOR | {"websocket"})
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

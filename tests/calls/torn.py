@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -12,7 +12,6 @@ from trio_hubs.calls.session import Session, SessionOptions
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection
 from trio_hubs.connections.server.resumable import ResumableConnection
-from trio_hubs.connections.websocket import WebSocketConnection
 
 from .support import PROTOCOL, Diary, Json, Peer, Table, ack, decode, encode, sequence, session_options
 
@@ -77,7 +76,7 @@ class TornSide:
     async def _carry(self, link: MemoryConnection) -> None:
         """Have a link used, then close it as whoever made it does."""
         try:
-            await self.connection.carry(cast("WebSocketConnection", link))
+            await self.connection.carry(link)
         finally:
             link.cut()
 

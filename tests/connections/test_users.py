@@ -15,7 +15,7 @@ from trio_hubs.connections.users import (
     meets,
     policies_of,
     policies_of_method,
-    settle,
+    resolve,
 )
 
 ADA = User("ada", claims={"role": "admin"})
@@ -99,8 +99,8 @@ async def test_settling() -> None:
         return 42
 
     waited: int | Awaitable[int] = answer()
-    assert await settle(waited) == 42
-    assert await settle("now") == "now"
+    assert await resolve(waited) == 42
+    assert await resolve("now") == "now"
 
 
 async def test_a_mark_without_a_policy_wants_any_user() -> None:

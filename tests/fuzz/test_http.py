@@ -30,7 +30,8 @@ from tests.connections.server.http_peer import (
 )
 from tests.connections.websocket.websocket_peer import BAD_FRAMES, PATIENCE
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.http_server import HttpServer, Route
+from trio_hubs.connections.server.exchange import Route
+from trio_hubs.connections.server.http_server import HttpServer
 from trio_hubs.logs import peer_filter
 
 from .pieces import PLACES, cut, examples, mutations, singly

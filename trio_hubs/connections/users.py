@@ -117,17 +117,17 @@ def _any_user(_: User) -> bool:
     return True
 
 
-async def settle(value: T | Awaitable[T]) -> T:
+async def resolve(value: T | Awaitable[T]) -> T:
     """A value, or what an awaitable comes to."""
     if inspect.isawaitable(value):
-        settled: T = await value
-        return settled
+        resolved: T = await value
+        return resolved
     return value
 
 
 async def meets(user: User, policies: Iterable[Policy]) -> bool:
     """Whether a user meets all of the policies."""
     for policy in policies:
-        if not await settle(policy(user)):
+        if not await resolve(policy(user)):
             return False
     return True

@@ -18,9 +18,10 @@ from ..connections.direct_socket import DirectSocketStream
 from ..connections.http import Request, Response
 from ..connections.server.admission import Admission
 from ..connections.server.endpoint import Endpoint
-from ..connections.server.http_server import HttpServer, Route
+from ..connections.server.exchange import Route
+from ..connections.server.http_server import HttpServer
 from ..connections.server.options import EndpointOptions
-from ..connections.users import Authenticate, policies_of, settle
+from ..connections.users import Authenticate, policies_of, resolve
 from ..logs import get_logger
 from ..tasks import open_tasks
 from .clients import C, Groups, HubClients
@@ -201,7 +202,7 @@ class HubApp:
         """
 
         async def answer(request: Request) -> Response:
-            return await settle(handler(request))
+            return await resolve(handler(request))
 
         self._add({path: answer})
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from ..connections.users import settle
+from ..connections.users import resolve
 from .hub import Hub, HubCallerContext
 
 InvocationNext: TypeAlias = "Callable[[HubInvocationContext], Awaitable[Any]]"
@@ -99,17 +99,17 @@ class FilterChain:
 
 
 async def _invoke(context: HubInvocationContext) -> Any:
-    return await settle(context.method(*context.arguments))
+    return await resolve(context.method(*context.arguments))
 
 
 async def _connected(context: HubLifetimeContext) -> None:
     done: Any = context.hub.on_connected()  # which may be plain
-    await settle(done)
+    await resolve(done)
 
 
 async def _disconnected(context: HubLifetimeContext, error: Exception | None) -> None:
     done: Any = context.hub.on_disconnected(error)
-    await settle(done)
+    await resolve(done)
 
 
 def _around_invocation(each: HubFilter, next: InvocationNext) -> InvocationNext:

@@ -9,9 +9,10 @@ import trio
 from trio.testing import memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import PATIENCE
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.http_server import HttpServer, Route, Upgrade
-from trio_hubs.connections.websocket import WebSocketConnection
+from trio_hubs.connections.server.exchange import Route, Upgrade
+from trio_hubs.connections.server.http_server import HttpServer
 
 LOGGER = "trio_hubs.connections.server.http_server"
 
@@ -94,11 +95,11 @@ async def fail(request: Request) -> Response:
 
 
 async def echo(request: Request) -> Upgrade:
-    async def serve(connection: WebSocketConnection) -> None:
+    async def serve(connection: Duplex) -> None:
         while data := await connection.receive():
             await connection.send(data)
 
-    return Upgrade(id="id", serve=serve)
+    return Upgrade(id="id", serve=serve, close_timeout=5)
 
 
 ROUTES: dict[str, Route] = {"/describe": describe, "/fail": fail, "/echo": echo}

@@ -16,7 +16,7 @@ from trio_hubs.connections.http import CaseInsensitive, Request, Response
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.endpoint import Endpoint
-from trio_hubs.connections.server.http_server import Held, Upgrade
+from trio_hubs.connections.server.exchange import Deferred, Upgrade
 from trio_hubs.connections.server.options import EndpointOptions
 from trio_hubs.connections.users import User
 from trio_hubs.protocol.hub_protocol import TransferFormat
@@ -67,7 +67,7 @@ async def token_of(endpoint: Endpoint) -> str:
     return token
 
 
-async def connect(endpoint: Endpoint, token: str) -> Response | Upgrade | Held:
+async def connect(endpoint: Endpoint, token: str) -> Response | Upgrade | Deferred:
     return await endpoint.connect(asked("GET", {"id": token}, **SOCKET))
 
 
@@ -267,10 +267,10 @@ async def test_a_connection_needs_no_negotiation() -> None:
     assert len(upgrade.id) == 22
 
 
-async def serve(upgrade: Response | Upgrade | Held) -> None:
+async def serve(upgrade: Response | Upgrade | Deferred) -> None:
     assert isinstance(upgrade, Upgrade)
     server, _ = memory_connection_pair()
-    await upgrade.serve(server)  # type: ignore[arg-type]  # any connection will do
+    await upgrade.serve(server)
 
 
 async def test_a_token_is_of_one_connection_and_only_while_it_lives() -> None:

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.users import User, settle
+from trio_hubs.connections.users import User, resolve
 from trio_hubs.connections.websocket import WebSocketConnection
 
 from .endpoint_peer import Front, Handler, Reader, bearer, known_by, open_front
@@ -95,7 +95,7 @@ async def test_a_post_that_comes_while_its_sender_is_looked_up_does_not_become_t
     accept: dict[str, str], autojump_clock: MockClock
 ) -> None:
     async def authenticate(request: Request) -> User | None:
-        user = await settle(KNOWN(request))
+        user = await resolve(KNOWN(request))
         await trio.sleep(0 if user else 5)
         return user
 

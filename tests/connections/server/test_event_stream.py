@@ -14,7 +14,7 @@ from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.pipe import Pipe
 from trio_hubs.connections.server.event_stream import EventStreamConnection, encode_event
-from trio_hubs.connections.server.http_server import Exchange
+from trio_hubs.connections.server.exchange import Exchange
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 

@@ -8,8 +8,8 @@ import pytest
 
 from trio_hubs import Request, Response, User
 from trio_hubs.connections.http import Headers
+from trio_hubs.connections.server.exchange import Deferred, RouteAnswer, Upgrade
 from trio_hubs.connections.server.gate import Gate
-from trio_hubs.connections.server.http_server import Answer, Held, Upgrade
 from trio_hubs.connections.server.origins import Origins
 from trio_hubs.connections.users import Policy
 
@@ -24,13 +24,13 @@ ANN = User("ann")
 
 
 class Asked:
-    """Answers, and notes for whom."""
+    """RouteAnswers, and notes for whom."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: RouteAnswer) -> None:
         self.answer = answer
         self.users: list[User | None] = []
 
-    def __call__(self, _: Request, user: User | None) -> Answer:
+    def __call__(self, _: Request, user: User | None) -> RouteAnswer:
         self.users.append(user)
         return self.answer
 
@@ -43,13 +43,13 @@ async def ask(
     allowed: tuple[str, ...] = (),
     user: User | None = None,
     policies: tuple[Policy, ...] = (),
-) -> Answer:
+) -> RouteAnswer:
     """Ask at a gate where somebody stands."""
     gate = Gate(Origins(frozenset(allowed)), lambda _: user, policies)
     return await gate.answer(Request(method=method, headers=headers), "GET, POST", asked)
 
 
-def headers_of(answer: Answer) -> Headers:
+def headers_of(answer: RouteAnswer) -> Headers:
     assert not isinstance(answer, Upgrade)
     return answer.headers
 
@@ -96,8 +96,8 @@ async def held(_: object) -> None:
     raise AssertionError("nobody serves it here")
 
 
-@pytest.mark.parametrize("answer", [Response("hello"), Held(serve=held, left=lambda: None)])
-async def test_an_allowed_page_can_read_its_answer(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [Response("hello"), Deferred(serve=held, left=lambda: None)])
+async def test_an_allowed_page_can_read_its_answer(answer: RouteAnswer) -> None:
     given = await ask(Asked(answer), FOREIGN, allowed=("https://there.example",))
     assert headers_of(given) == CROSS
 
@@ -110,7 +110,7 @@ async def test_so_it_can_a_refusal() -> None:
 
 
 async def test_an_upgrade_stays_as_it_is() -> None:
-    upgrade = Upgrade(id="1", serve=held)
+    upgrade = Upgrade(id="1", serve=held, close_timeout=5)
     assert await ask(Asked(upgrade), FOREIGN, allowed=("https://there.example",)) is upgrade
 
 

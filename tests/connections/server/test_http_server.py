@@ -8,7 +8,8 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import PATIENCE, UPGRADE, narrow_stream_pair
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.http_server import HttpServer, Route
+from trio_hubs.connections.server.exchange import Route
+from trio_hubs.connections.server.http_server import HttpServer
 
 from .http_peer import BAD_REQUESTS, LOGGER, ROUTES, answering, describe, open_server, request
 

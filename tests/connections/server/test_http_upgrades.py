@@ -7,9 +7,10 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import CLOSE, PING, PONG, TEXT, Peer, close_payload
+from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.server.http_server import HttpServer, Upgrade, is_websocket_request
-from trio_hubs.connections.websocket import WebSocketConnection
+from trio_hubs.connections.server.exchange import Upgrade
+from trio_hubs.connections.server.http_server import HttpServer
 
 from .http_peer import BAD_UPGRADES, LOGGER, ODD_UPGRADES, ROUTES, open_server, request, upgrade
 
@@ -43,13 +44,13 @@ async def test_an_upgrade_may_follow_other_requests_and_be_followed_by_data(
 
 
 async def test_what_serves_a_websocket_sees_the_request(autojump_clock: MockClock) -> None:
-    seen: list[WebSocketConnection] = []
+    seen: list[Duplex] = []
 
     async def route(request: Request) -> Upgrade:
-        async def serve(connection: WebSocketConnection) -> None:
+        async def serve(connection: Duplex) -> None:
             seen.append(connection)
 
-        return Upgrade(id="public", serve=serve)
+        return Upgrade(id="public", serve=serve, close_timeout=5)
 
     async with open_server({"/echo": route}) as client:
         await client.send(upgrade("/echo?x=1", X_Test="yes"))
@@ -151,33 +152,15 @@ async def test_a_refused_upgrade_leaves_the_connection_alive(autojump_clock: Moc
         assert (await client.ask("GET", "/describe")).status == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "text", "expected"),
-    [
-        ("GET", "websocket", True),
-        ("GET", "WebSocket", True),
-        ("GET", "h2c", False),
-        ("GET", "h2c, websocket", True),
-        ("GET", "websocket,h2c", True),
-        ("GET", "websocket-like", False),
-        ("GET", "", False),
-        ("POST", "websocket", False),
-    ],
-)
-def test_what_asks_for_a_websocket(method: str, text: str, expected: bool) -> None:
-    assert is_websocket_request(Request(method=method, headers={"upgrade": text})) is expected
-    assert not is_websocket_request(Request(method=method))
-
-
 @lanes
 async def test_what_fails_while_it_serves_closes_with_1011_and_is_logged(
     express: bool, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async def route(request: Request) -> Upgrade:
-        async def serve(connection: WebSocketConnection) -> None:
+        async def serve(connection: Duplex) -> None:
             raise ZeroDivisionError("private")
 
-        return Upgrade(id="id", serve=serve)
+        return Upgrade(id="id", serve=serve, close_timeout=5)
 
     async with open_server({"/echo": route}, express=express) as client:
         await client.send(upgrade())

@@ -8,7 +8,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_hubs.connections.http import Request, Response
 from trio_hubs.connections.pipe import Pipe
-from trio_hubs.connections.server.http_server import Exchange
+from trio_hubs.connections.server.exchange import Exchange
 from trio_hubs.connections.server.long_polling import NO_CACHE, LongPollingConnection, Poll
 from trio_hubs.errors import ConnectionClosed
 

@@ -1,7 +1,6 @@
 """A torn connection goes on over the next WebSocket, its user is told so, and an end in good order is final."""
 
 from collections.abc import Hashable
-from typing import cast
 
 import pytest
 import trio
@@ -11,7 +10,6 @@ from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.connections.server.resumable import ResumableConnection
-from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -45,7 +43,7 @@ class Carried:
         self.far.append(far)
 
         async def run() -> None:
-            await self.connection.carry(cast("WebSocketConnection", near))
+            await self.connection.carry(near)
             self.over += 1
 
         self._nursery.start_soon(run)
@@ -344,7 +342,7 @@ async def test_what_carries_it_may_be_cancelled() -> None:
     connection = ResumableConnection("id", Request())
     near, _ = memory_connection_pair()
     with trio.move_on_after(0):
-        await connection.carry(cast("WebSocketConnection", near))
+        await connection.carry(near)
     assert connection.lost
     assert connection.away
 
@@ -373,7 +371,7 @@ async def test_sending_at_once_is_the_websockets_matter(autojump_clock: MockCloc
     assert not connection.unsent
     assert connection.last_progress == trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry, cast("WebSocketConnection", direct))
+        nursery.start_soon(connection.carry, direct)
         await wait_all_tasks_blocked()
         connection.transfer_format = TransferFormat.BINARY
         assert connection.send_nowait(b"x")

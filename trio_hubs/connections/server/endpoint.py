@@ -24,12 +24,10 @@ from ..http import Request, Response
 from ..pipe import Pipe
 from ..timer import sleep_late
 from ..users import Authenticate, Policy, User
-from ..websocket import WebSocketConnection
 from .admission import Admission
 from .event_stream import EventStreamConnection
+from .exchange import PART_SIZE, Deferred, Exchange, Route, RouteAnswer, Upgrade, is_websocket_request
 from .gate import UNAUTHORIZED, Gate
-from .http_server import Answer, Exchange, Held, Route, Upgrade, is_websocket_request
-from .http_wire import PART_SIZE
 from .lease import Lease, Leases
 from .long_polling import FIRST_POLL, NO_CACHE, LongPollingConnection, Poll
 from .negotiation import Negotiation
@@ -151,26 +149,26 @@ class Endpoint:
 
     # ---- what it answers
 
-    async def negotiate(self, request: Request) -> Answer:
+    async def negotiate(self, request: Request) -> RouteAnswer:
         """Answer ``POST {path}/negotiate``."""
         return await self._gate.answer(request, "POST", self._negotiation.answer)
 
-    async def connect(self, request: Request) -> Answer:
+    async def connect(self, request: Request) -> RouteAnswer:
         """Answer a request for the path itself."""
         if request.method != "POST":
             return await self._gate.answer(request, _METHODS, self._connect)
         # A post has the place of its beginning, however long it takes to find out who asks.
         lease = self._leases.get(request.query.get("id", ""))
         turn = None if lease is None else lease.posts.begin()
-        answer: Answer | None = None
+        answer: RouteAnswer | None = None
         try:
             answer = await self._gate.answer(request, _METHODS, partial(self._post, turn))
             return answer
         finally:
-            if turn is not None and not isinstance(answer, Held):
+            if turn is not None and not isinstance(answer, Deferred):
                 turn.leave()
 
-    async def refresh(self, request: Request) -> Answer:
+    async def refresh(self, request: Request) -> RouteAnswer:
         """Answer ``POST {path}/refresh``, which renews the user of a connection (ASP.NET Core 11)."""
         return await self._gate.answer(request, "POST", self._refresh.answer)
 
@@ -185,7 +183,7 @@ class Endpoint:
 
     # ---- transports
 
-    async def _connect(self, request: Request, user: User | None) -> Answer:
+    async def _connect(self, request: Request, user: User | None) -> RouteAnswer:
         if request.method == "GET":
             transport = _transport_of(request)
             answer = await self._connect_by(transport, request, user)
@@ -238,7 +236,7 @@ class Endpoint:
         )
         return _text("", 409) if taken else lease
 
-    async def _connect_by(self, transport: Transport, request: Request, user: User | None) -> Answer:
+    async def _connect_by(self, transport: Transport, request: Request, user: User | None) -> RouteAnswer:
         lease = self._find_for(transport, request, user)
         if isinstance(lease, Response):
             return lease
@@ -254,7 +252,7 @@ class Endpoint:
             return self._poll(lease, request, user)
         if transport is Transport.WEBSOCKETS:
             return self._upgrade(lease, request, user)
-        return Held(
+        return Deferred(
             serve=partial(self._serve_events, lease, request, user),
             left=lease.incoming.close,  # for its client has no other goodbye
         )
@@ -273,13 +271,13 @@ class Endpoint:
             close_timeout=self._options.close_timeout,
         )
 
-    async def _serve_websocket(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
+    async def _serve_websocket(self, lease: Lease, user: User | None, websocket: Duplex) -> None:
         if self._may_open(lease, user):
             self._open(lease, Transport.WEBSOCKETS, websocket, user)
             with self._in_use(lease):
                 await self._serve(websocket)
 
-    async def _serve_resumable(self, lease: Lease, user: User | None, websocket: WebSocketConnection) -> None:
+    async def _serve_resumable(self, lease: Lease, user: User | None, websocket: Duplex) -> None:
         connection = lease.connection
         if connection is None:
             if self._nursery is None or not self._may_open(lease, user):
@@ -321,7 +319,7 @@ class Endpoint:
             with trio.move_on_after(self._options.close_timeout, shield=True), suppress(ConnectionClosed):
                 await connection.close()
 
-    def _poll(self, lease: Lease, request: Request, user: User | None) -> Response | Held:
+    def _poll(self, lease: Lease, request: Request, user: User | None) -> Response | Deferred:
         connection = lease.connection
         if connection is None:
             if self._nursery is None:
@@ -337,7 +335,7 @@ class Endpoint:
         assert poll is not None  # as it was not crowded
         self._see(lease, user)
         lease.expires = inf
-        return Held(serve=partial(self._serve_poll, lease, connection, poll), left=poll.leave)
+        return Deferred(serve=partial(self._serve_poll, lease, connection, poll), left=poll.leave)
 
     async def _serve_poll(
         self, lease: Lease, connection: LongPollingConnection, poll: Poll, exchange: Exchange
@@ -357,7 +355,7 @@ class Endpoint:
             elif lease.disposed or not connection.polled:
                 self._leases.expire(lease)
 
-    def _post(self, turn: Turn | None, request: Request, user: User | None) -> Response | Held:
+    def _post(self, turn: Turn | None, request: Request, user: User | None) -> Response | Deferred:
         lease = self._find(request, user)
         if isinstance(lease, Response):
             return lease
@@ -367,7 +365,7 @@ class Endpoint:
             lease.user = user
         lease.posted = True  # from now on it can only be opened by the same user
         assert turn is not None
-        return Held(serve=partial(self._serve_post, lease, turn, body_size(request)), left=lambda: None)
+        return Deferred(serve=partial(self._serve_post, lease, turn, body_size(request)), left=lambda: None)
 
     async def _serve_post(self, lease: Lease, turn: Turn, size: int | None, exchange: Exchange) -> None:
         most = self._options.application_buffer_size + PART_SIZE  # from then on it waits for room

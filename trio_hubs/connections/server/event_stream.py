@@ -14,7 +14,7 @@ from ...protocol.negotiate import Transport
 from ..duplex import Duplex
 from ..http import Request
 from ..pipe import Pipe
-from .http_server import Exchange
+from .exchange import PART_SIZE, Exchange
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -23,7 +23,6 @@ HEADERS = {
     "Content-Encoding": "identity",
     "X-Accel-Buffering": "no",
 }
-_SLICE = 64 * 1024
 
 
 def encode_event(data: bytes) -> bytes:
@@ -66,8 +65,8 @@ class EventStreamConnection(Duplex):
             return
         event = memoryview(encode_event(data))
         while event:
-            await self._exchange.write(bytes(event[:_SLICE]))
-            event = event[_SLICE:]
+            await self._exchange.write(bytes(event[:PART_SIZE]))
+            event = event[PART_SIZE:]
             self._last_progress = trio.current_time()
 
     async def close(self) -> None:

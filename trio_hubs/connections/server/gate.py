@@ -8,8 +8,8 @@ import attrs
 
 from ...logs import get_logger
 from ..http import Request, Response
-from ..users import Authenticate, Policy, User, meets, settle
-from .http_server import Answer, Upgrade
+from ..users import Authenticate, Policy, User, meets, resolve
+from .exchange import RouteAnswer, Upgrade
 from .origins import REFUSAL, Origins
 
 logger = get_logger(__name__)
@@ -38,9 +38,9 @@ class Gate:
         self,
         request: Request,
         methods: str,
-        answer: Callable[[Request, User | None], Answer | Awaitable[Answer]],
-    ) -> Answer:
-        """Answer a request, or have it answered when it may come in.
+        answer: Callable[[Request, User | None], RouteAnswer | Awaitable[RouteAnswer]],
+    ) -> RouteAnswer:
+        """RouteAnswer a request, or have it answered when it may come in.
 
         Args:
             request: The request.
@@ -56,7 +56,7 @@ class Gate:
                 self._origins.page_of(request),
             )
             return REFUSAL
-        given: Answer | None = self._origins.preflight(request, methods) if headers else None
+        given: RouteAnswer | None = self._origins.preflight(request, methods) if headers else None
         if given is None:
             given = await self._admit(request, answer)
         if isinstance(given, Upgrade):  # which is no matter of the Fetch standard's
@@ -64,9 +64,9 @@ class Gate:
         return attrs.evolve(given, headers={**given.headers, **headers})
 
     async def _admit(
-        self, request: Request, answer: Callable[[Request, User | None], Answer | Awaitable[Answer]]
-    ) -> Answer:
-        user = await settle(self._authenticate(request)) if self._authenticate is not None else None
+        self, request: Request, answer: Callable[[Request, User | None], RouteAnswer | Awaitable[RouteAnswer]]
+    ) -> RouteAnswer:
+        user = await resolve(self._authenticate(request)) if self._authenticate is not None else None
         if user is not None and user.lifetime is not None and user.lifetime <= 0:
             user = None
         if self._policies:
@@ -74,4 +74,4 @@ class Gate:
                 return UNAUTHORIZED
             if not await meets(user, self._policies):
                 return Response(status=403)
-        return await settle(answer(request, user))
+        return await resolve(answer(request, user))

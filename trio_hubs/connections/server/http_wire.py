@@ -14,11 +14,10 @@ import trio
 from ...errors import ConnectionClosed
 from ..direct_socket import DirectSocketStream
 from .arrivals import Arrival, Arrivals
+from .exchange import PART_SIZE
 
 MAXIMUM_HEAD_SIZE = 16 * 1024
 """Bytes of a request's line and headers; above it the answer is 431."""
-PART_SIZE = 64 * 1024
-"""The most bytes that are read, or sent, at once."""
 _GIVE_WAY = 64
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
 _HEAD_END = re.compile(rb"\n\r?\n")

@@ -12,7 +12,7 @@ from ...errors import ConnectionClosed
 from ..duplex import Duplex
 from ..http import Request, Response
 from ..pipe import Pipe
-from .http_server import Exchange
+from .exchange import Exchange
 
 NO_CACHE = {
     "Cache-Control": "no-cache, no-store",

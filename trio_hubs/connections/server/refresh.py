@@ -14,7 +14,7 @@ import msgspec
 from ...logs import get_logger
 from ...protocol.negotiate import encode_error
 from ..http import Request, Response
-from ..users import User, settle
+from ..users import User, resolve
 from .lease import Lease, Leases
 from .options import EndpointOptions
 
@@ -65,7 +65,7 @@ class Refresh:
 
     async def accepts(self, request: Request, lease: Lease, user: User | None) -> bool:
         """Whether the application lets a connection have its user so from now on."""
-        if self._callback is None or await settle(self._callback(request, lease.id, lease.user, user)):
+        if self._callback is None or await resolve(self._callback(request, lease.id, lease.user, user)):
             return True
         logger.info("connection %s: the renewal of its user was rejected", lease.id)
         return False

@@ -13,13 +13,12 @@ import trio
 from ...errors import ConnectionClosed
 from ..duplex import Duplex, Resumed
 from ..http import Request
-from ..websocket import WebSocketConnection
 
 
 class _Link:
     """One WebSocket of the succession."""
 
-    def __init__(self, websocket: WebSocketConnection, *, fresh: bool) -> None:
+    def __init__(self, websocket: Duplex, *, fresh: bool) -> None:
         self.websocket = websocket
         self.fresh = fresh  # its receiver has not been told
         self.lost = False
@@ -54,7 +53,7 @@ class ResumableConnection(Duplex):
 
     # ---- whoever has the WebSockets
 
-    async def carry(self, websocket: WebSocketConnection) -> None:
+    async def carry(self, websocket: Duplex) -> None:
         """Use a WebSocket instead of the one before, until it is lost, replaced, or no longer needed."""
         if self._over:
             return

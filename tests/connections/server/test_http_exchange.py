@@ -9,7 +9,8 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import PATIENCE, BreakingStream, narrow_stream_pair
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.http_server import Exchange, Held, HttpServer, Route
+from trio_hubs.connections.server.exchange import Deferred, Exchange, Route
+from trio_hubs.connections.server.http_server import HttpServer
 from trio_hubs.errors import ConnectionClosed
 
 from .http_peer import LOGGER, Client, describe, open_server, request
@@ -32,9 +33,9 @@ class Holding:
         await self.go.wait()
         await exchange.respond(Response("gone on"))
 
-    async def __call__(self, request: Request) -> Held:
+    async def __call__(self, request: Request) -> Deferred:
         self.requests.append(request)
-        return Held(serve=self._serve, left=self._leave, headers={"X-Held": "yes"})
+        return Deferred(serve=self._serve, left=self._leave, headers={"X-Held": "yes"})
 
     def _leave(self) -> None:
         self.left += 1

@@ -1,0 +1,119 @@
+"""What answers a request: a route, which knows the request, an exchange, and the WebSocket that it may become.
+
+Where requests come from is no matter of it: each door, such as HTTP/1.1 on a socket, brings requests to routes, and
+sends what they answer.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from ..duplex import Duplex
+from ..http import Headers, Request, Response
+
+PART_SIZE = 64 * 1024
+"""The most bytes of a body that are read, or sent, at once."""
+
+
+class Exchange(abc.ABC):
+    """One request's body and its answer, for as long as they take."""
+
+    @abc.abstractmethod
+    async def read(self) -> bytes:
+        """The next part of the request's body; ``b""`` at its end, and from then on.
+
+        Raises:
+            ConnectionClosed: The client left, or sent nothing for too long.
+            Exception: The body is malformed; an error of the door's own, which it will answer.
+        """
+
+    @abc.abstractmethod
+    async def respond(self, response: Response, *, timeout: float | None = None) -> None:
+        """Send a whole answer.
+
+        Args:
+            response: The answer.
+            timeout: Seconds in which the client has to take each part of it; by default the door's own.
+
+        Raises:
+            ConnectionClosed: The client did not take it in time, or left.
+        """
+
+    @abc.abstractmethod
+    async def start(self, headers: Mapping[str, str]) -> None:
+        """Begin an answer with status 200 whose body follows by :meth:`write` and ends by :meth:`finish`.
+
+        Raises:
+            ConnectionClosed: The client left.
+        """
+
+    @abc.abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body.
+
+        Raises:
+            ConnectionClosed: The client left.
+        """
+
+    @abc.abstractmethod
+    async def finish(self) -> None:
+        """End a body that :meth:`start` began.
+
+        Raises:
+            ConnectionClosed: The client left, or a part of the body was cut off.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class Upgrade:
+    """An answer that turns the request into a WebSocket.
+
+    Attributes:
+        id: The connection's public id.
+        serve: What to do with the open WebSocket, which is closed when it returns.
+        close_timeout: Seconds that the client has to answer our close frame.
+        subprotocol: What to name as the chosen subprotocol, if anything.
+    """
+
+    id: str
+    serve: Callable[[Duplex], Awaitable[None]]
+    close_timeout: float
+    subprotocol: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Deferred:
+    """An answer that takes its time, or whose request's body does.
+
+    Attributes:
+        serve: Answers by the exchange.
+        left: Called when the client leaves meanwhile.
+        headers: Further headers of the answer, whatever it is.
+    """
+
+    serve: Callable[[Exchange], Awaitable[None]]
+    left: Callable[[], None]
+    headers: Headers = attrs.field(factory=dict)
+
+
+RouteAnswer: TypeAlias = Response | Upgrade | Deferred
+
+
+class Route(Protocol):
+    """What answers the requests for a path."""
+
+    async def __call__(self, request: Request, /) -> RouteAnswer: ...
+
+
+def is_websocket_request(request: Request) -> bool:
+    """Whether a request asks for a WebSocket, perhaps among other things."""
+    return request.method == "GET" and "websocket" in list_header(request, "upgrade")
+
+
+def list_header(request: Request, name: str) -> list[str]:
+    """The entries of a header that is a list, in lower case."""
+    return [entry.strip() for entry in request.headers.get(name, "").lower().split(",")]
