@@ -1,25 +1,18 @@
 """A callee at work, and methods that wait at gates until a test lets them through."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
-
-from trio_hubs.calls.incoming import IncomingLimits
 
 from .support import Desk
 
 CANCELLED = "The invocation was canceled by the client."
 
 
-def started(
-    nursery: trio.Nursery,
-    *,
-    maximum_parallel: int = 1,
-    maximum_streams: int = 1000,
-    limits: IncomingLimits | None = None,
-) -> Desk:
-    desk = Desk(maximum_parallel=maximum_parallel, maximum_streams=maximum_streams, limits=limits)
+def started(nursery: trio.Nursery, **changes: Any) -> Desk:
+    desk = Desk(**changes)
     desk.their_calls.start(nursery)
     return desk
 

@@ -4,6 +4,7 @@ import json
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, TypeVar
 
 import trio
@@ -13,11 +14,12 @@ from trio.testing import wait_all_tasks_blocked
 from trio_hubs.calls.answers import Face
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
-from trio_hubs.calls.incoming import IncomingLimits, IncomingStreams
+from trio_hubs.calls.incoming import IncomingStreams
 from trio_hubs.calls.methods import Method, Signature
+from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import Outbox
-from trio_hubs.calls.session import Life, Session, SessionOptions
+from trio_hubs.calls.session import Life, Session
 from trio_hubs.calls.their_calls import TheirCalls
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.errors import ConnectionClosed, UploadBroken
@@ -209,27 +211,19 @@ async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = l
 class Desk:
     """A callee and a caller over one recorder, without a connection."""
 
-    def __init__(
-        self,
-        *,
-        maximum_parallel: int = 1,
-        maximum_streams: int = 1000,
-        upload_capacity: int = 10,
-        limits: IncomingLimits | None = None,
-    ) -> None:
+    def __init__(self, **changes: Any) -> None:
+        options = session_options(**changes)
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        self.incoming = IncomingStreams(limits or IncomingLimits(), PROTOCOL.payloads)
-        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming)
+        self.incoming = IncomingStreams(options, PROTOCOL.payloads)
+        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming, options.role)
         self.their_calls = TheirCalls(
             self.face,
             PROTOCOL,
             self.outbox,
             self.incoming,
-            maximum_parallel=maximum_parallel,
-            maximum_streams=maximum_streams,
-            upload_capacity=upload_capacity,
+            options,
             connection_id="desk",
         )
 
@@ -273,17 +267,13 @@ class Peer:
 
 
 def session_options(**changes: Any) -> SessionOptions:
+    """A client's, which bears silence and may be asked for as much as a server."""
     defaults: dict[str, Any] = {
-        "keep_alive_interval": 15,
-        "keep_alive_when_idle": False,
-        "peer_timeout": 30,
-        "peer_must_ping": True,
-        "send_timeout": 10,
+        "role": Role.CLIENT,
+        "server_timeout": inf,
         "maximum_message_size": 32 * 1024,
-        "maximum_parallel": 1,
         "maximum_streams": 1000,
-        "upload_capacity": 10,
-        "incoming": IncomingLimits(),
+        "stream_buffer_capacity": 10,
     }
     return SessionOptions(**(defaults | changes))
 

@@ -11,13 +11,13 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.incoming import IncomingLimits, IncomingStream, IncomingStreams, payload_size
+from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, payload_size
 from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 
-from .support import PROTOCOL, raw, read_all
+from .support import PROTOCOL, raw, read_all, session_options
 
 ONE = payload_size(raw(1)[0])
 """What an item of one digit counts for."""
@@ -26,8 +26,10 @@ ONE = payload_size(raw(1)[0])
 def incoming_for(*, stream: float = 1000, connection: float = 1000, hard: float = 1000) -> IncomingStreams:
     """An incoming with limits in items of one digit."""
     return IncomingStreams(
-        IncomingLimits(
-            stream_bytes=int(stream * ONE), connection_bytes=int(connection * ONE), hard_bytes=int(hard * ONE)
+        session_options(
+            stream_buffer_size=int(stream * ONE),
+            connection_buffer_size=int(connection * ONE),
+            connection_buffer_limit=int(hard * ONE),
         ),
         PROTOCOL.payloads,
     )
@@ -44,11 +46,11 @@ def ones(count: int) -> list[Raw]:
 
 def is_even(incoming: IncomingStreams) -> bool:
     """Whether nothing is counted as unread: one item less than the bound fits, and reading goes on."""
-    incoming.count(incoming.limits.connection_bytes - 1)
+    incoming.count(incoming.options.connection_buffer_size - 1)
     even = incoming.wants_more
     incoming.count(1)
     even = even and not incoming.wants_more
-    incoming.count(-incoming.limits.connection_bytes)
+    incoming.count(-incoming.options.connection_buffer_size)
     return even and incoming.wants_more
 
 
@@ -209,7 +211,7 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
 async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: HubProtocol) -> None:
     """Empty lists are two bytes, or one, on the wire, and sixty-four in memory."""
     incoming = IncomingStreams(
-        IncomingLimits(stream_bytes=1 << 20, connection_bytes=1 << 20), protocol.payloads
+        session_options(stream_buffer_size=1 << 20, connection_buffer_size=1 << 20), protocol.payloads
     )
     payloads = protocol.payloads
     nested = (

@@ -9,7 +9,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import ChannelReader, open_channel
-from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
@@ -217,7 +216,7 @@ async def test_a_call_that_was_answered_is_not_cancelled_any_more(desk: Desk, nu
 
 
 async def test_waiting_for_an_answer_is_a_demand(nursery: trio.Nursery) -> None:
-    desk = Desk(limits=IncomingLimits(connection_bytes=1))
+    desk = Desk(connection_buffer_size=1)
     desk.incoming.count(100)
     assert not desk.incoming.wants_more
     call = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
@@ -324,7 +323,7 @@ async def test_an_error_of_the_peer_is_raised_after_the_items(desk: Desk) -> Non
 
 
 async def test_the_capacity_of_a_stream_is_its_own(nursery: trio.Nursery) -> None:
-    desk = Desk(limits=IncomingLimits(stream_bytes=1))
+    desk = Desk(stream_buffer_size=1)
     async with desk.our_calls.stream("count", (), int, 3):
         desk.incoming.feed("1", raw(1, 2, 3))
         assert desk.incoming.wants_more

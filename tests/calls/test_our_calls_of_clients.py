@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_hubs.calls.options import Role
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
@@ -14,7 +15,7 @@ from .support import PROTOCOL, Desk, done, failed, invocation, item, open_side, 
 @pytest.fixture
 def desk(nursery: trio.Nursery) -> Desk:
     desk = Desk()
-    desk.our_calls = OurCalls(PROTOCOL, desk.outbox, desk.incoming, is_server=True)
+    desk.our_calls = OurCalls(PROTOCOL, desk.outbox, desk.incoming, Role.SERVER)
     desk.our_calls.start(nursery)
     return desk
 
@@ -67,7 +68,7 @@ async def test_a_result_that_is_null_is_one(desk: Desk, wanted: type) -> None:
 
 
 async def test_an_item_for_an_upload_is_no_answer_to_a_call_of_ours() -> None:
-    async with open_side(is_server=True, maximum_parallel=2) as side:
+    async with open_side(role=Role.SERVER, maximum_parallel_invocations=2) as side:
 
         @side.method
         async def asks() -> int:
@@ -81,7 +82,7 @@ async def test_an_item_for_an_upload_is_no_answer_to_a_call_of_ours() -> None:
 
 
 async def test_a_client_that_leaves_fails_what_waits_for_it() -> None:
-    async with open_side(is_server=True) as side:
+    async with open_side(role=Role.SERVER) as side:
         failures: list[str] = []
 
         async def ask() -> None:

@@ -7,7 +7,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.errors import BindingError, HubException, StreamOverflow
 
 from .session_log import Log, ended, open_stream
@@ -150,8 +149,10 @@ async def test_messages_that_mean_nothing_do_nothing(caplog: pytest.LogCaptureFi
 
 
 async def test_a_peer_that_floods_is_not_read_until_somebody_wants_it() -> None:
-    limits = IncomingLimits(stream_bytes=100, connection_bytes=1000)
-    async with open_side(capacity=0, incoming=limits) as side, open_stream(side) as reader:
+    async with (
+        open_side(capacity=0, stream_buffer_size=100, connection_buffer_size=1000) as side,
+        open_stream(side) as reader,
+    ):
         await side.peer.receive()
         await side.peer.send(*[item("1", 1)] * 10)
         async with trio.open_nursery() as nursery:
@@ -163,8 +164,7 @@ async def test_a_peer_that_floods_is_not_read_until_somebody_wants_it() -> None:
 
 
 async def test_a_loop_over_a_stream_may_call_the_peer_in_its_body(nursery: trio.Nursery) -> None:
-    limits = IncomingLimits(stream_bytes=100, connection_bytes=200)
-    async with open_side(incoming=limits) as side:
+    async with open_side(stream_buffer_size=100, connection_buffer_size=200) as side:
 
         async def peer() -> None:
             await side.peer.receive()
@@ -184,8 +184,9 @@ async def test_a_loop_over_a_stream_may_call_the_peer_in_its_body(nursery: trio.
 
 
 async def test_a_flood_past_the_hard_limit_fails_the_stream_and_stops_the_peer(nursery: trio.Nursery) -> None:
-    limits = IncomingLimits(stream_bytes=100, connection_bytes=200, hard_bytes=1000)
-    async with open_side(incoming=limits) as side:
+    async with open_side(
+        stream_buffer_size=100, connection_buffer_size=200, connection_buffer_limit=1000
+    ) as side:
         async with open_stream(side) as reader:
             await side.peer.receive()
             nursery.start_soon(side.session.our_calls.invoke, "ask", (), int)
@@ -245,8 +246,9 @@ async def test_refusals_that_nobody_takes_stop_the_reading() -> None:
 
 
 async def test_answers_to_waiting_calls_that_are_cancelled_stop_the_reading() -> None:
-    limits = IncomingLimits(connection_bytes=10_000_000, hard_bytes=100_000_000)
-    async with open_side(capacity=0, incoming=limits) as side:
+    async with open_side(
+        capacity=0, connection_buffer_size=10_000_000, connection_buffer_limit=100_000_000
+    ) as side:
         side.method(trio.sleep_forever)
         await side.peer.send(invocation("0", "sleep_forever"))
         sent = 0
@@ -290,7 +292,7 @@ async def test_waiting_calls_that_are_cancelled_make_room_for_others(
 
 
 async def test_ordinary_answers_never_stop_the_reading(nursery: trio.Nursery) -> None:
-    async with open_side(capacity=0, maximum_parallel=50, maximum_message_size=None) as side:
+    async with open_side(capacity=0, maximum_parallel_invocations=50, maximum_message_size=None) as side:
 
         @side.method
         async def large() -> str:

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import ChannelReader
-from trio_hubs.calls.incoming import IncomingLimits
+from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ConnectionClosed
 
@@ -58,7 +58,7 @@ def texts(messages: list[Json]) -> list[str]:
 async def test_above_the_limit_nothing_is_sent_until_an_acknowledgement(
     autojump_clock: MockClock, quick: bool
 ) -> None:
-    async with open_torn(replay_bytes=1500, quick=quick) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1500, quick=quick) as side:
         await say(side, "1" + BIG, "2" + BIG, "3", "4")
         assert [text[0] for text in texts(await received(side))] == ["1", "2"]
         side.face.add("plain", lambda: 1)
@@ -69,7 +69,7 @@ async def test_above_the_limit_nothing_is_sent_until_an_acknowledgement(
 
 
 async def test_the_limit_is_chosen(autojump_clock: MockClock) -> None:
-    async with open_torn(replay_bytes=0) as side:
+    async with open_torn(stateful_reconnect_buffer_size=0) as side:
         await say(side, "1", "2")
         assert texts(await received(side)) == ["1"]
         await side.peer.send(ack(1))
@@ -77,7 +77,7 @@ async def test_the_limit_is_chosen(autojump_clock: MockClock) -> None:
 
 
 async def test_what_is_held_back_survives_a_tear(autojump_clock: MockClock) -> None:
-    async with open_torn(replay_bytes=1) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1) as side:
         await say(side, "1", "2")
         await side.tear()
         await say(side, "3")
@@ -90,7 +90,7 @@ async def test_what_is_held_back_survives_a_tear(autojump_clock: MockClock) -> N
 async def test_who_sends_waits_while_nothing_is_acknowledged(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async with open_torn(replay_bytes=1500, send_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1500, send_timeout=10**9) as side:
         sent = 0
 
         async def produce() -> None:
@@ -111,7 +111,7 @@ async def test_who_sends_waits_while_nothing_is_acknowledged(
 
 @pytest.mark.parametrize("end", ["close", "us", "shutdown"])
 async def test_an_end_does_not_wait_for_acknowledgements(autojump_clock: MockClock, end: str) -> None:
-    async with open_torn(replay_bytes=1) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1) as side:
         await say(side, "1", "2")
         if end == "close":
             await side.peer.send(close())
@@ -128,7 +128,7 @@ async def test_an_end_does_not_wait_for_acknowledgements(autojump_clock: MockClo
 
 async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> None:
     """Else two peers that both wait for acknowledgements wait for ever."""
-    async with open_torn(replay_bytes=1, send_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1, send_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         await side.peer.send(invocation("", "note"))
@@ -140,7 +140,7 @@ async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> Non
 
 
 async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_clock: MockClock) -> None:
-    async with open_torn(replay_bytes=1, peer_timeout=10**9, send_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1, client_timeout=10**9, send_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         for _ in range(1000):
@@ -153,7 +153,7 @@ async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_cloc
 async def test_a_peer_that_never_acknowledges_is_ended(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async with open_torn(replay_bytes=1, peer_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1, client_timeout=10**9) as side:
         await say(side, "1", "2")
         await trio.sleep(9)
         assert not side.session.ended
@@ -164,7 +164,7 @@ async def test_a_peer_that_never_acknowledges_is_ended(
 
 @pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
 async def test_a_peer_that_acknowledges_is_not_too_slow(autojump_clock: MockClock, quick: bool) -> None:
-    async with open_torn(quick=quick, replay_bytes=1, peer_timeout=10**9) as side:
+    async with open_torn(quick=quick, stateful_reconnect_buffer_size=1, client_timeout=10**9) as side:
         for number in range(1, 40):
             await say(side, str(number))
             await say(side, str(-number))
@@ -182,7 +182,7 @@ async def test_a_peer_that_acknowledges_is_not_too_slow(autojump_clock: MockCloc
 async def test_who_sends_waits_while_the_client_is_away(
     autojump_clock: MockClock, nursery: trio.Nursery, quick: bool
 ) -> None:
-    async with open_torn(quick=quick, replay_bytes=10**9) as side:
+    async with open_torn(quick=quick, stateful_reconnect_buffer_size=10**9) as side:
         sent = 0
 
         async def produce() -> None:
@@ -201,7 +201,7 @@ async def test_who_sends_waits_while_the_client_is_away(
 
 
 async def test_a_stream_waits_while_the_client_is_away(autojump_clock: MockClock) -> None:
-    async with open_torn(replay_bytes=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=10**9) as side:
         made = 0
 
         @side.method
@@ -257,7 +257,7 @@ async def test_nobody_is_too_slow_while_away(autojump_clock: MockClock) -> None:
 async def test_who_comes_back_and_acknowledges_nothing_is_too_slow_for_what_comes_then(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_torn(replay_bytes=1) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1) as side:
         outbox = side.session.outbox
         await say(side, "1")
         await side.tear()
@@ -269,7 +269,7 @@ async def test_who_comes_back_and_acknowledges_nothing_is_too_slow_for_what_come
 
 
 async def test_silence_counts_while_away(autojump_clock: MockClock) -> None:
-    async with open_torn(peer_timeout=30) as side:
+    async with open_torn(client_timeout=30) as side:
         await side.peer.send(PING)
         await side.tear()
         await trio.sleep(29)
@@ -283,7 +283,7 @@ async def test_silence_counts_while_away(autojump_clock: MockClock) -> None:
 
 
 async def test_refusals_that_wait_do_not_keep_the_connection_from_going_on(autojump_clock: MockClock) -> None:
-    async with open_torn(capacity=1, high_water=1000) as side:
+    async with open_torn(capacity=1, transport_buffer_size=1000) as side:
         for number in range(50):
             with trio.move_on_after(0.0001):
                 await side.peer.connection.send(encode(invocation(f"{number}", "x" * 100)))
@@ -298,8 +298,7 @@ async def test_an_upload_that_waits_does_not_keep_the_connection_from_going_on(
     autojump_clock: MockClock,
 ) -> None:
     """The method reads on only when its stream goes on, which goes on only when the client is back."""
-    limits = IncomingLimits(stream_bytes=2000)
-    async with open_torn(capacity=1, high_water=1000, incoming=limits) as side:
+    async with open_torn(capacity=1, transport_buffer_size=1000, stream_buffer_size=2000) as side:
 
         @side.method
         async def both(items: ChannelReader[str]) -> AsyncIterator[str]:
@@ -345,8 +344,9 @@ class Acknowledger:
 async def test_a_stream_both_ways_does_not_wait_for_an_acknowledgement_that_nobody_reads(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    limits = IncomingLimits(stream_bytes=2000)
-    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000, incoming=limits) as side:
+    async with open_torn(
+        capacity=5, transport_buffer_size=1000, stateful_reconnect_buffer_size=1000, stream_buffer_size=2000
+    ) as side:
 
         @side.method
         async def both(items: ChannelReader[str]) -> AsyncIterator[str]:
@@ -367,7 +367,7 @@ async def test_a_stream_both_ways_does_not_wait_for_an_acknowledgement_that_nobo
 async def test_refusals_do_not_wait_for_an_acknowledgement_that_nobody_reads(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000) as side:
+    async with open_torn(capacity=5, transport_buffer_size=1000, stateful_reconnect_buffer_size=1000) as side:
         peer = Acknowledger(side, 100)
         nursery.start_soon(peer.run)
         with trio.fail_after(500):
@@ -378,7 +378,7 @@ async def test_refusals_do_not_wait_for_an_acknowledgement_that_nobody_reads(
 
 
 async def test_a_peer_that_causes_refusals_and_acknowledges_none_is_ended(autojump_clock: MockClock) -> None:
-    async with open_torn(capacity=5, high_water=1000, replay_bytes=1000) as side:
+    async with open_torn(capacity=5, transport_buffer_size=1000, stateful_reconnect_buffer_size=1000) as side:
         with trio.fail_after(9), suppress(ConnectionClosed):  # before the send timeout sees to it
             while not side.over.is_set():
                 with trio.move_on_after(1):
@@ -456,7 +456,7 @@ async def test_a_close_while_it_is_known_to_be_back_arrives(autojump_clock: Mock
 
 
 async def test_a_call_that_is_made_while_away_can_be_cancelled(autojump_clock: MockClock) -> None:
-    async with open_torn() as side:
+    async with open_torn(role=Role.CLIENT) as side:
         await side.tear()
         with trio.move_on_after(3) as scope:
             await side.session.our_calls.invoke("ask", (), int)

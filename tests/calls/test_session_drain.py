@@ -109,7 +109,7 @@ async def test_calls_without_an_answer_are_waited_for() -> None:
 
 
 async def test_a_call_that_comes_meanwhile_is_answered() -> None:
-    async with open_side(maximum_parallel=2) as side:
+    async with open_side(maximum_parallel_invocations=2) as side:
         gate = Gate(side)
         await side.peer.send(invocation("1", "slow"))
         side.session.drain()

@@ -53,7 +53,7 @@ ENDS = pytest.mark.parametrize("end", [end_by_eof, end_by_close, end_by_us, end_
 
 @ENDS
 async def test_the_order_of_the_end(end: Callable[[Side], Awaitable[None]]) -> None:
-    async with open_side(maximum_parallel=3) as side:
+    async with open_side(maximum_parallel_invocations=3) as side:
         Log(side)
         await side.peer.send(invocation("1", "asks"), invocation("2", "slow"))
         assert await side.peer.receive() == invocation("1", "ask")
@@ -200,7 +200,7 @@ STEPS = [
 @pytest.mark.parametrize("count", range(len(STEPS) + 1))
 @pytest.mark.parametrize("how", ["close", "cut", "half a message"])
 async def test_a_peer_may_vanish_after_each_message(count: int, how: str) -> None:
-    async with open_side(maximum_parallel=3) as side:
+    async with open_side(maximum_parallel_invocations=3) as side:
         Log(side)
         for step in STEPS[:count]:
             await side.peer.send(step)

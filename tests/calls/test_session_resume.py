@@ -295,10 +295,10 @@ async def test_our_call_is_answered_across_a_tear(autojump_clock: MockClock, nur
             answers.append(await side.session.our_calls.invoke("ask", (), int))
 
         nursery.start_soon(ask)
-        assert await side.peer.receive() == invocation("1", "ask")
+        assert await side.peer.receive() == invocation("s1", "ask")
         await side.tear()
-        await side.resume(sequence(1), result("1", 7))
-        await side.resume(sequence(1), result("1", 8))
+        await side.resume(sequence(1), result("s1", 7))
+        await side.resume(sequence(1), result("s1", 8))
         assert answers == [7]
 
 
@@ -354,7 +354,9 @@ async def test_everything_arrives_once_whatever_is_lost(
     autojump_clock: MockClock, seed: int, limit: int, quick: bool
 ) -> None:
     random = Random(seed)
-    async with open_torn(replay_bytes=limit, maximum_parallel=100, quick=quick) as side:
+    async with open_torn(
+        stateful_reconnect_buffer_size=limit, maximum_parallel_invocations=100, quick=quick
+    ) as side:
         work = Work(side)
         peer = StatefulPeer(side)
         script: list[Json] = [

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.heartbeat import beat
-from trio_hubs.calls.incoming import IncomingLimits
+from trio_hubs.calls.options import Role
 from trio_hubs.connections.memory import MemoryConnection
 
 from .session_log import ended, open_stream
@@ -38,17 +38,17 @@ async def times_of_messages(side: Side, seconds: float) -> list[float]:
 
 
 async def test_pings_are_sent_every_interval(autojump_clock: MockClock) -> None:
-    async with open_side(keep_alive_interval=INTERVAL) as side:
+    async with open_side(keep_alive_interval=INTERVAL, role=Role.SERVER) as side:
         assert await times_of_messages(side, 50) == [15, 30, 45]
         side.session.outbox.put(encode(PING))
         assert await side.peer.receive() == PING
 
 
-@pytest.mark.parametrize(("when_idle", "times"), [(False, [10, 15, 30, 45]), (True, [10, 25, 40])])
-async def test_other_messages_put_pings_off_where_that_is_asked_for(
-    autojump_clock: MockClock, when_idle: bool, times: list[float]
+@pytest.mark.parametrize(("role", "times"), [(Role.SERVER, [10, 15, 30, 45]), (Role.CLIENT, [10, 25, 40])])
+async def test_other_messages_put_a_clients_pings_off(
+    autojump_clock: MockClock, role: Role, times: list[float]
 ) -> None:
-    async with open_side(keep_alive_interval=INTERVAL, keep_alive_when_idle=when_idle) as side:
+    async with open_side(keep_alive_interval=INTERVAL, role=role) as side:
 
         async def talk() -> None:
             await trio.sleep(10)
@@ -89,9 +89,9 @@ async def test_a_peer_that_takes_nothing_is_given_up(autojump_clock: MockClock) 
         assert side.life.events[-1] == ("closed", "The peer does not take its messages fast enough.")
 
 
-@pytest.mark.parametrize("must_ping", [False, True])
-async def test_a_silent_peer_is_closed(autojump_clock: MockClock, must_ping: bool) -> None:
-    async with open_side(peer_must_ping=must_ping, peer_timeout=30) as side:
+@pytest.mark.parametrize("role", Role)
+async def test_a_silent_peer_is_closed(autojump_clock: MockClock, role: Role) -> None:
+    async with open_side(role=role, server_timeout=30, client_timeout=30) as side:
         await side.peer.send(PING)
         await ticks(side, 29.5)
         assert not side.over.is_set()
@@ -101,7 +101,7 @@ async def test_a_silent_peer_is_closed(autojump_clock: MockClock, must_ping: boo
 
 
 async def test_a_peer_that_never_pings_may_be_silent_where_that_is_so(autojump_clock: MockClock) -> None:
-    async with open_side(peer_must_ping=True, peer_timeout=30) as side:
+    async with open_side(role=Role.SERVER, client_timeout=30) as side:
         side.face.add("plain", lambda: 1)
         await side.peer.send(invocation("1", "plain"))
         await ticks(side, 100)
@@ -109,7 +109,7 @@ async def test_a_peer_that_never_pings_may_be_silent_where_that_is_so(autojump_c
 
 
 async def test_every_message_is_a_sign_of_life(autojump_clock: MockClock) -> None:
-    async with open_side(peer_must_ping=True, peer_timeout=30) as side:
+    async with open_side(role=Role.SERVER, client_timeout=30) as side:
         await side.peer.send(PING)
         for _ in range(4):
             await ticks(side, 25)
@@ -118,7 +118,7 @@ async def test_every_message_is_a_sign_of_life(autojump_clock: MockClock) -> Non
 
 
 async def test_our_own_lateness_is_not_the_peers_silence(autojump_clock: MockClock) -> None:
-    async with open_side(peer_must_ping=False, peer_timeout=30) as side:
+    async with open_side(role=Role.CLIENT, server_timeout=30) as side:
         side.session.tick(trio.current_time() + 100, late=99)
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -131,7 +131,7 @@ async def test_our_own_lateness_is_not_the_peers_silence(autojump_clock: MockClo
 @pytest.mark.parametrize("what", ["silent", "deaf", "slow", "without acknowledgements"])
 async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
     """Of each three seconds two are ours, so that ten of the peer's are thirty."""
-    async with open_side(peer_must_ping=False, peer_timeout=10, send_timeout=10) as side:
+    async with open_side(role=Role.CLIENT, server_timeout=10, send_timeout=10) as side:
         start = trio.current_time()
         outbox = side.session.outbox
         side.session._silent_since = start if what == "silent" else None
@@ -152,7 +152,7 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
 
 
 async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest() -> None:
-    async with open_side(peer_must_ping=False, peer_timeout=10) as side:
+    async with open_side(role=Role.CLIENT, server_timeout=10) as side:
         start = trio.current_time()
         side.session._silent_since = start + 99
         side.session.tick(start + 100, late=50)
@@ -163,9 +163,8 @@ async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest(
 
 
 async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockClock) -> None:
-    limits = IncomingLimits(stream_bytes=10)
     async with (
-        open_side(peer_must_ping=False, peer_timeout=30, incoming=limits) as side,
+        open_side(role=Role.CLIENT, server_timeout=30, stream_buffer_size=10) as side,
         open_stream(side) as reader,
     ):
         await side.peer.send(item("1", 1), item("1", 2))

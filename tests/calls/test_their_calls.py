@@ -270,7 +270,7 @@ async def test_two_streams_cannot_have_one_id(desk: Desk) -> None:
 
 
 async def test_plain_calls_of_one_id_are_answered_each(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"), call("1", "wait", "b"))
     await gates.open("b")

@@ -90,7 +90,7 @@ async def test_a_call_begins_though_the_connection_ends_in_its_read(kind: str, e
 
 
 async def test_calls_begin_in_their_order_beside_those_that_are_cancelled(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     for id, name in (("1", "a"), ("2", "b"), ("3", "c")):
         desk.their_calls.invoke(call(id, "wait", name))
@@ -137,7 +137,7 @@ async def test_a_call_that_waits_for_room_is_dropped_when_it_is_cancelled(desk: 
 
 async def test_of_two_that_wait_for_room_each_begins_once(nursery: trio.Nursery) -> None:
     """The room is there for both of their workers, but one of the calls has gone by then."""
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     desk.outbox.size = HIGH_WATER
     await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
@@ -179,7 +179,7 @@ async def test_a_callee_that_is_hushed_goes_on_and_answers_none(desk: Desk) -> N
 
 
 async def test_parting_cancels_what_could_be_waited_for(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"), call("", "wait", "b"), call("2", "wait", "c"))
     desk.their_calls.hush()

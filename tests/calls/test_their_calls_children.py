@@ -102,7 +102,7 @@ async def test_a_child_that_fails_fails_the_call(desk: Desk, kind: str) -> None:
 
 
 async def test_children_of_an_inline_call_hold_its_place(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     child = Child()
     with_child(desk, "inline", child)

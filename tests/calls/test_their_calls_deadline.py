@@ -384,7 +384,7 @@ async def test_uploads_stand_in_their_places_beside_a_deadline(desk: Desk, autoj
 
 
 async def test_a_deadline_frees_its_place(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     desk.method(slow)
     for id in ("1", "2", "3", "4"):
         desk.their_calls.invoke(call(id, "slow", 100, int(id) if id in "12" else 500))

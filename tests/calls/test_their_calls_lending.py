@@ -98,7 +98,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_its_peer_takes_its_pl
 
 
 async def test_no_place_is_lent_while_another_is_free(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     asking, gates = Asking(desk), Gates(desk)
     await desk.answers(call("1", "asks"), call("2", "wait", "a"), call("3", "wait", "b"))
     assert gates.notes == ["a started"]

@@ -5,7 +5,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
-from trio_hubs.calls.incoming import IncomingLimits
 from trio_hubs.calls.outbox import HIGH_WATER
 
 from .gates import Gates, plain, started
@@ -34,7 +33,7 @@ async def test_a_plain_call_waits_its_turn(desk: Desk) -> None:
 
 @pytest.mark.parametrize("maximum", [2, 3, 20])
 async def test_so_many_calls_run_at_a_time_and_start_in_order(nursery: trio.Nursery, maximum: int) -> None:
-    desk = started(nursery, maximum_parallel=maximum)
+    desk = started(nursery, maximum_parallel_invocations=maximum)
     gates = Gates(desk)
     names = [chr(ord("a") + number) for number in range(10)]
     for _ in range(2):  # the workers are new, then idle
@@ -48,7 +47,7 @@ async def test_so_many_calls_run_at_a_time_and_start_in_order(nursery: trio.Nurs
 
 
 async def test_a_plain_call_runs_beside_others_while_a_place_is_free(nursery: trio.Nursery) -> None:
-    desk = started(nursery, maximum_parallel=2)
+    desk = started(nursery, maximum_parallel_invocations=2)
     desk.method(plain)
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"))
@@ -137,8 +136,7 @@ async def test_one_stream_too_many_is_refused(nursery: trio.Nursery) -> None:
 
 
 async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nursery) -> None:
-    limits = IncomingLimits(connection_bytes=1000, hard_bytes=2000)
-    desk = started(nursery, limits=limits)
+    desk = started(nursery, connection_buffer_size=1000, connection_buffer_limit=2000)
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"))
     assert desk.incoming.wants_more
@@ -157,7 +155,7 @@ async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nurse
 
 @pytest.mark.parametrize("long", ["id", "stream id", "nothing"])
 async def test_a_waiting_call_counts_its_ids_and_its_keep(nursery: trio.Nursery, long: str) -> None:
-    desk = started(nursery, limits=IncomingLimits(connection_bytes=2000))
+    desk = started(nursery, connection_buffer_size=2000)
     gates = Gates(desk)
 
     @desk.method

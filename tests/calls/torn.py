@@ -8,7 +8,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.heartbeat import beat
-from trio_hubs.calls.session import Session, SessionOptions
+from trio_hubs.calls.options import Role, SessionOptions
+from trio_hubs.calls.session import Session
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection
 from trio_hubs.connections.server.resumable import ResumableConnection
@@ -109,7 +110,8 @@ async def open_torn(
         changes: Options of the session that differ from the server's defaults.
     """
     async with trio.open_nursery() as nursery:
-        side = TornSide(nursery, session_options(**changes), quick=quick, capacity=capacity)
+        options = session_options(**{"role": Role.SERVER, **changes})
+        side = TornSide(nursery, options, quick=quick, capacity=capacity)
         if prepare is not None:
             prepare(side)
         await side.attach()

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from trio_hubs import HubConnectionOptions
+from trio_hubs.calls.options import Role
 
 
 def test_the_defaults_are_the_official_ones() -> None:
@@ -25,21 +26,14 @@ def test_a_session_gets_what_was_chosen() -> None:
         connection_buffer_limit=7,
     ).session_options()
     assert options.keep_alive_interval == 1.0
-    assert options.keep_alive_when_idle
-    assert options.peer_timeout == 2.0
-    assert not options.peer_must_ping
+    assert options.role is Role.CLIENT
+    assert options.server_timeout == 2.0
     assert options.send_timeout == 3.0
     assert options.maximum_message_size == 4
-    assert options.maximum_parallel == 1
-    assert (
-        options.incoming.stream_bytes,
-        options.incoming.connection_bytes,
-        options.incoming.hard_bytes,
-    ) == (
-        5,
-        6,
-        7,
-    )
+    assert options.maximum_parallel_invocations == 1
+    assert options.stream_buffer_size == 5
+    assert options.connection_buffer_size == 6
+    assert options.connection_buffer_limit == 7
 
 
 def test_options_are_named_and_do_not_change() -> None:

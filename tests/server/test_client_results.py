@@ -285,7 +285,7 @@ async def test_a_call_that_is_given_up_tells_the_client_nothing_and_its_late_ans
         assert await client.arrived() == [asked("s1")]
         await client.send(result("s1", 1), ended("s1", "oops"), call("Same", 1, id="1"))
         assert await client.arrived() == [result("1", 1)]
-        assert not served.roster.sessions["a"].our_calls._answers
+        assert not served.roster.sessions["a"].our_calls._pending
 
 
 async def test_a_client_that_answers_not_in_time_fails_the_call(autojump_clock: MockClock) -> None:
@@ -465,7 +465,7 @@ async def test_what_cannot_be_sent_is_not(autojump_clock: MockClock) -> None:
         with pytest.raises(BindingError):
             await served.clients.client("a").invoke("Answer", object())
         assert await client.arrived() == []
-        assert not served.roster.sessions["a"].our_calls._answers
+        assert not served.roster.sessions["a"].our_calls._pending
 
 
 async def ask_many(served: ServedHub, client: RawClient, count: int) -> None:
@@ -482,7 +482,7 @@ async def test_calls_that_are_given_up_leave_nothing_behind(autojump_clock: Mock
     async with open_client(served, id="a") as client:
         await ask_many(served, client, 100)
         session = served.roster.sessions["a"]
-        assert not session.our_calls._answers
+        assert not session.our_calls._pending
         assert session._incoming._waiting == 0
 
 

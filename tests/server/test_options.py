@@ -21,6 +21,7 @@ from trio_hubs import (
     Transport,
     Wait,
 )
+from trio_hubs.calls.options import Role
 from trio_hubs.server.served_hub import ServedHub
 
 OFFICIAL: dict[str, Any] = {
@@ -173,25 +174,18 @@ def test_a_session_gets_what_was_chosen() -> None:
         goodbye_timeout=13.0,
     ).session_options()
     assert options.keep_alive_interval == 1.0
-    assert not options.keep_alive_when_idle
-    assert options.peer_timeout == 2.0
-    assert options.peer_must_ping
+    assert options.role is Role.SERVER
+    assert options.client_timeout == 2.0
     assert options.send_timeout == 3.0
     assert options.maximum_message_size == 4
-    assert options.maximum_parallel == 5
-    assert options.upload_capacity == 6
-    assert (
-        options.incoming.stream_bytes,
-        options.incoming.connection_bytes,
-        options.incoming.hard_bytes,
-    ) == (
-        7,
-        8,
-        9,
-    )
+    assert options.maximum_parallel_invocations == 5
+    assert options.stream_buffer_capacity == 6
+    assert options.stream_buffer_size == 7
+    assert options.connection_buffer_size == 8
+    assert options.connection_buffer_limit == 9
     assert options.maximum_streams == 10
-    assert options.high_water == 11
-    assert options.replay_bytes == 12
+    assert options.transport_buffer_size == 11
+    assert options.stateful_reconnect_buffer_size == 12
     assert options.goodbye_timeout == 13.0
 
 

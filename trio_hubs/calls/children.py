@@ -29,7 +29,7 @@ class Children:
         failure: What a child has raised.
     """
 
-    __slots__ = ("_asked_for", "_gone", "_nursery", "_outer", "_over", "_parent_left", "failure", "scope")
+    __slots__ = ("_asked_for", "_ended", "_gone", "_nursery", "_outer", "_parent_left", "failure", "scope")
 
     def __init__(self, nursery: trio.Nursery, scope: trio.CancelScope | None = None) -> None:
         self.scope = scope
@@ -37,7 +37,7 @@ class Children:
         self._outer = nursery
         self._nursery: trio.Nursery | None = None
         self._asked_for: list[Callable[[trio.Nursery], None]] | None = None
-        self._over = False
+        self._ended = False
 
     @property
     def any(self) -> bool:
@@ -50,7 +50,7 @@ class Children:
         Raises:
             RuntimeError: The invocation is over.
         """
-        if self._over:
+        if self._ended:
             raise RuntimeError("The invocation is over; it can start no more tasks.")
         if self._nursery is not None:
             self._nursery.start_soon(async_fn, *args)
@@ -75,7 +75,7 @@ class Children:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self.any:
-            self._over = True
+            self._ended = True
             return
         self._parent_left.set()
         try:
@@ -88,7 +88,7 @@ class Children:
 
     def cancel(self) -> None:
         """Cancel the children, and start no more."""
-        self._over = True
+        self._ended = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
@@ -100,7 +100,7 @@ class Children:
                 self._nursery = nursery
                 for start in self._asked_for:
                     start(nursery)
-                if self._over:
+                if self._ended:
                     nursery.cancel_scope.cancel()
                 await self._parent_left.wait()
         except* Exception as group:  # noqa: BLE001 - the border to hub methods
@@ -108,5 +108,5 @@ class Children:
             if self.scope is not None:
                 self.scope.cancel()
         finally:
-            self._over = True
+            self._ended = True
             self._gone.set()

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-import attrs
 import trio
 from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
 from .channels import GIVE_WAY, ChannelEnd, ChannelReader
+from .options import SessionOptions
 
 T = TypeVar("T")
 
@@ -39,34 +39,19 @@ def payload_size(payload: Raw) -> int:
     return memoryview(payload).nbytes + KEEP
 
 
-@attrs.frozen(kw_only=True)
-class IncomingLimits:
-    """How much may lie unread.
-
-    Attributes:
-        stream_bytes: Bytes of one stream beyond which the connection is not read, unless somebody waits.
-        connection_bytes: The same for all that lies unread on a connection.
-        hard_bytes: Bytes of a connection beyond which what still comes fails, though somebody waits.
-    """
-
-    stream_bytes: int = 64 * 1024
-    connection_bytes: int = 256 * 1024
-    hard_bytes: int = 4 * 1024 * 1024
-
-
 class IncomingStreams:
     """What lies unread on one connection.
 
     Args:
-        limits: How much that may be.
+        options: How much that may be.
         payloads: Joins and splits it.
 
     Attributes:
         on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop.
     """
 
-    def __init__(self, limits: IncomingLimits, payloads: Payloads) -> None:
-        self.limits = limits
+    def __init__(self, options: SessionOptions, payloads: Payloads) -> None:
+        self.options = options
         self.join = payloads.join
         self.split = payloads.split
         self.on_failed: Callable[[str], None] = lambda _: None
@@ -81,12 +66,12 @@ class IncomingStreams:
     @property
     def wants_more(self) -> bool:
         """Whether the connection should be read."""
-        return self._waiting > 0 or (not self._full and self._unread < self.limits.connection_bytes)
+        return self._waiting > 0 or (not self._full and self._unread < self.options.connection_buffer_size)
 
     @property
     def overfull(self) -> bool:
         """Whether more lies unread than may under any circumstances."""
-        return self._unread > self.limits.hard_bytes
+        return self._unread > self.options.connection_buffer_limit
 
     async def wait_wanted(self) -> None:
         """Wait until the connection should be read. A checkpoint only when it has to wait."""
@@ -230,11 +215,11 @@ class IncomingStream(Generic[T]):
         self._count += len(raws)
         self._size += size
         self._incoming.count(size)
-        if self._incoming.overfull and self._size > self._incoming.limits.stream_bytes:
+        if self._incoming.overfull and self._size > self._incoming.options.stream_buffer_size:
             self.end(
                 StreamOverflow(
-                    f"The peer sent {self._count} items faster than they were read, and the connection's "
-                    f"limit of {self._incoming.limits.hard_bytes} unread bytes was reached; the stream was ended."
+                    f"The peer sent {self._count} items faster than they were read, and the connection's limit of "
+                    f"{self._incoming.options.connection_buffer_limit} unread bytes was reached; the stream was ended."
                 )
             )
             return False
@@ -249,7 +234,7 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
 
     def _note_full(self) -> None:
-        full = self._size > self._incoming.limits.stream_bytes and self._count > self._capacity
+        full = self._size > self._incoming.options.stream_buffer_size and self._count > self._capacity
         if full != self._full:
             self._full = full
             self._incoming.count_full(1 if full else -1)

@@ -17,13 +17,14 @@ from ..protocol.messages import CancelInvocation, Completion, Invocation, Stream
 from ..tasks import open_background
 from .channels import ChannelReader
 from .incoming import IncomingStreams
+from .options import Role
 from .outbox import Outbox
 from .outgoing import send_items
 
 logger = get_logger(__name__)
 
 
-class _Answer:
+class _PendingCall:
     """The place where one call waits for its answer."""
 
     __slots__ = ("arrived", "completion", "error")
@@ -41,8 +42,8 @@ class OurCalls:
         protocol: Encodes them.
         outbox: Takes them.
         incoming: Takes the streams that they ask for.
-        is_server: Whether we are the server: ids must then differ from those of the client's uploads, and clients
-            owe a result, but cannot be told that it is no longer wanted.
+        role: Which side we are. A server's ids must differ from those of the client's uploads, and clients owe it
+            a result, but cannot be told that it is no longer wanted.
     """
 
     def __init__(
@@ -50,18 +51,17 @@ class OurCalls:
         protocol: HubProtocol,
         outbox: Outbox,
         incoming: IncomingStreams,
-        *,
-        is_server: bool = False,
+        role: Role,
     ) -> None:
         self._protocol = protocol
         self._outbox = outbox
         self._incoming = incoming
         incoming.on_failed = self.stop_stream
-        self._is_server = is_server
-        self._ids = (f"{'s' if is_server else ''}{number}" for number in count(1))
-        self._answers: dict[str, _Answer] = {}
+        self._is_server = role is Role.SERVER
+        self._ids = (f"{'s' if self._is_server else ''}{number}" for number in count(1))
+        self._pending: dict[str, _PendingCall] = {}
         self._streams: set[str] = set()
-        self._over: ConnectionClosed | None = None
+        self._closed: ConnectionClosed | None = None
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -72,22 +72,22 @@ class OurCalls:
 
     def complete(self, message: Completion) -> bool:
         """Hand a call its answer; whether one was waiting."""
-        answer = self._answers.pop(message.invocation_id, None)
-        if answer is None:
+        call = self._pending.pop(message.invocation_id, None)
+        if call is None:
             return False
-        answer.completion = message
-        answer.arrived.set()
+        call.completion = message
+        call.arrived.set()
         return True
 
     def reject_item(self, id: str) -> bool:
         """A call for a plain result has been sent an item of a stream, and fails; whether one was waiting."""
-        answer = self._answers.pop(id, None)
-        if answer is None:
+        call = self._pending.pop(id, None)
+        if call is None:
             return False
-        answer.error = HubException(
+        call.error = HubException(
             "The server answers with a stream: call this method with stream(), not invoke()."
         )
-        answer.arrived.set()
+        call.arrived.set()
         return True
 
     def stop_stream(self, id: str) -> None:
@@ -97,11 +97,11 @@ class OurCalls:
 
     def abandon(self, error: ConnectionClosed) -> None:
         """The connection is over: whatever waits fails with this error, and so does every later call."""
-        self._over = error
-        for answer in self._answers.values():
-            answer.error = ConnectionClosed(*error.args)
-            answer.arrived.set()
-        self._answers.clear()
+        self._closed = error
+        for call in self._pending.values():
+            call.error = ConnectionClosed(*error.args)
+            call.arrived.set()
+        self._pending.clear()
 
     # ---- calls
 
@@ -137,22 +137,22 @@ class OurCalls:
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
         await self._put(message)
-        answer = self._answers[id] = _Answer()
+        call = self._pending[id] = _PendingCall()
         try:
             with self._incoming.waiting():
                 async with self._uploading(uploads):
-                    await answer.arrived.wait()
+                    await call.arrived.wait()
         finally:
-            if self._answers.pop(id, None) is not None and not self._is_server:
+            if self._pending.pop(id, None) is not None and not self._is_server:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
-        if answer.error is not None:
-            raise answer.error
-        assert answer.completion is not None
-        if answer.completion.error:
-            raise HubException(answer.completion.error)
-        if self._is_server and not answer.completion.has_result:
+        if call.error is not None:
+            raise call.error
+        assert call.completion is not None
+        if call.completion.error:
+            raise HubException(call.completion.error)
+        if self._is_server and not call.completion.has_result:
             raise HubException("The client gave no result.")
-        return load(answer.completion.result) if answer.completion.has_result else None
+        return load(call.completion.result) if call.completion.has_result else None
 
     @asynccontextmanager
     async def stream(
@@ -211,8 +211,10 @@ class OurCalls:
         self._outbox.put_now(data)
 
     def _check_open(self) -> None:
-        if self._over is not None:
-            raise ConnectionClosed(*self._over.args)  # another one for each call: a traceback belongs to one
+        if self._closed is not None:
+            raise ConnectionClosed(
+                *self._closed.args
+            )  # another one for each call: a traceback belongs to one
 
     @asynccontextmanager
     async def _uploading(self, uploads: Mapping[str, AsyncIterable[Any]]) -> AsyncGenerator[None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import attrs
 import trio
 from msgspec import Raw
 
@@ -32,9 +31,10 @@ from ..protocol.messages import Sequence as SequenceMessage
 from ..tasks import bare, open_background, open_tasks
 from .answers import Face
 from .context import InContext
-from .incoming import IncomingLimits, IncomingStreams
+from .incoming import IncomingStreams
+from .options import Role, SessionOptions
 from .our_calls import OurCalls
-from .outbox import HIGH_WATER, Outbox
+from .outbox import Outbox
 from .replay import Replay
 from .their_calls import LONGEST_TURN, TheirCalls
 
@@ -46,43 +46,6 @@ _OPENING_PASSES = 3  # of the scheduler: the task begins, its nursery ends, and 
 
 LAST_BYTES_TIMEOUT = 5.0
 """Seconds that the last messages of a connection have to leave."""
-
-
-@attrs.frozen(kw_only=True)
-class SessionOptions:
-    """The limits and times of one connection; seconds and bytes.
-
-    Attributes:
-        keep_alive_interval: After so long we send a ping.
-        keep_alive_when_idle: Whether other messages put the ping off.
-        peer_timeout: So long the peer may be silent.
-        peer_must_ping: Whether that holds only once the peer has sent a ping.
-        send_timeout: So long the peer may take nothing of what is being sent.
-        maximum_message_size: Bytes of one framed message of the peer; ``None`` for any size.
-        maximum_parallel: How many of the peer's calls may run at a time.
-        maximum_streams: How many of the peer's calls that stream, either way, there may be at a time.
-        upload_capacity: How many unread items of an upload are never too many.
-        incoming: How much may lie unread.
-        high_water: Bytes that may wait to be sent before whoever sends waits, too.
-        replay_bytes: Bytes that may be unacknowledged, on a connection that can be resumed.
-        goodbye_timeout: So long calls without an id may go on once the peer has said goodbye.
-        is_server: Whether we are the server.
-    """
-
-    keep_alive_interval: float
-    keep_alive_when_idle: bool
-    peer_timeout: float
-    peer_must_ping: bool
-    send_timeout: float
-    maximum_message_size: int | None
-    maximum_parallel: int
-    maximum_streams: int
-    upload_capacity: int
-    incoming: IncomingLimits
-    high_water: int = HIGH_WATER
-    replay_bytes: int = 100_000
-    goodbye_timeout: float = 0.0
-    is_server: bool = False
 
 
 class Life(Protocol):
@@ -123,8 +86,8 @@ class Session:
         connection: What carries it.
         protocol: What it speaks.
         outbox: What waits to be sent.
-        caller: Our calls.
-        callee: The peer's calls.
+        our_calls: What we call.
+        their_calls: What the peer calls.
         ended: Whether it is over, or about to be.
         parting: Whether the peer has said goodbye, but calls that it cannot wait for may still run.
         too_slow: Whether the connection was ended because the peer took too little.
@@ -135,25 +98,25 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        self._replay = Replay(protocol, options.replay_bytes) if connection.resumable else None
-        self._incoming = IncomingStreams(options.incoming, protocol.payloads)
+        self._replay = (
+            Replay(protocol, options.stateful_reconnect_buffer_size) if connection.resumable else None
+        )
+        self._incoming = IncomingStreams(options, protocol.payloads)
         self.outbox = Outbox(
             connection,
-            high_water=options.high_water,
+            high_water=options.transport_buffer_size,
             replay=self._replay,
             awaiting=self._incoming.waiting,
         )
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, is_server=options.is_server)
+        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, options.role)
         self.their_calls = TheirCalls(
             face,
             protocol,
             self.outbox,
             self._incoming,
-            maximum_parallel=options.maximum_parallel,
-            maximum_streams=options.maximum_streams,
-            upload_capacity=options.upload_capacity,
+            options,
             connection_id=connection.id,
             on_idle=self._on_idle,
         )
@@ -168,7 +131,9 @@ class Session:
         self._grace = trio.CancelScope()  # where calls that nobody can wait for may finish then
         self._error: Exception | None = None
         self._farewell = Close(allow_reconnect=True)  # unless something else ends us, it is a shutdown
-        self._peer_may_be_silent = options.peer_must_ping
+        self._is_server = options.role is Role.SERVER
+        self._silence_timeout = options.client_timeout if self._is_server else options.server_timeout
+        self._peer_may_be_silent = self._is_server
         self._silent_since: float | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._last_ping = self._clock()
@@ -329,9 +294,7 @@ class Session:
         sending_since = self.outbox.sending_since
         if sending_since is not None:
             sending_since = max(sending_since, self.connection.last_progress)
-        last = (
-            max(self._last_ping, self.outbox.last_sent) if options.keep_alive_when_idle else self._last_ping
-        )
+        last = self._last_ping if self._is_server else max(self._last_ping, self.outbox.last_sent)
         if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
             self._last_ping = now
             if sending_since is None:
@@ -348,9 +311,9 @@ class Session:
         if (
             not self._peer_may_be_silent
             and self._silent_since is not None
-            and now - self._silent_since >= options.peer_timeout
+            and now - self._silent_since >= self._silence_timeout
         ):
-            self.end(self._life.silence(options.peer_timeout), allow_reconnect=True)
+            self.end(self._life.silence(self._silence_timeout), allow_reconnect=True)
 
     def _forgive(self, late: float, now: float) -> None:
         """Whatever the peer owes us since some moment, it owes since so much later."""

@@ -31,6 +31,7 @@ from .children import Children
 from .context import InContext
 from .incoming import IncomingStream, IncomingStreams, payload_size
 from .methods import Method
+from .options import SessionOptions
 from .outbox import Outbox
 from .outgoing import send_items
 
@@ -88,9 +89,7 @@ class TheirCalls:
         protocol: Encodes the answers.
         outbox: Takes the answers.
         incoming: Takes the uploads, and counts the calls that wait.
-        maximum_parallel: How many calls may run at a time.
-        maximum_streams: How many calls that stream, either way, there may be at a time.
-        upload_capacity: How many unread items of an upload are never too many.
+        options: How many calls may run, and stream, at a time.
         connection_id: For the log.
         on_idle: Called when the last call that waited or ran has ended.
 
@@ -105,10 +104,8 @@ class TheirCalls:
         protocol: HubProtocol,
         outbox: Outbox,
         incoming: IncomingStreams,
+        options: SessionOptions,
         *,
-        maximum_parallel: int,
-        maximum_streams: int,
-        upload_capacity: int,
         connection_id: str | None,
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
@@ -117,16 +114,15 @@ class TheirCalls:
         self._outbox = outbox
         self._incoming = incoming
         self._answers = Answers(face, protocol, outbox, connection_id=connection_id)
-        self._maximum = self._free = maximum_parallel
-        self._maximum_streams = maximum_streams
+        self._options = options
+        self._free = options.maximum_parallel_invocations
         self._streams = 0
         self._lent = 0  # places of calls that wait for the peer
-        self._upload_capacity = upload_capacity
         self._connection_id = connection_id
         self._on_idle = on_idle
         self.refused = 0
         self._unfinished: set[Call] = set()  # calls that wait or run
-        self._over = False
+        self._stopped = False
         self._calls: dict[str, Call] = {}
         self._queue: OrderedDict[Call, None] = OrderedDict()  # calls that wait, in their order
         self._workers = 0  # tasks that take calls from the queue
@@ -187,7 +183,7 @@ class TheirCalls:
 
     def stop(self) -> None:
         """The connection is over: what its calls come to is for the log."""
-        self._over = True
+        self._stopped = True
         self.halt()
 
     def cancel(self, id: str) -> None:
@@ -207,7 +203,7 @@ class TheirCalls:
 
         There may be as many such calls as streams; of further ones the places stay taken.
         """
-        lent = int(self._free <= 0 and self._lent < self._maximum_streams)
+        lent = int(self._free <= 0 and self._lent < self._options.maximum_streams)
         self._lent += lent
         self._free += lent
         self._start_waiting()
@@ -252,9 +248,11 @@ class TheirCalls:
             self._load(method, message.arguments)  # what is wrong with these is told first
             raise Refused(fault)
         name = method.name
-        if method.streams and self._streams >= self._maximum_streams:
+        if method.streams and self._streams >= self._options.maximum_streams:
             self.refused += 1
-            raise Refused(f"Too many streams: '{name}' would be one more than {self._maximum_streams}.")
+            raise Refused(
+                f"Too many streams: '{name}' would be one more than {self._options.maximum_streams}."
+            )
         if self._incoming.overfull:
             self.refused += 1
             raise Refused(f"Too many calls wait: '{name}' was not queued.")
@@ -297,7 +295,7 @@ class TheirCalls:
     def _open_uploads(self, method: Method, ids: Sequence[str]) -> list[IncomingStream[Any]]:
         """Expect the uploads of a call."""
         return [
-            self._incoming.open(id, upload.load_many, upload.load, self._upload_capacity)
+            self._incoming.open(id, upload.load_many, upload.load, self._options.stream_buffer_capacity)
             for id, upload in zip(ids, method.uploads, strict=True)
         ]
 
@@ -354,7 +352,7 @@ class TheirCalls:
         if self._queue and self._free > 0 and self._nursery is not None:
             if self._idle:
                 self._idle.unpark()
-            elif self._workers < self._maximum + self._lent:
+            elif self._workers < self._options.maximum_parallel_invocations + self._lent:
                 self._workers += 1
                 self._nursery.start_soon(self._work)
 
@@ -369,7 +367,7 @@ class TheirCalls:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 until = clock() + LONGEST_TURN
             while not (self._queue and self._free > 0):
-                if self._workers > self._maximum + self._lent:
+                if self._workers > self._options.maximum_parallel_invocations + self._lent:
                     self._workers -= 1
                     return
                 await self._idle.park()
@@ -391,7 +389,7 @@ class TheirCalls:
     async def _finish_inline(self, call: Call, children: Children, result: Any) -> None:
         """Let a call end that ran in the reader's task and turned out to need one of its own."""
         children.scope = call.scope
-        await self._conduct(call, children, _settle(result))
+        await self._conduct(call, children, _awaited(result))
         self._free += 1
         self._start_waiting()
 
@@ -410,10 +408,10 @@ class TheirCalls:
             failure = bare(group)
         finally:
             failure = children.failure or failure
-            if self._over and failure is not None:  # and there may be no answer, for it is cancelled, too
+            if self._stopped and failure is not None:  # and there may be no answer, for it is cancelled, too
                 self._answers.log(call.method, failure)
             self._forget(call)
-        if not self._over:
+        if not self._stopped:
             self._answers.answer(call, result, failure, alone=not self._queue)
         self._note_ended(call)
 
@@ -429,7 +427,7 @@ class TheirCalls:
             for upload, stream in zip(method.uploads, call.uploads, strict=True):
                 arguments.insert(upload.position, stream.reader)
             self._give_up_place(call)
-        result = await _settle(self._enter(method, children, arguments))
+        result = await _awaited(self._enter(method, children, arguments))
         if not method.signature.streaming:
             return result
         if call.has_place:
@@ -459,6 +457,6 @@ class TheirCalls:
         self._start_waiting()
 
 
-async def _settle(result: Any) -> Any:
+async def _awaited(result: Any) -> Any:
     """The result itself, or what it comes to when it is a coroutine."""
     return await result if type(result) is CoroutineType else result

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..calls.incoming import IncomingLimits
-from ..calls.session import SessionOptions
+from ..calls.options import Role, SessionOptions
 from ..connections.validators import positive, positive_or_none
 
 
@@ -39,19 +38,4 @@ class HubConnectionOptions:
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
-        return SessionOptions(
-            keep_alive_interval=self.keep_alive_interval,
-            keep_alive_when_idle=True,
-            peer_timeout=self.server_timeout,
-            peer_must_ping=False,
-            send_timeout=self.send_timeout,
-            maximum_message_size=self.maximum_message_size,
-            maximum_parallel=1,
-            maximum_streams=1,  # handlers do not stream
-            upload_capacity=1,
-            incoming=IncomingLimits(
-                stream_bytes=self.stream_buffer_size,
-                connection_bytes=self.connection_buffer_size,
-                hard_bytes=self.connection_buffer_limit,
-            ),
-        )
+        return SessionOptions.of(Role.CLIENT, self)

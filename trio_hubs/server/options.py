@@ -7,8 +7,7 @@ from typing import Literal, get_args
 
 import attrs
 
-from ..calls.incoming import IncomingLimits
-from ..calls.session import SessionOptions
+from ..calls.options import Role, SessionOptions
 from ..connections.server.options import EndpointOptions
 from ..connections.validators import positive, positive_or_none
 from ..protocol.payloads import Naming
@@ -83,23 +82,4 @@ class HubOptions(EndpointOptions):
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
-        return SessionOptions(
-            keep_alive_interval=self.keep_alive_interval,
-            keep_alive_when_idle=False,
-            peer_timeout=self.client_timeout,
-            peer_must_ping=True,
-            send_timeout=self.send_timeout,
-            maximum_message_size=self.maximum_message_size,
-            maximum_parallel=self.maximum_parallel_invocations,
-            maximum_streams=self.maximum_streams,
-            upload_capacity=self.stream_buffer_capacity,
-            incoming=IncomingLimits(
-                stream_bytes=self.stream_buffer_size,
-                connection_bytes=self.connection_buffer_size,
-                hard_bytes=self.connection_buffer_limit,
-            ),
-            high_water=self.transport_buffer_size,
-            replay_bytes=self.stateful_reconnect_buffer_size,
-            goodbye_timeout=self.goodbye_timeout,
-            is_server=True,
-        )
+        return SessionOptions.of(Role.SERVER, self)

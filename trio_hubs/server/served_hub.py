@@ -52,6 +52,7 @@ class ServedHub:
         roster: Roster | None = None,
     ) -> None:
         self.options = options
+        self._session_options = options.session_options()
         self.definition = HubDefinition.of(hub, factory, options, filters)
         self.roster = roster or Roster(
             send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
@@ -77,9 +78,7 @@ class ServedHub:
         table, rest = agreed
         assert connection.id is not None
         client = ConnectedClient(self.definition, table, self.roster, self.groups, connection.id)
-        session = client.session = Session(
-            connection, table.protocol, client, client, self.options.session_options()
-        )
+        session = client.session = Session(connection, table.protocol, client, client, self._session_options)
         connection.on_end_asked = partial(session.end, allow_reconnect=True)
         if self._draining:
             session.drain()
