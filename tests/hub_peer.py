@@ -15,9 +15,11 @@ import trio
 from typing_extensions import TypeVar
 
 from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, open_hub_connection
-from trio_hubs.calls.heartbeat import beat, period_for
+from trio_hubs.calls.session import Session
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.server.local_roster import LocalRoster
+from trio_hubs.server.members import Members
 from trio_hubs.server.served_hub import ServedHub
 
 Message: TypeAlias = dict[str, Any]
@@ -291,6 +293,22 @@ def served_hub(
     return ServedHub(hub, factory or hub, HubOptions(**options), filters)
 
 
+def local_roster(served: ServedHub) -> LocalRoster:
+    """A hub's roster, which is of this process."""
+    assert isinstance(served.roster, LocalRoster)
+    return served.roster
+
+
+def members_of(served: ServedHub) -> Members:
+    """A hub's clients."""
+    return local_roster(served).members
+
+
+def session_of(served: ServedHub, id: str) -> Session:
+    """The session of one of a hub's clients."""
+    return members_of(served).by_id[id].session
+
+
 @asynccontextmanager
 async def open_client(
     served: ServedHub | type[Hub[Any]],
@@ -333,9 +351,7 @@ async def open_client(
 
     async with trio.open_nursery() as nursery:
         if beating:
-            chosen = behind.options
-            period = period_for(chosen.keep_alive_interval, chosen.client_timeout, chosen.send_timeout)
-            nursery.start_soon(beat, behind.roster.sessions.values, period)
+            nursery.start_soon(behind.watch)
         nursery.start_soon(serve)
         if handshake:
             await client.shake_hands()

@@ -15,6 +15,7 @@ from tests.hub_peer import (
     ended,
     framed,
     item,
+    members_of,
     no_task_left,
     open_client,
     result,
@@ -201,7 +202,7 @@ async def test_a_malformed_message_closes_its_connection_with_an_error_and_a_log
     assert warnings[0].startswith("connection c1: ProtocolError(")
     assert text in warnings[0]
     assert events == ["disconnected"]
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 @both_protocols

@@ -3,7 +3,18 @@
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import Message, call, cancel, ended, item, no_task_left, open_client, result, stream
+from tests.hub_peer import (
+    Message,
+    call,
+    cancel,
+    ended,
+    item,
+    members_of,
+    no_task_left,
+    open_client,
+    result,
+    stream,
+)
 
 from .ends import ENDS, PARALLEL, each_end
 from .witness import CANCELED, both_protocols, witness
@@ -94,7 +105,7 @@ async def test_whatever_ends_the_connection_ends_its_invocations(
     )
     assert events[-1] == "disconnected"
     assert events.count("disconnected") == 1
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_a_call_that_waits_can_be_cancelled_and_never_begins(autojump_clock: MockClock) -> None:

@@ -12,7 +12,18 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import call as invocation
-from tests.hub_peer import cancel, close, ended, framed, item, no_task_left, result, stream
+from tests.hub_peer import (
+    cancel,
+    close,
+    ended,
+    framed,
+    item,
+    local_roster,
+    members_of,
+    no_task_left,
+    result,
+    stream,
+)
 from tests.server.app_peer import PAIRS, AppClient, ServedApp, connect, open_app
 from trio_hubs import (
     ChannelReader,
@@ -275,15 +286,15 @@ async def test_nothing_is_left_of_a_thousand_connections(
             await churn(served, range(300, 1000))
             gained = objects() - before
 
-            roster = app._hubs[0][1].roster
+            hub = app._hubs[0][1]
             assert world.connected > 800
             assert world.disconnected == world.connected
             assert world.running == 0
-            assert not roster.sessions
-            assert not roster._groups
-            assert not roster._users
-            assert not roster._memberships
-            assert not roster._unflushed
+            assert not hub.sessions
+            assert not members_of(hub).by_id
+            assert not members_of(hub)._groups
+            assert not members_of(hub)._users
+            assert not local_roster(hub)._unflushed
             assert served.leases() == 0
             assert all(not endpoint._leases.unused for endpoint in app._endpoints)
             assert app.statistics.connections == 0

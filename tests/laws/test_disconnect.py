@@ -4,7 +4,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, close, encode, item, no_task_left, open_client, served_hub, stream
+from tests.hub_peer import (
+    call,
+    close,
+    encode,
+    item,
+    members_of,
+    no_task_left,
+    open_client,
+    served_hub,
+    stream,
+)
 from trio_hubs import ChannelReader, Hub, UploadBroken
 from trio_hubs.server.served_hub import ServedHub
 
@@ -39,7 +49,7 @@ class Ordered(Hub):
     async def on_disconnected(self, error: Exception | None) -> None:
         self.events.append("hub hears")
         await trio.sleep(1)
-        listed = self.context.connection_id in self.served[0].roster.sessions
+        listed = self.context.connection_id in members_of(self.served[0]).by_id
         self.events.append("still listed" if listed else "unlisted")
 
 
@@ -58,7 +68,7 @@ async def test_the_end_of_a_connection_has_its_order(
         if end != "the client vanishes":
             assert (await client.rest())[-1]["type"] == 7
         await client.served()
-        assert not served[0].roster.sessions
+        assert not members_of(served[0]).by_id
     first = [] if end == "the server shuts down" else ["upload broken"]  # a shutdown cancels at once
     assert events == [*first, "method ended", "hub hears", "still listed"]
 

@@ -13,6 +13,7 @@ from tests.hub_peer import (
     close,
     ended,
     item,
+    members_of,
     no_task_left,
     open_client,
     result,
@@ -115,7 +116,7 @@ async def test_a_method_that_fails_while_the_connection_ends_harms_nothing(
     assert events[-1] == "disconnected"
     assert events.count("disconnected") == 1
     assert "ValueError: stubborn" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 @both_protocols

@@ -147,7 +147,7 @@ async def asked_for_much(ends: list[str], *, limit: float) -> AsyncGenerator[Pee
             await served.handle(connection)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(beat, served.roster.sessions.values, 1)
+        nursery.start_soon(beat, lambda: served.sessions, 1)
         nursery.start_soon(serve)
         peer = Peer(far, client=True)
         await peer.head()

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import RawPeer, call, item, result, served_hub, stream
+from tests.hub_peer import RawPeer, call, item, members_of, result, served_hub, stream
 from trio_hubs import ChannelReader, Hub, Request
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.connections.memory import memory_connection_pair
@@ -92,14 +92,14 @@ async def open_torn(*, version: int = 2, **options: Any) -> AsyncGenerator[Clien
         client = Client(nursery, served, version)
         await client.attach(b'{"protocol":"json","version":%d}\x1e' % version)
         nursery.start_soon(client.serve)
-        nursery.start_soon(beat, served.roster.sessions.values, 1)
+        nursery.start_soon(beat, lambda: served.sessions, 1)
         await wait_all_tasks_blocked()
         assert await client.peer.receive_record() == {}
         yield client
         client.connection.close()
         with trio.fail_after(20):
             await client.over.wait()
-        assert not served.roster.sessions
+        assert not members_of(served).by_id
         nursery.cancel_scope.cancel()
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import RawClient, call, open_client, result
+from tests.hub_peer import RawClient, call, members_of, open_client, result
 from tests.server.app_peer import PAIRS, ServedApp, open_app, visit
 from trio_hubs import Conflate, Disconnect, DropOldest, Hub, HubApp, HubOptions
 from trio_hubs.server.slow_clients import SlowClientPolicy
@@ -79,10 +79,10 @@ async def test_all_others_get_everything_and_at_once(
 ) -> None:
     ends: list[str] = []
     async with open_app(radio_app(ends, policy)) as served, AsyncExitStack() as stack:
-        members = await others(stack, served)
+        friends = await others(stack, served)
         await take_nothing(served, transport, protocol)
-        roster = served.app._hubs[0][1].roster
-        (slow,) = (session for id, session in roster.sessions.items() if not id.startswith("other"))
+        there = members_of(served.app._hubs[0][1]).by_id
+        (slow,) = (member.session for id, member in there.items() if not id.startswith("other"))
         began = trio.current_time()
         for number in range(MESSAGES):
             await served.app.hub(Radio).clients.all.send("Told", number, KILOBYTE)
@@ -92,15 +92,15 @@ async def test_all_others_get_everything_and_at_once(
             assert len(slow.outbox._pieces) < 1000
         await wait_all_tasks_blocked()
         assert trio.current_time() == began  # nobody has waited for anything
-        for member in members:
-            got = await member.take(MESSAGES)
+        for friend in friends:
+            got = await friend.take(MESSAGES)
             assert [message["arguments"][0] for message in got] == list(range(MESSAGES))
         assert trio.current_time() == began
-        await members[0].send(call("Same", 1, id="1"))
-        assert await members[0].receive() == result("1", 1)
+        await friends[0].send(call("Same", 1, id="1"))
+        assert await friends[0].receive() == result("1", 1)
         await trio.sleep(40)
         assert "TimeoutError" in ends or (transport == "LongPolling" and len(ends) == 1)
-        assert len(roster.sessions) == OTHERS
+        assert len(there) == OTHERS
         assert served.app.statistics.connections == 0
 
 
@@ -137,14 +137,14 @@ async def test_a_slow_caller_of_a_broadcast_delays_nobody(autojump_clock: MockCl
     """It takes neither the broadcasts nor the answers that it causes."""
     ends: list[str] = []
     async with open_app(radio_app(ends, "disconnect")) as served, AsyncExitStack() as stack:
-        members = await others(stack, served, 20)
+        friends = await others(stack, served, 20)
         slow = await visit(served, "/hub")
         await wait_all_tasks_blocked()
         served.narrows[-1].room = 0
         for start in range(0, 500, 10):
             await slow.send(*(call("Tell", KILOBYTE, id=f"{n}") for n in range(start, start + 10)))
             await wait_all_tasks_blocked()
-        counts = {len(await member.arrived()) for member in members}
+        counts = {len(await member.arrived()) for member in friends}
         assert len(counts) == 1
         assert counts.pop() > 50
         await trio.sleep(20)

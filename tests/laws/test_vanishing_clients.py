@@ -14,6 +14,7 @@ from tests.hub_peer import (
     encode,
     ended,
     item,
+    members_of,
     no_task_left,
     open_client,
     stream,
@@ -129,7 +130,7 @@ async def test_a_client_that_vanishes_at_any_step_leaves_nothing_behind(
                     await trio.testing.wait_all_tasks_blocked()
                 await ENDS[end](client)
                 await client.served()
-        assert not served.roster.sessions
+        assert not members_of(served).by_id
         assert events.count("disconnected") == 1
         assert events[-1] == "disconnected"
         began = [event for event in events if event.endswith(" began")]

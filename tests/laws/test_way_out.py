@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, cancel, ended, item, open_client, served_hub, stream
+from tests.hub_peer import PROTOCOLS, call, cancel, ended, item, members_of, open_client, served_hub, stream
 from trio_hubs import Hub
 from trio_hubs.protocol.payloads import Payloads
 
@@ -119,5 +119,5 @@ async def test_a_slow_client_delays_no_other_and_is_disconnected(autojump_clock:
             assert await fast.receive() == call("Heard", "x" * 1000)
         with trio.fail_after(60):
             await slow.over.wait()
-        assert set(served.roster.sessions) == {"fast"}
+        assert set(members_of(served).by_id) == {"fast"}
         assert trio.current_time() < 60

@@ -17,7 +17,7 @@ from trio.testing import memory_stream_pair
 
 from tests.connections.server.http_peer import Answer, Client, request, upgrade
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
-from tests.hub_peer import PATIENCE, RawPeer
+from tests.hub_peer import PATIENCE, RawPeer, members_of
 from trio_hubs import ConnectionClosed, HubApp, HubOptions
 from trio_hubs.server import app as app_module
 
@@ -98,7 +98,7 @@ class ServedApp:
 
     def sessions(self) -> int:
         """How many connections the hubs know."""
-        return sum(len(hub.roster.sessions) for _, hub in self.app._hubs)
+        return sum(len(members_of(hub).by_id) for _, hub in self.app._hubs)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawClient, call, open_client, result, served_hub
+from tests.hub_peer import RawClient, call, members_of, open_client, result, served_hub
 from trio_hubs import ClientProxy, Hub, HubCallerClients, HubClients, User
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
@@ -60,8 +60,8 @@ class Speaker(Hub):
 
     async def on_connected(self) -> None:
         id = self.context.connection_id
-        for name, members in GROUPS.items():
-            if id in members:
+        for name, ids in GROUPS.items():
+            if id in ids:
                 await self.groups.add(id, name)
         if "on_connected" in self.told and id == "d":
             await self.told["on_connected"](self)
@@ -232,8 +232,8 @@ async def test_who_has_left_the_hub_joins_nothing_any_more(autojump_clock: MockC
     await served.groups.add("never", "g")
     await served.groups.remove("never", "g")
     await served.clients.group("g").send("Told", "g")
-    assert not served.roster._groups
-    assert not served.roster._memberships
+    assert not members_of(served)._groups
+    assert not members_of(served).by_id
 
 
 async def test_groups_can_be_filled_from_outside_and_by_others(autojump_clock: MockClock) -> None:
@@ -261,14 +261,14 @@ async def test_all_memberships_end_with_the_connection_and_empty_groups_vanish(
             await goes.arrived()
             await stays.send(call("Quit", "two"))
             await stays.arrived()
-        assert {name: set(members) for name, members in served.roster._groups.items()} == {
+        assert {name: set(members) for name, members in members_of(served)._groups.items()} == {
             "one": {"stays"},
             "": {"stays"},
             "own": {"stays"},
         }
-        assert not served.roster._users
-    assert not served.roster._groups
-    assert not served.roster.sessions
+        assert not members_of(served)._users
+    assert not members_of(served)._groups
+    assert not members_of(served).by_id
 
 
 async def test_a_group_is_left_only_after_on_disconnected(autojump_clock: MockClock) -> None:
@@ -276,7 +276,7 @@ async def test_a_group_is_left_only_after_on_disconnected(autojump_clock: MockCl
 
     class Last(Joining):
         async def on_disconnected(self, error: Exception | None) -> None:
-            told.extend(served.roster._groups)
+            told.extend(members_of(served)._groups)
             await self.groups.add(self.context.connection_id, "too late")
             await self.clients.others_in_group("g").send("Left", self.context.connection_id)
 
@@ -287,7 +287,7 @@ async def test_a_group_is_left_only_after_on_disconnected(autojump_clock: MockCl
             await goes.send(call("Join", "g"))
             await goes.arrived()
         assert await stays.arrived() == [call("Left", "b")]
-        assert set(served.roster._groups) == {"g"}
+        assert set(members_of(served)._groups) == {"g"}
     assert told == ["g", "g"]
 
 
@@ -301,8 +301,8 @@ async def test_who_is_refused_in_on_connected_is_in_no_group(autojump_clock: Moc
     async with open_client(served) as client:
         await client.rest()
         await client.served()
-    assert not served.roster._groups
-    assert not served.roster._memberships
+    assert not members_of(served)._groups
+    assert not members_of(served).by_id
 
 
 async def test_who_is_refused_hears_nothing_behind_its_close(autojump_clock: MockClock) -> None:
@@ -331,10 +331,10 @@ async def test_groups_are_joined_at_a_checkpoint_and_not_when_cancelled(autojump
             scope.cancel()
             await served.groups.add("a", "g")
         assert scope.cancelled_caught
-        assert not served.roster._groups
+        assert not members_of(served)._groups
         await served.groups.add("a", "g")
         with trio.CancelScope() as scope:
             scope.cancel()
             await served.groups.remove("a", "g")
         assert scope.cancelled_caught
-        assert set(served.roster._groups) == {"g"}
+        assert set(members_of(served)._groups) == {"g"}

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.connections.websocket.websocket_peer import CLOSE, close_payload
-from tests.hub_peer import PATIENCE, PING, call, close, framed, no_task_left
+from tests.hub_peer import PATIENCE, PING, call, close, framed, members_of, no_task_left
 from tests.server.app_peer import PAIRS, AppClient, ServedApp, open_app, visit
 from tests.server.busy_hub import Busy, assert_order, busy_app, set_to_work
 
@@ -112,7 +112,7 @@ async def test_work_ends_before_the_hub_hears(
                     await trio.sleep(0.1)
             assert trio.current_time() <= patience
             assert (events[-1] != f"{id}: disconnected: None") in fails
-            assert not served.app._hubs[0][1].roster._groups
+            assert not members_of(served.app._hubs[0][1])._groups
             await trio.sleep(30)  # so long a client has to fetch its end
             assert served.app.statistics.connections == served.leases() == 0
     assert_order(events, id)

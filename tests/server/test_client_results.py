@@ -19,6 +19,7 @@ from tests.hub_peer import (
     open_client,
     result,
     served_hub,
+    session_of,
     stream,
 )
 from trio_hubs import BindingError, ChannelReader, ConnectionClosed, Hub, HubException, User, Wait
@@ -245,7 +246,7 @@ async def test_a_client_that_leaves_meanwhile_fails_the_call(
             case "says close":
                 await client.send(close())
             case _:
-                served.roster.sessions["a"].end()
+                session_of(served, "a").end()
     assert errors == ["Connection 'a' disconnected."]
 
 
@@ -285,7 +286,7 @@ async def test_a_call_that_is_given_up_tells_the_client_nothing_and_its_late_ans
         assert await client.arrived() == [asked("s1")]
         await client.send(result("s1", 1), ended("s1", "oops"), call("Same", 1, id="1"))
         assert await client.arrived() == [result("1", 1)]
-        assert not served.roster.sessions["a"].our_calls._pending
+        assert not session_of(served, "a").our_calls._pending
 
 
 async def test_a_client_that_answers_not_in_time_fails_the_call(autojump_clock: MockClock) -> None:
@@ -465,7 +466,7 @@ async def test_what_cannot_be_sent_is_not(autojump_clock: MockClock) -> None:
         with pytest.raises(BindingError):
             await served.clients.client("a").invoke("Answer", object())
         assert await client.arrived() == []
-        assert not served.roster.sessions["a"].our_calls._pending
+        assert not session_of(served, "a").our_calls._pending
 
 
 async def ask_many(served: ServedHub, client: RawClient, count: int) -> None:
@@ -481,9 +482,9 @@ async def test_calls_that_are_given_up_leave_nothing_behind(autojump_clock: Mock
     served = served_hub(Asking)
     async with open_client(served, id="a") as client:
         await ask_many(served, client, 100)
-        session = served.roster.sessions["a"]
-        assert not session.our_calls._pending
-        assert session._incoming._waiting == 0
+        asked = session_of(served, "a")
+        assert not asked.our_calls._pending
+        assert asked._incoming._waiting == 0
 
 
 async def test_a_failed_call_from_outside_is_the_callers_alone(autojump_clock: MockClock) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, ended, open_client, result, served_hub, stream
+from tests.hub_peer import PROTOCOLS, call, ended, members_of, open_client, result, served_hub, stream
 from trio_hubs import BindingError, ConnectionClosed, Hub, open_channel
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -58,8 +58,8 @@ async def test_one_that_has_left_is_called_no_more(autojump_clock: MockClock) ->
     served = served_hub(Callers)
     async with open_client(served, id="a") as stays:
         async with open_client(served, id="b"):
-            assert set(served.roster.sessions) == {"a", "b"}
-        assert set(served.roster.sessions) == {"a"}
+            assert set(members_of(served).by_id) == {"a", "b"}
+        assert set(members_of(served).by_id) == {"a"}
         await stays.send(call("All", "Hear", 1))
         assert await stays.arrived() == [call("Hear", 1)]
 

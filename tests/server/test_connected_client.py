@@ -13,6 +13,7 @@ from tests.hub_peer import (
     close,
     encode,
     ended,
+    members_of,
     no_task_left,
     open_client,
     result,
@@ -256,7 +257,7 @@ async def test_raising_in_on_connected_refuses_the_client(
             await client.shake_hands(call("Inline", id="1"))
             assert await client.rest() == [close(text)]
             await client.served()
-            assert not served.roster.sessions
+            assert not members_of(served).by_id
     assert events == []
     assert "connection c1 was refused" in caplog.text
 
@@ -280,7 +281,7 @@ async def test_on_connected_is_cancelled_when_its_client_leaves(autojump_clock: 
             client.leave()
             await client.served()
     assert events == ["cancelled"]
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_raising_in_on_disconnected_is_logged_and_the_connection_ends_in_order(
@@ -298,7 +299,7 @@ async def test_raising_in_on_disconnected_is_logged_and_the_connection_ends_in_o
             assert await client.rest() == [close(allow_reconnect=True)]
     assert "connection c1: on_disconnected failed" in caplog.text
     assert "ValueError: oops" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_on_disconnected_has_its_grace_and_no_longer(
@@ -315,7 +316,7 @@ async def test_on_disconnected_has_its_grace_and_no_longer(
             assert await client.rest() == [close(allow_reconnect=True)]
             assert trio.current_time() == pytest.approx(3.0)
     assert "connection c1: on_disconnected was cancelled after 3 s" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 @pytest.mark.parametrize("with_child", [False, True])
@@ -337,7 +338,7 @@ async def test_on_disconnected_may_fail_when_its_grace_is_over(
             client.connection.close()
             assert await client.rest() == [close(allow_reconnect=True)]
     assert "ValueError: oops" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 @pytest.mark.parametrize("with_child", [False, True])
@@ -359,7 +360,7 @@ async def test_on_connected_may_fail_while_it_is_cancelled(
             client.connection.close()
             assert await client.rest() == [close(allow_reconnect=True)]
     assert "ValueError: oops" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_hooks_wait_for_their_children(autojump_clock: MockClock) -> None:

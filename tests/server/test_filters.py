@@ -18,6 +18,7 @@ from tests.hub_peer import (
     open_client,
     result,
     served_hub,
+    session_of,
     stream,
 )
 from tests.server.app_peer import open_app, visit
@@ -325,7 +326,7 @@ async def test_a_refused_upload_is_thrown_away(autojump_clock: MockClock) -> Non
         assert "no uploads" in (await client.receive())["error"]
         await client.send(*[item("u", "x" * 1000)] * 500, ended("u"), call("Unknown", id="2"))
         assert "Method does not exist" in (await client.receive())["error"]
-        incoming = served.roster.sessions["a"]._incoming
+        incoming = session_of(served, "a")._incoming
         assert incoming._unread == 0
         assert not incoming._streams
 

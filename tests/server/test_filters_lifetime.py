@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, close, no_task_left, open_client, result, served_hub
+from tests.hub_peer import PROTOCOLS, call, close, members_of, no_task_left, open_client, result, served_hub
 from tests.server.filtered_hub import Filtered, Lifetime
 from trio_hubs import HubException, HubLifetimeContext
 from trio_hubs.server.filters import ConnectedNext, DisconnectedNext
@@ -54,7 +54,7 @@ async def test_raising_refuses_the_client(autojump_clock: MockClock, protocol: s
         await client.shake_hands(call("Inline", id="1"))
         assert await client.rest() == [close(f"{CLOSED} HubException: not you, a")]
     assert events == []
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_the_hub_may_be_kept_from_hearing_of_its_clients(autojump_clock: MockClock) -> None:
@@ -68,7 +68,7 @@ async def test_the_hub_may_be_kept_from_hearing_of_its_clients(autojump_clock: M
         await client.send(call("Inline", id="1"))
         assert await client.receive() == result("1", None)
     assert events == ["inline None"]
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_what_ended_the_connection_may_be_replaced(autojump_clock: MockClock) -> None:
@@ -107,7 +107,7 @@ async def test_failing_around_on_disconnected_is_logged_and_harms_nothing(
             assert await client.rest() == [close(allow_reconnect=True)]
     assert "connection c1: on_disconnected failed" in caplog.text
     assert f"ValueError: {where} fails" in caplog.text
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_a_filter_that_hangs_around_on_disconnected_has_no_more_time_than_the_hub(
@@ -121,7 +121,7 @@ async def test_a_filter_that_hangs_around_on_disconnected_has_no_more_time_than_
         client.connection.close()
         assert await client.rest() == [close(allow_reconnect=True)]
         assert trio.current_time() == pytest.approx(3)
-    assert not served.roster.sessions
+    assert not members_of(served).by_id
 
 
 async def test_calls_wait_for_a_filter_around_on_connected(autojump_clock: MockClock) -> None:

@@ -7,7 +7,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, RawClient, call, encode, no_task_left, open_client, result, served_hub
+from tests.hub_peer import (
+    PROTOCOLS,
+    RawClient,
+    call,
+    encode,
+    members_of,
+    no_task_left,
+    open_client,
+    result,
+    served_hub,
+)
 from trio_hubs import HandshakeError, Hub
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -227,4 +237,4 @@ async def test_no_hub_hears_of_a_handshake_that_failed(autojump_clock: MockClock
         await hello(client, request("xml"))
         await client.served()
     assert heard == []
-    assert not served.roster.sessions
+    assert not members_of(served).by_id

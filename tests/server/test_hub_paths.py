@@ -2,7 +2,7 @@
 
 from trio.testing import MockClock
 
-from tests.hub_peer import call, result
+from tests.hub_peer import call, local_roster, result
 from tests.server.app_peer import open_app, visit
 from trio_hubs import Hub, HubApp, HubOptions
 
@@ -77,9 +77,9 @@ async def test_one_timer_looks_after_both_as_often_as_either_needs(autojump_cloc
 
 async def test_refusals_at_both_paths_count_once() -> None:
     app = chat_app()
-    assert len({endpoint.roster for _, endpoint in app._hubs}) == 2
-    for _, endpoint in app._hubs:
-        endpoint.roster._refused = 1
+    assert len({served.roster for _, served in app._hubs}) == 2
+    for _, served in app._hubs:
+        local_roster(served)._refused = 1
     assert app.statistics.refused_calls == 2
 
 

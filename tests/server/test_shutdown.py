@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PATIENCE, RawPeer, call, close, no_task_left
+from tests.hub_peer import PATIENCE, RawPeer, call, close, members_of, no_task_left
 from tests.server.app_peer import PAIRS, TRANSPORTS, AppClient, ServedApp, connect, open_app, visit
 from tests.server.busy_hub import WORK, Busy, assert_order, busy_app, set_to_work
 from trio_hubs import Connection, ConnectionClosed, HubApp, HubOptions
@@ -98,7 +98,7 @@ async def test_all_transports_at_once_end_in_order(autojump_clock: MockClock) ->
                 if PAIRS[number % len(PAIRS)][0] != "LongPolling":
                     assert words[-1] == COME_BACK
             assert served.sessions() == 0
-            assert not served.app._hubs[0][1].roster._groups
+            assert not members_of(served.app._hubs[0][1])._groups
     for id in ids:
         assert_order(events, id)
     assert len(events) == 15 * (len(WORK) + 1) + len([event for event in events if "broken" in event])
@@ -214,9 +214,9 @@ async def test_what_was_served_is_no_object_any_more(autojump_clock: MockClock) 
         clients = [await visit(served, "/hub", transport) for transport in TRANSPORTS[:2]]
         for client in clients:
             await set_to_work(client)
-        sessions = served.app._hubs[0][1].roster.sessions
-        kept += [weakref.ref(session) for session in sessions.values()]
-        kept += [weakref.ref(session.connection) for session in sessions.values()]
+        hub = served.app._hubs[0][1]
+        kept += [weakref.ref(session) for session in hub.sessions]
+        kept += [weakref.ref(session.connection) for session in hub.sessions]
         await shut_down(served, *clients)
         await wait_all_tasks_blocked()
         gc.collect()

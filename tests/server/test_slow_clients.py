@@ -14,10 +14,13 @@ from tests.hub_peer import (
     call,
     ended,
     item,
+    local_roster,
+    members_of,
     no_task_left,
     open_client,
     result,
     served_hub,
+    session_of,
     stream,
 )
 from trio_hubs import (
@@ -60,7 +63,7 @@ def quiet(ends: list[str] | None = None, **options: Any) -> ServedHub:
 
 def waiting_for(served: ServedHub, id: str) -> int:
     """Bytes that wait for a client."""
-    return served.roster.sessions[id].outbox.size
+    return session_of(served, id).outbox.size
 
 
 async def tell(clients: HubClients[ClientProxy], first: int, last: int, name: str = "Word") -> None:
@@ -95,7 +98,7 @@ async def test_who_lets_a_message_lie_is_disconnected(
         await slow.over.wait()
         assert 4 <= trio.current_time() <= 5.1
         assert ends == ["slow: TimeoutError"]
-        assert served.roster.statistics() == (0, 1, 0)
+        assert local_roster(served).statistics() == (0, 1, 0)
     assert "connection slow is too slow for its messages: disconnected" in caplog.text
 
 
@@ -167,7 +170,7 @@ async def test_what_is_said_of_who_is_gone_stays_counted(autojump_clock: MockClo
                 await tell(served.clients, number, number + 1)
                 await wait_all_tasks_blocked()
             await slow.over.wait()
-    assert served.roster.statistics() == (0, 3, 0)
+    assert local_roster(served).statistics() == (0, 3, 0)
 
 
 @pytest.mark.parametrize("after", [0, -1])
@@ -243,9 +246,9 @@ async def test_the_oldest_are_dropped_and_counted(autojump_clock: MockClock, pro
         for number in range(5000):
             await tell(served.clients.when_slow(DropOldest()), number, number + 1)
             assert waiting_for(served, "slow") <= HIGH_WATER + 2000
-        assert len(served.roster.sessions["slow"].outbox._pieces) < 1000
+        assert len(session_of(served, "slow").outbox._pieces) < 1000
         got = await numbers(slow)
-        dropped = served.roster.statistics()[2]
+        dropped = local_roster(served).statistics()[2]
         assert dropped + len(got) == 5000
         assert dropped > 4000
         newest = got[-60:]
@@ -255,7 +258,7 @@ async def test_the_oldest_are_dropped_and_counted(autojump_clock: MockClock, pro
         assert sum(after - before > 1 for before, after in pairwise(got)) == 1
         await tell(served.clients.when_slow(DropOldest()), 5000, 5010)
         assert await numbers(slow) == list(range(5000, 5010))
-    assert served.roster.statistics()[2] == dropped
+    assert local_roster(served).statistics()[2] == dropped
 
 
 async def test_what_was_not_sent_so_is_never_dropped(autojump_clock: MockClock) -> None:
@@ -287,7 +290,7 @@ async def test_who_lets_what_was_sent_without_waiting_lie_is_disconnected(autoju
     served = quiet(ends, broadcast_buffer_limit=20_000)
     async with open_client(served, id="slow", capacity=0) as slow:
         await wait_all_tasks_blocked()
-        served.roster.sessions["slow"].outbox.put(b"x")
+        session_of(served, "slow").outbox.put(b"x")
         await wait_all_tasks_blocked()
         for _ in range(3):
             await served.clients.all.send("Large", "x" * 20_000)
@@ -300,7 +303,7 @@ async def test_a_clients_own_results_do_not_count(autojump_clock: MockClock) -> 
     served = quiet(ends, broadcast_buffer_limit=20_000)
     async with open_client(served, id="slow", capacity=0) as slow:
         await wait_all_tasks_blocked()
-        outbox = served.roster.sessions["slow"].outbox
+        outbox = session_of(served, "slow").outbox
         outbox.put(b"x")
         await wait_all_tasks_blocked()
         outbox.put(b"x" * 100_000)
@@ -324,7 +327,7 @@ async def test_the_latest_replaces_what_still_waits(autojump_clock: MockClock, p
             await served.clients.when_slow(Conflate("a")).all.send("Price", "a", price)
             await served.clients.when_slow(Conflate("b")).all.send("Price", "b", -price)
             await served.clients.when_slow(Conflate("a")).all.send("Volume", "a", price)
-        outbox = served.roster.sessions["slow"].outbox
+        outbox = session_of(served, "slow").outbox
         assert outbox.size < 1000
         assert len(outbox._pieces) < 1000
         assert await slow.arrived() == [
@@ -333,7 +336,7 @@ async def test_the_latest_replaces_what_still_waits(autojump_clock: MockClock, p
             call("Price", "b", -1999),
             call("Volume", "a", 1999),
         ]
-        assert served.roster.statistics()[2] == 3 * 1999
+        assert local_roster(served).statistics()[2] == 3 * 1999
 
 
 async def test_the_latest_comes_behind_what_was_sent_before_it(autojump_clock: MockClock) -> None:
@@ -358,7 +361,7 @@ async def test_one_that_keeps_up_gets_every_one(autojump_clock: MockClock) -> No
         for price in range(5):
             await served.clients.when_slow(Conflate()).all.send("Price", price)
             assert await fast.arrived() == [call("Price", price)]
-        assert served.roster.statistics()[2] == 0
+        assert local_roster(served).statistics()[2] == 0
 
 
 async def test_too_many_keys_are_too_much(autojump_clock: MockClock) -> None:
@@ -504,5 +507,5 @@ async def test_no_task_is_left_by_a_slow_client(autojump_clock: MockClock) -> No
                 await tell(served.clients, number, number + 1)
                 await wait_all_tasks_blocked()
             await slow.over.wait()
-    assert not served.roster.sessions
-    assert not served.roster._unflushed
+    assert not members_of(served).by_id
+    assert not local_roster(served)._unflushed

@@ -12,7 +12,6 @@ from typing import Any, Generic
 import attrs
 import trio
 
-from ..calls.heartbeat import beat, period_for
 from ..connections.connection import Connection
 from ..connections.direct_socket import DirectSocketStream
 from ..connections.http import Request, Response
@@ -28,7 +27,6 @@ from .clients import C, Groups, HubClients
 from .filters import HubFilter
 from .hub import Hub
 from .options import HubOptions
-from .roster import Roster
 from .served_hub import ServedHub
 
 logger = get_logger(__name__)
@@ -244,7 +242,7 @@ class HubApp:
     @property
     def statistics(self) -> Statistics:
         """What the app has to do with its limits, at this moment and so far."""
-        rosters = [roster.statistics() for roster in self._rosters]
+        rosters = [roster.statistics() for roster in {served.roster for _, served in self._hubs}]
         return Statistics(
             connections=self._admission.active,
             refused_connections=self._admission.refused,
@@ -252,14 +250,6 @@ class HubApp:
             slow_clients=sum(slow for _, slow, _ in rosters),
             dropped_messages=sum(dropped for _, _, dropped in rosters),
         )
-
-    @property
-    def _rosters(self) -> Mapping[Roster, Sequence[ServedHub]]:
-        """The connections of each hub, and the hub at each of its paths."""
-        rosters: dict[Roster, list[ServedHub]] = {}
-        for _, served in self._hubs:
-            rosters.setdefault(served.roster, []).append(served)
-        return rosters
 
     # ---- its life
 
@@ -346,9 +336,8 @@ class HubApp:
                 async with open_tasks() as nursery:
                     for endpoint in self._endpoints:
                         await nursery.start(endpoint.run)
-                    for roster, hubs in self._rosters.items():
-                        period = period_for(*[seconds for hub in hubs for seconds in hub.options.watched])
-                        nursery.start_soon(beat, roster.sessions.values, period)
+                    for _, served in self._hubs:
+                        nursery.start_soon(served.watch)
                     await nursery.start(
                         partial(trio.serve_listeners, handle, listeners, handler_nursery=doors)
                     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
 from typing import Any, Generic, TypeAlias
 
 import trio
 from typing_extensions import TypeVar
 
 from ..calls.session import Session
-from ..errors import BindingError, ConnectionClosed
-from .roster import Roster
+from ..errors import BindingError
+from .address import Address
+from .roster import ClientCall, Roster
 from .slow_clients import SlowClientPolicy, Wait, checked
+
+_EVERY_CLIENT = Address.all()
 
 Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
 
@@ -23,7 +25,7 @@ class ClientProxy:
 
     Args:
         roster: The hub's connections.
-        clients: Tells, at the time of a call, whom to call.
+        address: Whom to call.
         policy: What becomes of calls of slow clients.
         id: The connection's id, where it is one client.
         result_timeout: Seconds that a client may take to answer; ``None`` for any time.
@@ -33,7 +35,7 @@ class ClientProxy:
     def __init__(
         self,
         roster: Roster,
-        clients: Callable[[], Iterable[Session]],
+        address: Address,
         policy: SlowClientPolicy,
         *,
         id: str | None = None,
@@ -41,7 +43,7 @@ class ClientProxy:
         asking: Asking = nullcontext,
     ) -> None:
         self._roster = roster
-        self._clients = clients
+        self._address = address
         self._policy = policy
         self._id = id
         self._result_timeout = result_timeout
@@ -61,7 +63,7 @@ class ClientProxy:
             BindingError: An argument cannot be encoded.
         """
         self._check(method, args)
-        await self._roster.send(self._clients, method, args, self._policy)
+        await self._roster.send(self._address, ClientCall(method, args), self._policy)
 
     async def invoke(self, method: str, /, *args: Any, result_type: Any = Any) -> Any:
         """Call a method of one client and wait for its result. A checkpoint; cancelling tells the client nothing.
@@ -89,17 +91,11 @@ class ClientProxy:
                 f"'{method}' can only be invoked on a single client: use clients.client(id) or caller"
             )
         self._check(method, args)
-        session = self._roster.sessions.get(self._id)
-        if session is None:
-            raise ConnectionClosed(f"Connection '{self._id}' does not exist.")
         limit = self._result_timeout
-        try:
-            with self._asking(), trio.CancelScope() as patience:
-                if limit is not None:
-                    patience.deadline = trio.current_time() + limit
-                return await session.our_calls.invoke(method, args, result_type)
-        except ConnectionClosed:
-            raise ConnectionClosed(f"Connection '{self._id}' disconnected.") from None
+        with self._asking(), trio.CancelScope() as patience:
+            if limit is not None:
+                patience.deadline = trio.current_time() + limit
+            return await self._roster.invoke(self._id, method, args, result_type)
         raise trio.TooSlowError(f"Connection '{self._id}' did not answer '{method}' within {limit:g} s.")
 
     def _check(self, method: str, args: tuple[Any, ...]) -> None:
@@ -122,7 +118,7 @@ class CallerProxy(ClientProxy):
     def __init__(self, roster: Roster, session: Session, id: str, result_timeout: float | None) -> None:
         super().__init__(
             roster,
-            lambda: (session,),
+            Address.connections(id),
             Wait(),
             id=id,
             result_timeout=result_timeout,
@@ -182,24 +178,24 @@ class HubClients(Generic[C]):
         """The same clients, with another policy for those that do not take messages as fast as they come."""
         return HubClients(self._roster, self._wrap, checked(policy), self._result_timeout)
 
-    def _many(self, clients: Callable[[], Iterable[Session]]) -> C:
-        return self._wrap(ClientProxy(self._roster, clients, self._policy))
+    def _many(self, address: Address) -> C:
+        return self._wrap(ClientProxy(self._roster, address, self._policy))
 
     @property
     def all(self) -> C:
         """Every client."""
-        return self._many(self._roster.sessions.values)
+        return self._many(_EVERY_CLIENT)
 
     def all_except(self, *ids: str) -> C:
         """Every client but those with these connection ids."""
-        return self._many(lambda: _without(self._roster.sessions.values(), ids))
+        return self._many(Address.all(excluded=ids))
 
     def client(self, id: str) -> C:
         """The client with this connection id, which can also be invoked for a result."""
         return self._wrap(
             ClientProxy(
                 self._roster,
-                lambda: self._roster.with_ids((id,)),
+                Address.connections(id),
                 self._policy,
                 id=id,
                 result_timeout=self._result_timeout,
@@ -209,32 +205,27 @@ class HubClients(Generic[C]):
 
     def clients(self, *ids: str) -> C:
         """The clients with these connection ids, each once."""
-        return self._many(lambda: self._roster.with_ids(ids))
+        return self._many(Address.connections(*ids))
 
     def group(self, name: str) -> C:
         """The members of a group."""
-        return self._many(lambda: self._roster.in_group(name))
+        return self._many(Address.groups(name))
 
     def groups(self, *names: str) -> C:
-        """The members of several groups; whoever is in two is called twice, as in ASP.NET Core."""
-        return self._many(lambda: chain.from_iterable(map(self._roster.in_group, names)))
+        """The members of several groups; a member of two is called twice, as in ASP.NET Core."""
+        return self._many(Address.groups(*names))
 
     def group_except(self, name: str, *ids: str) -> C:
         """The members of a group but those with these connection ids."""
-        return self._many(lambda: _without(self._roster.in_group(name), ids))
+        return self._many(Address.groups(name, excluded=ids))
 
     def user(self, id: str) -> C:
         """Every client of a user."""
-        return self._many(lambda: self._roster.of_user(id))
+        return self._many(Address.users(id))
 
     def users(self, *ids: str) -> C:
         """Every client of these users."""
-        return self._many(lambda: chain.from_iterable(map(self._roster.of_user, dict.fromkeys(ids))))
-
-
-def _without(sessions: Iterable[Session], ids: tuple[str, ...]) -> list[Session]:
-    excluded = frozenset(ids)
-    return [session for session in sessions if session.connection.id not in excluded]
+        return self._many(Address.users(*ids))
 
 
 class HubCallerClients(HubClients[C]):
@@ -297,10 +288,8 @@ class Groups:
 
     async def add(self, connection_id: str, name: str) -> None:
         """Put a client into a group; nothing happens when it is in it already, or has left. A checkpoint."""
-        await trio.lowlevel.checkpoint()
-        self._roster.join(connection_id, name)
+        await self._roster.join(connection_id, name)
 
     async def remove(self, connection_id: str, name: str) -> None:
         """Take a client out of a group, if it is in it. A checkpoint."""
-        await trio.lowlevel.checkpoint()
-        self._roster.leave(connection_id, name)
+        await self._roster.leave(connection_id, name)

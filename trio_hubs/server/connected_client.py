@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -15,12 +15,14 @@ from ..errors import ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
 from ..protocol.messages import Close
 from ..tasks import open_background
-from .clients import Groups, HubCallerClients
+from .clients import HubCallerClients
 from .filters import HubLifetimeContext
 from .hub import Hub, HubCallerContext
-from .hub_definition import HubDefinition, Unauthorized
+from .hub_definition import Unauthorized
 from .method_table import MethodTable
-from .roster import Roster
+
+if TYPE_CHECKING:
+    from .served_hub import ServedHub
 
 logger = get_logger(__name__)
 
@@ -29,10 +31,8 @@ class ConnectedClient(Face, Life):
     """One connection as its hub sees it.
 
     Args:
-        definition: The hub.
+        served: The hub.
         table: The hub's methods for the protocol that the client speaks.
-        roster: The hub's connections.
-        groups: Their groups.
         connection_id: The connection's id.
 
     Attributes:
@@ -43,20 +43,11 @@ class ConnectedClient(Face, Life):
     _context: HubCallerContext
     _clients: HubCallerClients[Any]
 
-    def __init__(
-        self,
-        definition: HubDefinition,
-        table: MethodTable,
-        roster: Roster,
-        groups: Groups,
-        connection_id: str,
-    ) -> None:
-        self._definition = definition
+    def __init__(self, served: ServedHub, table: MethodTable, connection_id: str) -> None:
+        self._served = served
+        self._definition = served.definition
         self._table = table
-        self._roster = roster
-        self._groups = groups
         self._connection_id = connection_id
-        self._user_id: str | None = None
 
     # ---- calls
 
@@ -68,7 +59,7 @@ class ConnectedClient(Face, Life):
         return self._definition.bound(self._table, method, self._instance(children))
 
     def _instance(self, children: Children) -> Hub[Any]:
-        return self._definition.instance(self._context, self._clients, self._groups, children)
+        return self._definition.instance(self._context, self._clients, self._served.groups, children)
 
     def unknown_fault(self, target: str) -> str:
         return self.binding_fault(target, HubException("Method does not exist."))
@@ -96,13 +87,12 @@ class ConnectedClient(Face, Life):
         self._clients = HubCallerClients(
             self.session,
             self._connection_id,
-            self._roster,
+            self._served.roster,
             self._definition.proxy,
             options.slow_clients,
             options.client_result_timeout,
         )
-        self._user_id = self._context.user_id
-        self._roster.add(self._connection_id, self.session, self._user_id)
+        await self._served.roster.add(self._connection_id, self.session, self._context.user_id)
         try:
             await self._run_hook(self._definition.filters.on_connected)
         except BaseException:
@@ -138,9 +128,9 @@ class ConnectedClient(Face, Life):
         self.gone()
 
     def gone(self) -> None:
-        """The connection leaves the roster, if it is there."""
-        if self._connection_id in self._roster.sessions:
-            self._roster.remove(self._connection_id, self._user_id)
+        """The connection leaves the roster, if it is there still."""
+        self._served.roster.remove(self._connection_id)
+        self._served.sessions.discard(self.session)
 
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from ..calls.heartbeat import beat, period_for
 from ..calls.session import Session
 from ..connections.duplex import Duplex
 from ..protocol.handshake import HandshakeResponse, encode_response
@@ -15,6 +16,7 @@ from .filters import HubFilter
 from .handshake import shake_hands
 from .hub import Hub
 from .hub_definition import HubDefinition
+from .local_roster import LocalRoster
 from .options import HubOptions
 from .roster import Roster
 
@@ -36,7 +38,7 @@ class ServedHub:
         roster: Its connections.
         clients: Its clients, for callers outside of it.
         groups: Their groups.
-        sessions: Those of its connections that came by this path.
+        sessions: Those of its connections that came by this path, until their hub has heard of their end.
 
     Raises:
         TypeError: A method's names clash or its annotations cannot be resolved, or the client's interface has
@@ -54,7 +56,7 @@ class ServedHub:
         self.options = options
         self._session_options = options.session_options()
         self.definition = HubDefinition.of(hub, factory, options, filters)
-        self.roster = roster or Roster(
+        self.roster: Roster = roster or LocalRoster(
             send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
         )
         self.clients = HubClients(
@@ -70,6 +72,10 @@ class ServedHub:
         for session in tuple(self.sessions):
             session.drain()
 
+    async def watch(self) -> None:
+        """Look after the connections, for pings, silence and slow clients; runs until cancelled."""
+        await beat(lambda: self.sessions, period_for(*self.options.watched))
+
     async def handle(self, connection: Duplex) -> None:
         """Serve one connection until it ends; returns when all of its tasks have."""
         agreed = await shake_hands(connection, self.definition)
@@ -77,7 +83,7 @@ class ServedHub:
             return
         table, rest = agreed
         assert connection.id is not None
-        client = ConnectedClient(self.definition, table, self.roster, self.groups, connection.id)
+        client = ConnectedClient(self, table, connection.id)
         session = client.session = Session(connection, table.protocol, client, client, self._session_options)
         connection.on_end_asked = partial(session.end, allow_reconnect=True)
         if self._draining:
@@ -88,4 +94,3 @@ class ServedHub:
             await session.run(rest)
         finally:
             client.gone()
-            self.sessions.remove(session)

@@ -1,0 +1,153 @@
+"""The roster of one process: a call of many is encoded once for each protocol and queued for each client.
+
+All that is sent in one pass of the scheduler leaves together.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import trio
+
+from ..calls.channels import GIVE_WAY
+from ..calls.outbox import HIGH_WATER, Batch, Outbox
+from ..calls.session import Session
+from ..errors import ConnectionClosed
+from .address import Address
+from .members import Member, Members
+from .roster import ClientCall, Roster
+from .slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
+
+
+class LocalRoster(Roster):
+    """The clients of one hub, all of which are connected to this process.
+
+    Args:
+        send_timeout: Seconds that a message may wait for its client where the policy names no other time.
+        maximum_waiting: Bytes that may wait for a client before nothing more is queued for it.
+
+    Attributes:
+        members: The clients.
+    """
+
+    def __init__(self, *, send_timeout: float, maximum_waiting: int) -> None:
+        self.members = Members()
+        self._refused = self._slow = self._dropped = 0  # of clients that have left
+        self._send_timeout = send_timeout
+        self._maximum_waiting = maximum_waiting
+        self._unflushed: dict[Outbox, None] = {}
+        self._flush_asked = False
+        self._sends = 0  # since the last flush, and their bytes
+        self._bytes = 0
+
+    def statistics(self) -> tuple[int, int, int]:
+        """Calls refused, slow clients disconnected, and messages dropped, so far."""
+        live = [member.session for member in self.members.by_id.values()]
+        return (
+            self._refused + sum(session.their_calls.refused for session in live),
+            self._slow + sum(session.too_slow for session in live),
+            self._dropped + sum(session.outbox.dropped for session in live),
+        )
+
+    # ---- who is there
+
+    async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
+        self.members.add(Member(connection_id, session, user_id))
+
+    def remove(self, connection_id: str) -> None:
+        if (member := self.members.remove(connection_id)) is not None:
+            session = member.session
+            self._slow += session.too_slow
+            self._dropped += session.outbox.dropped
+            self._refused += session.their_calls.refused
+
+    async def join(self, connection_id: str, group: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.members.join(connection_id, group)
+
+    async def leave(self, connection_id: str, group: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.members.leave(connection_id, group)
+
+    # ---- calling them
+
+    async def invoke(
+        self, connection_id: str, target: str, arguments: tuple[Any, ...], result_type: Any
+    ) -> Any:
+        member = self.members.by_id.get(connection_id)
+        if member is None:
+            raise ConnectionClosed(f"Connection '{connection_id}' does not exist.")
+        try:
+            return await member.session.our_calls.invoke(target, arguments, result_type)
+        except ConnectionClosed:
+            raise ConnectionClosed(f"Connection '{connection_id}' disconnected.") from None
+
+    async def send(self, address: Address, call: ClientCall, policy: SlowClientPolicy) -> None:
+        """Queue a call for each client, to be sent as soon as this task waits for anything.
+
+        Always a cancellation point; gives way at least every 64 calls, or 64 KiB. Waits for nobody, unless the policy
+        says so.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        slow = self._put(self.members.at(address), call, policy)
+        for session, data in slow:
+            await session.outbox.wait_not_full()
+            if not session.ended:
+                session.outbox.put_now(data)
+        if self._sends >= GIVE_WAY or self._bytes >= HIGH_WATER:
+            self._send_out()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _put(
+        self, members: tuple[Member, ...], call: ClientCall, policy: SlowClientPolicy
+    ) -> list[tuple[Session, bytes]]:
+        """Queue a call for all but those that it has to wait for."""
+        # For all protocols before anything is queued.
+        encoded = {protocol: call.encoded(protocol) for protocol in {member.protocol for member in members}}
+        slow: list[tuple[Session, bytes]] = []
+        waits, expendable = isinstance(policy, Wait), isinstance(policy, DropOldest)
+        latest = (call.target, policy.key) if isinstance(policy, Conflate) else None
+        overdue = inf
+        if isinstance(policy, Disconnect):
+            overdue = trio.current_time() + (policy.after or self._send_timeout)
+        limit = inf if waits else self._maximum_waiting
+        unflushed = self._unflushed
+        for member in members:
+            data = encoded[member.protocol]
+            outbox = member.outbox
+            if outbox.unheld > limit:
+                member.session.end_slow()
+            elif waits and outbox.full and not member.session.ended:
+                slow.append((member.session, data))
+            elif expendable:
+                outbox.put_expendable(data)
+            elif latest is not None:
+                outbox.put_latest(latest, data)
+            elif outbox.put_shared(data, overdue):
+                unflushed[outbox] = None
+        self._note_sent(max(map(len, encoded.values()), default=0))
+        return slow
+
+    def _note_sent(self, size: int) -> None:
+        if self._unflushed and not self._flush_asked:
+            # In the next pass of the scheduler, when every task that sends in this one has done so.
+            self._flush_asked = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._flush)
+        self._sends += 1
+        self._bytes += size
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        self._send_out()
+
+    def _send_out(self) -> None:
+        like: Batch = ([], b"", {})
+        now = trio.current_time()
+        for outbox in self._unflushed:
+            like = outbox.flush(like, now)
+        self._unflushed.clear()
+        self._sends = self._bytes = 0
