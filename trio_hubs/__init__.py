@@ -2,6 +2,7 @@
 
 from .calls.channels import ChannelReader, ChannelWriter, open_channel
 from .calls.methods import Deadline
+from .calls.names import hub_method
 from .client.hub_connection import HubConnection, open_hub_connection
 from .client.options import HubConnectionOptions
 from .client.state import HubConnectionState
@@ -28,7 +29,6 @@ from .server.app import HubApp, HubContext, Statistics
 from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
 from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
-from .server.names import hub_method
 from .server.options import HubOptions
 from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVarTuple
 
 from ..calls.children import Children
+from ..calls.names import given_name, wire_name
 from ..calls.session import Session
 from ..connections.http import Request
 from ..connections.users import Policy, User, policies_of_method
 from .clients import C, Groups, HubCallerClients
-from .names import given_name, wire_name
 
 Ts = TypeVarTuple("Ts")
 

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar, get_original_bases
 
 from ..calls.children import Children
 from ..calls.methods import Method
+from ..calls.typed_proxies import typed_proxy
 from ..connections.users import Policy, meets
 from ..errors import HubException, text_of
 from ..protocol.hub_protocol import TransferFormat
@@ -20,7 +21,6 @@ from .filters import FilterChain, HubFilter, HubInvocationContext
 from .hub import Hub, HubCallerContext
 from .method_table import MethodTable
 from .options import HubOptions
-from .typed_clients import typed_proxy
 
 
 class Unauthorized(HubException):

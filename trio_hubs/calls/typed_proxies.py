@@ -1,6 +1,6 @@
-"""Typed clients: an interface says what can be called of a client, and each call is held to it.
+"""Typed proxies: an interface says what can be called of a peer, and each call is held to it.
 
-All that the interface says is found out once, when the hub is defined; what cannot be called over the wire is
+All that the interface says is found out once, when the proxy's class is made; what cannot be called over the wire is
 an error there.
 """
 
@@ -10,33 +10,44 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from types import FunctionType, NoneType
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from .clients import ClientProxy
 from .names import wire_name
 
-C = TypeVar("C")
+T = TypeVar("T")
 
 
-def typed_proxy(interface: type[C]) -> Callable[[ClientProxy], C]:
+class UntypedProxy(Protocol):
+    """Calls one peer, or many, by the wire names of their methods."""
+
+    async def send(self, method: str, /, *args: Any) -> None:
+        """Call a method without waiting for it."""
+        ...
+
+    async def invoke(self, method: str, /, *args: Any, result_type: Any = Any) -> Any:
+        """Call a method and wait for its result."""
+        ...
+
+
+def typed_proxy(interface: type[T]) -> Callable[[UntypedProxy], T]:
     """Make the class of proxies that an interface describes.
 
     The interface is a class, best a :class:`typing.Protocol`, and each of its public methods, inherited ones
-    included, is one of the client's: ``receive_message`` calls ``ReceiveMessage``, or what ``@hub_method`` names.
-    A method annotated ``-> None`` is sent, without waiting for the client; one annotated with another type
-    waits for the client's result of that type, which only a proxy of one client can.
+    included, is one of the peer's: ``receive_message`` calls ``ReceiveMessage``, or what ``@hub_method`` names.
+    A method annotated ``-> None`` is sent, without waiting for the peer; one annotated with another type
+    waits for the peer's result of that type, which only a proxy of one peer can.
 
     Arguments are taken as Python takes them, by position or by name, and the interface's defaults are filled in: the
-    client always gets the value of each parameter, in the interface's order. A method's body never runs.
+    peer always gets the value of each parameter, in the interface's order. A method's body never runs.
 
     Args:
-        interface: What the client offers.
+        interface: What the peer offers.
 
     Returns:
         What wraps an untyped proxy in a typed one.
 
     Raises:
-        TypeError: The interface has something that cannot be called of a client; says what and why.
+        TypeError: The interface has something that cannot be called of a peer; says what and why.
     """
     if not inspect.isclass(interface):
         raise TypeError(f"a client's interface is a class, which {interface!r} is not")
@@ -57,15 +68,15 @@ def typed_proxy(interface: type[C]) -> Callable[[ClientProxy], C]:
             )
         methods[attribute] = _method(here, name, function)
 
-    def wrap(self: Any, proxy: ClientProxy) -> None:
+    def wrap(self: Any, proxy: UntypedProxy) -> None:
         self._proxy = proxy
 
     members = {"__slots__": ("_proxy",), "__init__": wrap, "__doc__": interface.__doc__, **methods}
-    return cast("Callable[[ClientProxy], C]", type(interface.__name__, (), members))
+    return cast("Callable[[UntypedProxy], T]", type(interface.__name__, (), members))
 
 
 def _method(here: str, name: str, function: FunctionType) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """What stands for a method in the proxy; a call with the wrong arguments raises before it is awaited."""
+    """A method of the proxy's class; a call with the wrong arguments raises before it is awaited."""
     try:
         whole = inspect.signature(function, eval_str=True)
     except (NameError, AttributeError, SyntaxError) as error:

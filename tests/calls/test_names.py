@@ -2,7 +2,7 @@
 
 import pytest
 
-from trio_hubs.server.names import given_name, hub_method, wire_name
+from trio_hubs.calls.names import given_name, hub_method, wire_name
 
 
 class Base:
