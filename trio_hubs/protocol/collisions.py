@@ -7,18 +7,18 @@ from collections.abc import Collection, Hashable
 
 from .faults import Unfit
 
-_MOST = 100
+MOST = 100
 """Different keys of one hash: two are an accident."""
 
 
 def refuse_colliding(keys: Collection[Hashable]) -> None:
     """Raise for keys too many of which share a hash; equal ones count once."""
-    if len(keys) <= _MOST or len(keys) - len(set(map(hash, keys))) <= _MOST:
+    if len(keys) <= MOST or len(keys) - len(set(map(hash, keys))) <= MOST:
         return
     groups: dict[int, list[Hashable]] = {}
     for key in keys:
         group = groups.setdefault(hash(key), [])
         if key not in group:
-            if len(group) == _MOST:
+            if len(group) == MOST:
                 raise Unfit("Too many keys of one hash")
             group.append(key)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ..errors import ProtocolError
-from . import messages
+from . import messages, untyped_maps
 from .framing import LengthFraming, length_prefix
 from .hub_protocol import (
     Decoded,
@@ -135,6 +135,7 @@ _Wire: TypeAlias = (
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[_Wire] = msgspec.msgpack.Decoder(_Wire)
 _elements_decoder = msgspec.msgpack.Decoder(list[Raw])
+_decode_headers = untyped_maps.decoder(dict[Any, Any])
 
 
 class MessagePackHubProtocol(HubProtocol):
@@ -297,7 +298,7 @@ def _read_error(element: Raw) -> str:
 
 def _check_headers(element: Raw) -> None:
     try:
-        headers = msgspec.msgpack.decode(element, type=dict[Any, Any])
+        headers = _decode_headers(element)
     except (ValueError, RecursionError) as problem:
         raise ProtocolError("Reading map length for 'headers' failed.") from problem
     for index, header in enumerate(headers.items()):

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from ..errors import BindingError
+from . import untyped_maps
 from .converters import Format, Naming, converters
 from .faults import unfit
 from .fields import mentions
@@ -157,7 +158,8 @@ class Payloads:
         loaders = [self.loader(type_) for type_ in types]
         # What msgspec reads by itself is read at once; the others stay as they are, for their own loaders.
         parts = tuple(Raw if self._read(type_) else type_ for type_ in types)
-        decode: Load = self._decoder(GenericAlias(tuple, parts)).decode
+        shape = GenericAlias(tuple, parts)
+        decode: Load = self._decoder(shape).decode if self._json else untyped_maps.decoder(shape)
         rest = [(index, loaders[index]) for index, part in enumerate(parts) if part is Raw]
 
         def load(raw: Raw) -> list[Any]:
@@ -240,7 +242,7 @@ class Payloads:
             # Going by way of a float would change the digits of a decimal.
             exact = Decimal if mentions(type_, lambda part: part is Decimal) else None
             return msgspec.json.Decoder[Any](shape, float_hook=exact).decode
-        decode = msgspec.msgpack.Decoder[Any](shape).decode
+        decode = untyped_maps.decoder(shape)
 
         def decode_clamped(raw: Raw | bytes) -> Any:
             try:
