@@ -91,3 +91,31 @@ def test_honest_ones_are_read(format: Any) -> None:
         (set[Decimal], {Decimal(number) / 8 for number in range(3000)}),
     ):
         assert payloads.loader(type_)(payloads.dumper(type_)(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (set[int], {2**61 - 1, -(2**61), 10**30, 0}),
+        (frozenset[int], frozenset({-1, -2, 2**61 - 2})),
+        (dict[int, list[int]], {2**61 - 1: [1], 10**30: [10**15]}),
+        (list[dict[str, set[int]]], [{"a": {1, 10**30}}]),
+        (dict[int, Any], {1: {"a": None}}),
+    ],
+    ids=str,
+)
+def test_json_takes_numbers_of_any_size_as_keys(type_: Any, value: Any) -> None:
+    payloads = Payloads("json")
+    data = payloads.dumper(type_)(value)
+    assert payloads.loader(type_)(data) == value
+    assert payloads.many_loader(type_)([Raw(data)]) == [value]
+    assert payloads.arguments_loader([int, type_])(Raw(b"[1," + data + b"]")) == [1, value]
+
+
+@pytest.mark.parametrize("naming", ["python", "dotnet"])
+@pytest.mark.parametrize(
+    ("type_", "wire"), [(set[int], b"[1,true]"), (set[int], b"[1.5]"), (dict[int, int], b'{"a":1}')]
+)
+def test_and_no_others(type_: Any, wire: bytes, naming: Any) -> None:
+    with pytest.raises(BindingError):
+        Payloads("json", naming).loader(type_)(wire)

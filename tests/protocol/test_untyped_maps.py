@@ -95,7 +95,7 @@ def test_honest_ones_are_read(value: Any) -> None:
 def test_headers_with_such_keys_are_refused_without_being_made() -> None:
     body = encode([1, COLLIDING, None, "Target", []])
     parser = MessagePackHubProtocol().parser(None)
-    with pytest.raises(ProtocolError, match="Reading map length for 'headers' failed."):
+    with pytest.raises(ProtocolError, match="Reading map length for 'headers'"):
         parse(parser, length_prefix(len(body)) + body)
 
 

@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from ..errors import BindingError
 from . import untyped_maps
+from .collisions import Small, with_small_keys
 from .converters import Format, Naming, converters
 from .faults import unfit
 from .fields import mentions
@@ -25,7 +26,7 @@ from .scalars import Reader, Writer
 
 __all__ = ["Format", "Naming", "Payloads"]
 
-_PLAIN = (None, NoneType, bool, int, float, str, Any, object, list, dict, Raw)
+_PLAIN = (None, NoneType, bool, int, Small, float, str, Any, object, list, dict, Raw)
 _CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
 _FINITE = (str, int, bool, NoneType)
 _HASHING = (dict, set, frozenset, Mapping)
@@ -62,7 +63,7 @@ class Payloads:
         self.join: Callable[[Sequence[Raw]], bytes] = self._encoder.encode
         self.split: Callable[[bytes], list[Raw]] = self._decoder(list[Raw]).decode
         self._dump_any = self.dumper(Any)
-        self._plain_to_hash = (str, float) if self._json else (str, float, int, bool, None, NoneType)
+        self._plain_to_hash = (str, float, Small) if self._json else (str, float, int, bool, None, NoneType)
 
     def dumper(self, type_: object) -> Dump:
         """A function that writes values of this type, each as what it is."""
@@ -124,7 +125,8 @@ class Payloads:
                 fault = _unreadable(type_, problem)
             raise fault
 
-        return load
+        shape = self._shape(type_)
+        return _either(self._decode(shape, type_), load) if read and shape else load
 
     def many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         """A function that reads many values of this type in one go; one that does not fit fails them all.
@@ -157,7 +159,7 @@ class Payloads:
         fewest = len(types) if required is None else required
         loaders = [self.loader(type_) for type_ in types]
         # What msgspec reads by itself is read at once; the others stay as they are, for their own loaders.
-        parts = tuple(Raw if self._read(type_) else type_ for type_ in types)
+        parts = tuple(self._shape(type_) or Raw for type_ in types)
         shape = GenericAlias(tuple, parts)
         decode: Load = self._decoder(shape).decode if self._json else untyped_maps.decoder(shape)
         rest = [(index, loaders[index]) for index, part in enumerate(parts) if part is Raw]
@@ -223,6 +225,11 @@ class Payloads:
         """What turns what msgspec reads into a value; None when msgspec reads the type by itself."""
         return None if self._is_plain(type_) else _found(self._readers.reader, type_)
 
+    def _shape(self, type_: object) -> Any:
+        """What msgspec alone reads all or most values of a type by; None where it reads none."""
+        narrow = with_small_keys(type_)
+        return next((shape for shape in (type_, narrow) if self._is_plain(shape)), None)
+
     def _is_plain(self, type_: object, plain: tuple[object, ...] = _PLAIN) -> bool:
         """Whether a type is made of nothing but these, so that msgspec alone reads what is meant."""
         if any(type_ is known for known in plain):
@@ -264,6 +271,18 @@ _LAST_DATETIME = msgspec.msgpack.encode(datetime.max.replace(tzinfo=UTC))
 _DOTNET_LAST_DATETIME = _LAST_DATETIME.replace(
     (999_999_000).to_bytes(4, "big"), (999_999_900).to_bytes(4, "big")
 )
+
+
+def _either(load: Load, load_others: Load) -> Load:
+    """Load what the one refuses by the other."""
+
+    def load_either(raw: Raw | bytes) -> Any:
+        with suppress(ValueError, RecursionError):
+            return load(raw)
+        return load_others(raw)
+
+    return load_either
+
 
 _Found = TypeVar("_Found")
 
