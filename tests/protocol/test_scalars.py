@@ -268,3 +268,23 @@ def test_messagepack_has_infinite_floats() -> None:
     payloads = Payloads("messagepack")
     value = [float("inf"), Decimal(1)]
     assert payloads.loader(tuple[float, Decimal])(payloads.dumper(Any)(value)) == tuple(value)
+
+
+@pytest.mark.parametrize("payloads", [Payloads("json"), Payloads("messagepack")], ids=lambda one: one.format)
+def test_decimals_have_exponents_that_their_users_can_pay(payloads: Payloads) -> None:
+    def wire(text: str) -> bytes:
+        return text.encode() if payloads.format == "json" else payloads.dumper(str)(text)
+
+    load = payloads.loader(Decimal)
+    for text in ("1e6144", "-9.99e6144", "1e-6144", "0e-6144", "79228162514264337593543950335"):
+        assert str(load(wire(text))) == str(Decimal(text))
+    for text in ("1e6145", "10e6144", "-1e999999999", "1e-6145", "1e-999999999", "0e999999999"):
+        with pytest.raises(BindingError) as caught:
+            load(wire(text))
+        assert caught.value.__notes__ == ["Number out of range @ $"]
+
+
+def test_nor_has_a_decimal_key() -> None:
+    for text in ("1e999999999", "-1e-999999999"):
+        with pytest.raises(BindingError):
+            Payloads("json").loader(dict[Decimal, int])(f'{{"{text}":1}}'.encode())

@@ -67,7 +67,7 @@ class Readers:
         self._under_way: dict[Any, list[Reader]] = {}
         made = self._converter = Converter(detailed_validation=False)
         for class_, read in scalar_readers(format).items():
-            made.register_structure_hook(class_, self._scalar_reader(read))
+            made.register_structure_hook(class_, self._scalar_reader(class_, read))
         made.register_structure_hook_func(_is_any, _to_plain if self._json else _same)
         made.register_structure_hook_func(lambda type_: type_ in (None, NoneType), _to_none)
         made.register_structure_hook_factory(lambda type_: origin_of(type_) in _ARRAYS, self._array_reader)
@@ -93,11 +93,12 @@ class Readers:
 
     # ---- values without parts
 
-    def _scalar_reader(self, read: Reader) -> Reader:
+    def _scalar_reader(self, class_: type, read: Reader) -> Reader:
         enum_reader = self._enums.reader
+        fits = class_ is not Decimal  # which may be out of range
 
         def read_scalar(value: Any, type_: Any) -> Any:
-            if type(value) is type_:
+            if type(value) is type_ and fits:
                 return value
             # Enums that are numbers or texts, too, come here for these.
             return enum_reader(type_)(value, type_) if is_enum(type_) else read(value, type_)

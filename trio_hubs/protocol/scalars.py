@@ -44,13 +44,20 @@ def to_float(value: Any, type_: Any) -> Any:
     return type_(number)
 
 
+_LARGEST_EXPONENT = 6144
+"""As IEEE's decimal128 has it. To make an integer of 1e999999, twelve bytes of a peer's, takes a minute."""
+
+
 def _to_decimal(value: Any, type_: Any) -> Any:
     if type(value) not in (float, int, Decimal, str):
         raise expected("decimal", value)
     try:
-        return type_(str(value))
+        number = value if type(value) is type_ else type_(str(value))
     except ArithmeticError:
         raise Unfit("Invalid decimal") from None
+    if abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise Unfit("Number out of range")
+    return number
 
 
 def _parsed(what: str, parse: Callable[[Any, str], Any]) -> Reader:
