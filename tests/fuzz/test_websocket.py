@@ -98,8 +98,12 @@ CONTROL = st.tuples(st.sampled_from([PING, PONG]), st.one_of(st.binary(max_size=
 ENDS = st.one_of(
     st.none(),
     st.sampled_from(list(BAD_FRAMES)),
-    st.builds(close_payload, st.sampled_from([1000, 1001, 1002, 1011, 3000, 4999]), st.text(max_size=9)),
-    st.sampled_from([b"", close_payload(1000) + b"\xff"]),
+    st.builds(
+        close_payload,
+        st.sampled_from([999, 1000, 1001, 1002, 1005, 1011, 1012, 3000, 4999, 5000]),
+        st.text(max_size=9),
+    ),
+    st.sampled_from([b"", b"\x03", close_payload(1000) + b"\xff"]),
 )
 TALKS = st.builds(
     talk,
