@@ -187,10 +187,11 @@ class Recorder(Outbox):
         super().__init__(memory_connection_pair()[0])
         self.sent: list[Json] = []
 
-    def put(self, data: bytes | bytearray, count: int = 1) -> None:
-        if not self.over:
+    def _append(self, data: bytes | bytearray, count: int) -> bool:
+        idle = super()._append(data, count)
+        if self.state.sends:
             self.sent += decode(bytes(data))
-        super().put(data, count)
+        return idle
 
 
 async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = lambda _: None) -> None:
@@ -204,7 +205,7 @@ async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = l
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(give_up_when_cancelled)
-        await outbox.run(on_failure)
+        await outbox._writer.run(on_failure)
         nursery.cancel_scope.cancel()
 
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.calls.outbox import HIGH_WATER, Outbox
+from trio_hubs.calls.outbox import HIGH_WATER, Event, Outbox, State
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
@@ -32,7 +32,11 @@ async def start(nursery: trio.Nursery, *, capacity: int = 16) -> Wire:
 
 
 def sending_since(wire: Wire) -> float | None:
-    return wire.outbox.sending_since
+    return wire.outbox.times.sending_since
+
+
+def is_over(outbox: Outbox) -> bool:
+    return outbox.state is State.OVER
 
 
 async def finish(wire: Wire) -> list[bytes]:
@@ -95,17 +99,17 @@ async def test_size_counts_what_waits(nursery: trio.Nursery) -> None:
 async def test_the_times_of_sending(nursery: trio.Nursery, mock_clock: MockClock) -> None:
     wire = await start(nursery, capacity=0)
     assert sending_since(wire) is None
-    assert wire.outbox.last_sent == trio.current_time()
+    assert wire.outbox.times.last_sent == trio.current_time()
     mock_clock.jump(3)
     began = trio.current_time()
     wire.outbox.put(b"a")
     await wait_all_tasks_blocked()
     mock_clock.jump(2)
-    assert sending_since(wire) == wire.outbox.last_sent == began
+    assert sending_since(wire) == wire.outbox.times.last_sent == began
     await wire.theirs.receive()
     await wait_all_tasks_blocked()
     assert sending_since(wire) is None
-    assert wire.outbox.last_sent == began
+    assert wire.outbox.times.last_sent == began
     await finish(wire)
 
 
@@ -153,8 +157,8 @@ async def test_an_idle_connection_takes_at_once(nursery: trio.Nursery, mock_cloc
     outbox.put_now(b"a")
     assert socket.pieces == [b"at once: a"]
     assert outbox.size == 0
-    assert outbox.last_sent == trio.current_time()
-    assert outbox.sending_since is None
+    assert outbox.times.last_sent == trio.current_time()
+    assert outbox.times.sending_since is None
     await outbox.finish(1)
     assert socket.pieces == [b"at once: a"]
 
@@ -299,6 +303,23 @@ async def test_the_high_water_mark_can_be_chosen(nursery: trio.Nursery, high_wat
     outbox.give_up()
 
 
+async def test_what_is_taken_back_is_not_sent_and_keeps_no_place_for_ever(nursery: trio.Nursery) -> None:
+    wire = await start(nursery, capacity=0)
+    wire.outbox.put(b"(")
+    await wait_all_tasks_blocked()
+    pieces = [bytearray(b"%d" % number) for number in range(5)]
+    for piece in pieces:
+        wire.outbox.put(piece)
+    for piece in pieces[1:4]:
+        wire.outbox.withdraw(piece)
+    assert wire.outbox.size == 2
+    wire.outbox.compact()
+    assert wire.outbox._pieces == [b"0", b"4"]
+    assert await wire.theirs.receive() == b"("
+    assert await wire.theirs.receive() == b"04"
+    await finish(wire)
+
+
 async def test_a_cancelled_producer_takes_nothing_back(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
     with trio.CancelScope() as scope:
@@ -315,10 +336,66 @@ async def test_a_cancelled_producer_takes_nothing_back(nursery: trio.Nursery) ->
 async def test_finishing_sends_what_is_queued(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
     wire.outbox.put(b"last")
-    assert not wire.outbox.over
+    assert not is_over(wire.outbox)
     assert await finish(wire) == [b"last"]
-    assert wire.outbox.over
+    assert is_over(wire.outbox)
     assert wire.failures == []
+
+
+WAYS: dict[State, list[Event]] = {
+    State.OPEN: [],
+    State.CLOSED: [Event.CLOSE],
+    State.FINISHING: [Event.FINISH],
+    State.GIVEN_UP: [Event.GIVE_UP],
+    State.OVER: [Event.ENDED],
+}
+LEADS = {  # each state's next, in the order of the events
+    State.OPEN: [State.CLOSED, State.FINISHING, State.GIVEN_UP, State.OVER],
+    State.CLOSED: [State.CLOSED, State.FINISHING, State.GIVEN_UP, State.OVER],
+    State.FINISHING: [State.FINISHING, State.FINISHING, State.GIVEN_UP, State.OVER],
+    State.GIVEN_UP: [State.GIVEN_UP, State.GIVEN_UP, State.GIVEN_UP, State.OVER],
+    State.OVER: [State.OVER, State.OVER, State.OVER, State.OVER],
+}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", Event)
+async def test_every_event_in_every_state(state: State, event: Event) -> None:
+    outbox = Outbox(memory_connection_pair()[0])
+    outbox.put(b"queued")
+    async with trio.open_nursery() as nursery:
+        for step in [*WAYS[state], event]:
+            assert outbox.state is State.OPEN or step is event
+            match step:
+                case Event.CLOSE:
+                    outbox.close()
+                case Event.FINISH:
+                    nursery.start_soon(outbox.finish, 1000)
+                    await wait_all_tasks_blocked()
+                case Event.GIVE_UP:
+                    outbox.give_up()
+                case Event.ENDED:
+                    outbox._writer._end()
+        assert outbox.state is LEADS[state][list(Event).index(event)]
+        assert (outbox.size == 6) is outbox.state.sends
+        outbox.put(b"more")
+        assert (outbox.size == 10) is outbox.state.sends
+        outbox._writer._end()
+    assert is_over(outbox)
+
+
+async def test_what_is_given_up_before_there_is_a_writer_sends_nothing(nursery: trio.Nursery) -> None:
+    socket, outbox = await begin(nursery)
+    outbox.cork()
+    outbox.put(b"queued")
+    outbox.put_control(b"control")
+    outbox.give_up()
+    outbox.uncork()
+    outbox.put_now(b"late")
+    outbox.put_control(b"late")
+    await outbox.finish(1)
+    assert is_over(outbox)
+    assert socket.pieces == [b"at once: early"]
 
 
 async def test_finishing_an_idle_outbox_ends_it(nursery: trio.Nursery) -> None:
@@ -328,7 +405,7 @@ async def test_finishing_an_idle_outbox_ends_it(nursery: trio.Nursery) -> None:
 async def test_the_writer_outlives_its_nursery_until_it_is_finished() -> None:
     wire = Wire()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.outbox.run, wire.failures.append)
+        wire.outbox.start(nursery, wire.failures.append)
         nursery.cancel_scope.cancel()
         wire.outbox.put(b"a")
         wire.outbox.put(b"b")
@@ -357,7 +434,7 @@ async def test_finishing_takes_bounded_time(
             scope.cancel()
         await wire.outbox.finish(5)
     assert trio.current_time() - began == pytest.approx(5)
-    assert wire.outbox.over
+    assert is_over(wire.outbox)
     assert wire.failures == []
 
 
@@ -369,7 +446,7 @@ async def test_giving_up_ends_at_once(nursery: trio.Nursery, autojump_clock: Moc
     wire.outbox.give_up()
     await wire.outbox.finish(5)
     assert trio.current_time() == 0
-    assert wire.outbox.over
+    assert is_over(wire.outbox)
     assert wire.outbox.size == 0
 
 
@@ -389,7 +466,7 @@ async def test_a_broken_connection_is_told_and_ends_the_writer(nursery: trio.Nur
     wire.outbox.put(b"lost")
     await wait_all_tasks_blocked()
     assert [type(failure) for failure in wire.failures] == [ConnectionClosed]
-    assert wire.outbox.over
+    assert is_over(wire.outbox)
     await wire.outbox.finish(5)
 
 
@@ -496,7 +573,7 @@ async def test_what_goes_out_at_once_needs_no_writer(nursery: trio.Nursery) -> N
     assert socket.pieces == [b"at once: early", b"at once: now", b"at once: ping"]
     assert len(nursery.child_tasks) == tasks
     await outbox.finish(1)
-    assert outbox.over
+    assert is_over(outbox)
     outbox.put(b"late")
     assert outbox.size == 0
 

@@ -1,12 +1,13 @@
 """An outbox whose connection may tear keeps what was sent, holds back what may not be, and repeats only what counts."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.outbox import Outbox, State
 from trio_hubs.calls.replay import Replay
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
@@ -14,6 +15,8 @@ from trio_hubs.protocol.messages import Message
 
 from .support import PING, PROTOCOL, Json, ack, decode, encode, invocation, sequence
 from .support import run_outbox as run
+
+Waiting = Callable[[], AbstractContextManager[None]]
 
 
 def hello(number: int) -> Json:
@@ -75,9 +78,9 @@ class Socket(Duplex):
 class Wire:
     """A running outbox on such a connection."""
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(self, limit: int = 100_000, waiting: Waiting = nullcontext) -> None:
         self.socket = Socket()
-        self.replay = Replay(PROTOCOL, limit)
+        self.replay = Replay(PROTOCOL, limit, waiting)
         self.outbox = Outbox(self.socket, replay=self.replay)
 
     async def put(self, *messages: Json) -> None:
@@ -91,8 +94,8 @@ class Wire:
         return self.socket.received()
 
 
-async def start(nursery: trio.Nursery, limit: int = 100_000) -> Wire:
-    wire = Wire(limit)
+async def start(nursery: trio.Nursery, limit: int = 100_000, waiting: Waiting = nullcontext) -> Wire:
+    wire = Wire(limit, waiting)
     nursery.start_soon(run, wire.outbox)
     await wait_all_tasks_blocked()
     return wire
@@ -157,9 +160,11 @@ async def test_a_resumption_of_a_resumption_repeats_all_again(nursery: trio.Nurs
 async def test_dropped_messages_do_not_count(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
     wire.socket.away = True
-    for number in range(5):
-        wire.outbox.put_latest("key", encode(hello(number)))
-    assert wire.outbox.dropped == 4
+    pieces = [bytearray(encode(hello(number))) for number in range(5)]
+    for piece in pieces:
+        wire.outbox.put(piece)
+    for piece in pieces[:4]:
+        wire.outbox.withdraw(piece)
     assert await wire.resume() == [sequence(1), hello(4)]
     list(wire.replay.take(parsed(ack(1))))
     assert await wire.resume() == [sequence(2)]
@@ -216,13 +221,23 @@ async def test_the_last_messages_do_not_heed_the_limit(nursery: trio.Nursery) ->
     assert wire.socket.received() == [hello(1), hello(2)]
 
 
+async def test_a_connection_that_goes_on_behind_the_end_needs_no_writer() -> None:
+    wire = Wire()
+    wire.socket.takes = True
+    async with trio.open_nursery() as nursery:
+        wire.outbox.start(nursery, lambda _: None)
+        await wire.outbox.finish(1)
+    assert wire.outbox.state is State.OVER
+    assert await wire.resume() == []
+
+
 async def test_an_outbox_that_is_away_ends_at_once(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
     wire.socket.away = True
     await wire.put(hello(1))
     with trio.fail_after(1):
         await wire.outbox.finish(1000)
-    assert wire.outbox.over
+    assert wire.outbox.state is State.OVER
     assert wire.socket.sent == []
 
 
@@ -236,6 +251,30 @@ async def test_what_was_taken_in_part_is_finished_above_the_limit_but_nothing_el
     await wait_all_tasks_blocked()
     assert not wire.socket.keeps
     assert wire.socket.received() == [hello(1)]
+    wire.outbox.give_up()
+
+
+async def test_reading_is_asked_for_only_while_the_peer_has_to_acknowledge(nursery: trio.Nursery) -> None:
+    waiting = 0
+
+    @contextmanager
+    def wait() -> Iterator[None]:
+        nonlocal waiting
+        waiting += 1
+        yield
+        waiting -= 1
+
+    wire = await start(nursery, limit=1, waiting=wait)
+    wire.socket.takes = True
+    wire.outbox.put_now(encode(hello(1)))
+    await wire.put(hello(2))
+    assert waiting == 1
+    wire.outbox.cork()
+    list(wire.replay.take(parsed(ack(1))))
+    wire.outbox.uncork()
+    await wait_all_tasks_blocked()
+    assert wire.socket.received() == [hello(1), hello(2)]
+    assert waiting == 0
     wire.outbox.give_up()
 
 

@@ -13,7 +13,7 @@ from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
 from trio_hubs.protocol.hub_protocol import ItemEncoder
 
-from .support import PROTOCOL, Recorder, count_up, item, run_outbox, turns
+from .support import PROTOCOL, Recorder, count_up, encode, invocation, item, run_outbox, turns
 
 ENCODER = PROTOCOL.item_encoder("1", int)
 
@@ -295,6 +295,19 @@ async def test_they_are_encoded_together_and_none_waits_behind_its_producer() ->
         assert outbox.sent == [item("1", number) for number in range(1, 151)]
         waiting.set()
     assert outbox.sent == [item("1", number) for number in range(1, 200)]
+
+
+async def test_what_their_producer_sends_meanwhile_comes_behind_them() -> None:
+    outbox = Recorder()
+
+    async def generate() -> AsyncIterator[int]:
+        for number in range(4):
+            yield number
+            outbox.put(encode(invocation("", "made", number)))
+
+    await send_items(generate(), ENCODER, outbox)
+    made = [(item("1", number), invocation("", "made", number)) for number in range(4)]
+    assert outbox.sent == [message for pair in made for message in pair]
 
 
 async def test_one_that_cannot_be_encoded_ends_a_generator_that_waits_for_ever() -> None:

@@ -11,6 +11,7 @@ from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ConnectionClosed
+from trio_hubs.server.backlog import Backlog
 
 from .support import (
     PING,
@@ -224,10 +225,11 @@ async def test_a_stream_waits_while_the_client_is_away(autojump_clock: MockClock
 async def test_what_may_be_dropped_is_while_the_client_is_away(autojump_clock: MockClock) -> None:
     async with open_torn() as side:
         outbox = side.session.outbox
+        backlog = Backlog(outbox)
         await side.tear()
         for number in range(10_000):
-            outbox.put_expendable(encode(invocation("", "tick", f"{number}")))
-            outbox.put_latest("price", encode(invocation("", "price", f"{number}")))
+            backlog.put_expendable(encode(invocation("", "tick", f"{number}")))
+            backlog.put_latest("price", encode(invocation("", "price", f"{number}")))
         assert outbox.size < HIGH_WATER + 1000
         await side.resume(sequence(1))
         told = await received(side)
@@ -245,7 +247,7 @@ async def test_what_may_be_dropped_is_while_the_client_is_away(autojump_clock: M
 async def test_nobody_is_too_slow_while_away(autojump_clock: MockClock) -> None:
     async with open_torn(send_timeout=5) as side:
         await side.tear()
-        side.session.outbox.put_shared(encode(invocation("", "x")), trio.current_time() + 5)
+        side.session.outbox.put_later(encode(invocation("", "x")), trio.current_time() + 5)
         await trio.sleep(14)
         assert not side.over.is_set()
         await side.resume(sequence(1))
@@ -262,7 +264,7 @@ async def test_who_comes_back_and_acknowledges_nothing_is_too_slow_for_what_come
         await say(side, "1")
         await side.tear()
         await side.resume(sequence(1))
-        outbox.put_shared(encode(invocation("", "x")), trio.current_time() + 5)
+        outbox.put_later(encode(invocation("", "x")), trio.current_time() + 5)
         await trio.sleep(7)
         assert side.over.is_set()
         assert side.session.too_slow
@@ -488,7 +490,7 @@ async def test_a_link_that_breaks_while_the_last_bytes_leave_keeps_nobody(autoju
     async with open_torn(capacity=0) as side:
         side.face.add("plain", lambda: 1)
         await side.peer.send(invocation("1", "plain"))
-        assert side.session.outbox.sending_since is not None
+        assert side.session.outbox.times.sending_since is not None
         side.session.end()
         await wait_all_tasks_blocked()
         await side.tear()

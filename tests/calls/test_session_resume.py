@@ -150,7 +150,7 @@ async def test_a_new_link_frees_a_writer_that_is_stuck_in_the_old_one(
 ) -> None:
     async with open_torn(capacity=1, quick=quick) as side:
         await say(side, 1, 2, 3)
-        assert side.session.outbox.sending_since is not None
+        assert side.session.outbox.times.sending_since is not None
         await side.resume(sequence(1))
         received = [await side.peer.receive() for _ in range(4)]
         assert received == [sequence(1), hello(1), hello(2), hello(3)]
@@ -218,7 +218,7 @@ async def test_an_acknowledgement_while_we_repeat_loses_nothing(autojump_clock: 
         await take(1)
         await side.tear()
         await side.attach()
-        assert side.session.outbox.sending_since is not None  # is repeating
+        assert side.session.outbox.times.sending_since is not None  # is repeating
         await say(side, 3)
         await side.peer.send(sequence(1), ack(1))
         assert await take(4) == [sequence(1), hello(1), hello(2), hello(3)]

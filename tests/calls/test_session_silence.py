@@ -137,11 +137,11 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
         side.session._silent_since = start if what == "silent" else None
         match what:
             case "deaf":
-                outbox.sending_since = start
+                outbox.times.sending_since = start
             case "slow":
-                outbox.deadline = start + 10
+                outbox.times.deadline = start + 10
             case "without acknowledgements":
-                outbox.awaiting_since = start
+                outbox.times.held_since = start
             case _:
                 assert what == "silent"
         for look in range(1, 10):

@@ -145,7 +145,7 @@ class Answers:
 
     def log(self, method: Method, error: Exception) -> None:
         """Tell of a call that failed; with its connection it fails for a reason that is no news."""
-        gone = self.mute or self._outbox.over
+        gone = self.mute or not self._outbox.state.sends
         if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
         elif isinstance(error, (HubException, ConnectionClosed, trio.TooSlowError, RecursionError)):

@@ -3,13 +3,14 @@
 Producers append whole messages without waiting; the writer takes all that is there and sends it as one piece.
 So an item is on its way as soon as its producer waits for anything, no cancelled producer cuts a message,
 and a producer waits, when it can, while more than the high-water mark is queued.
+
+Its end is the table of transitions below.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, nullcontext
+from enum import Enum, auto
 from math import inf
 from typing import TypeAlias
 
@@ -19,8 +20,55 @@ from ..connections.duplex import Duplex
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from .replay import Replay
+from .send_times import SendTimes
 
 logger = get_logger(__name__)
+
+
+class State(Enum):
+    """How far the end of an outbox has come.
+
+    Attributes:
+        sends: Whether what is queued is sent; else nothing is queued any more.
+        holds: Whether producers wait while too much is queued.
+    """
+
+    OPEN = "producers wait while too much is queued", True, True
+    CLOSED = "nobody waits any more, and all is sent", True, False
+    FINISHING = "the writer ends when all is sent, acknowledged or not", True, False
+    GIVEN_UP = "nothing is sent, not even the rest of what was begun", False, False
+    OVER = "there is no writer, and will be none", False, False
+
+    sends: bool
+    holds: bool
+
+    def __init__(self, _: str, sends: bool, holds: bool) -> None:
+        self.sends = sends
+        self.holds = holds
+
+
+class Event(Enum):
+    """What brings the end of an outbox about."""
+
+    CLOSE = auto()
+    FINISH = auto()
+    GIVE_UP = auto()
+    ENDED = auto()
+
+
+TRANSITIONS = {
+    (State.OPEN, Event.CLOSE): State.CLOSED,
+    (State.OPEN, Event.FINISH): State.FINISHING,
+    (State.OPEN, Event.GIVE_UP): State.GIVEN_UP,
+    (State.OPEN, Event.ENDED): State.OVER,
+    (State.CLOSED, Event.FINISH): State.FINISHING,
+    (State.CLOSED, Event.GIVE_UP): State.GIVEN_UP,
+    (State.CLOSED, Event.ENDED): State.OVER,
+    (State.FINISHING, Event.GIVE_UP): State.GIVEN_UP,
+    (State.FINISHING, Event.ENDED): State.OVER,
+    (State.GIVEN_UP, Event.ENDED): State.OVER,
+}
+"""All other events change nothing."""
 
 HIGH_WATER = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
@@ -28,7 +76,6 @@ HIGH_WATER = 64 * 1024
 Batch: TypeAlias = tuple[list[bytes | bytearray], bytes, dict[Hashable, bytes]]
 """Pieces, what they make together, and what connections have made of that to send it, by kind."""
 
-_BLANKS = 256
 _FLOOD = 16
 
 
@@ -39,134 +86,100 @@ class Outbox:
         connection: Where to send them.
         high_water: Bytes beyond which producers wait.
         replay: Keeps what has been sent, on a connection that can be resumed.
-        awaiting: Held open while the peer has to acknowledge something before more is sent.
 
     Attributes:
         high_water: Bytes beyond which producers wait.
         size: Bytes that wait.
-        unheld: Those of them that whoever sent them could not be made to wait with.
-        deadline: When the oldest of the messages that must not wait for long is overdue, in trio's clock.
-        dropped: How many messages have been dropped since they were no longer worth sending.
-        awaiting_since: Since when the peer has to acknowledge something before more is sent, in trio's clock.
-        sending_since: When the writer began to send what it is sending now, in trio's clock; ``None`` between sends.
-        last_sent: When something was last sent.
-        over: Whether the connection cannot be sent on any more.
-        queue_first: Called before anything is queued: whoever runs at this moment has made something before that.
+        unheld: Bytes among them whose producers did not wait.
+        batch: How often all that waited has been taken to be sent.
+        queue_first: Called before anything is queued, by a producer that has items to be queued before it.
+        state: How far its end has come.
+        times: Since when the peer owes something, and by when it must have taken what waits.
     """
 
     def __init__(
-        self,
-        connection: Duplex,
-        *,
-        high_water: int = HIGH_WATER,
-        replay: Replay | None = None,
-        awaiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        self, connection: Duplex, *, high_water: int = HIGH_WATER, replay: Replay | None = None
     ) -> None:
-        self.size = self.unheld = 0
-        self.deadline = inf
-        self.dropped = 0
-        self.sending_since: float | None = None
-        self.last_sent = trio.current_time()
-        self.over = False
         self.high_water = high_water
-        self._replay = replay
-        self._awaiting = awaiting
-        self.awaiting_since = inf
-        self._control = b""  # what goes out before all else, and is never repeated
-        self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
-        self._connection = connection
+        self.size = self.unheld = 0
+        self.batch = 0
+        self.queue_first: Callable[[], None] | None = None
+        self.state = State.OPEN
+        self.times = SendTimes(connection, trio.current_time())
+        self._writer = _Writer(self, connection, replay)
         self._pieces: list[bytes | bytearray] = []
         self._count = 0  # messages among them that count for the replay
-        self._expendable: deque[bytearray] = deque()  # those that may be emptied, oldest first
-        self._latest: dict[Hashable, bytearray] = {}  # those that the next with their key replaces
-        self._blanks = 0  # those that have been emptied
-        self._idle = False  # nothing is being sent, so that the next may go out at once
-        self.queue_first: Callable[[], None] | None = None
-        self._start_writer: Callable[[], None] | None = None  # until there is one
-        self._corked = False
-        self._finishing = False
-        self._closed = False
-        self._scope = trio.CancelScope(shield=True)
-        self._writer = trio.lowlevel.ParkingLot()
+        self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._producers = trio.lowlevel.ParkingLot()
-        self._finished = trio.Event()
-
-    @property
-    def full(self) -> bool:
-        """Whether producers should wait."""
-        return self.size >= self.high_water
 
     # ---- putting in
 
     def put(self, data: bytes | bytearray, count: int = 1) -> None:
-        """Queue whole messages; never waits. Nothing is queued once the connection cannot be sent on.
+        """Queue whole messages; never waits. Nothing is queued once nothing is sent any more.
 
         Args:
             data: The messages.
             count: How many they are.
         """
-        if self.over:
-            return
-        if self.queue_first is not None:
-            self._queue_first()
-        self._pieces.append(data)
-        self._count += count
-        self.size += len(data)
-        if self._idle and not self._corked:
-            self._wake_writer()
-
-    def _queue_first(self) -> None:
-        assert self.queue_first is not None
-        queue, self.queue_first = self.queue_first, None
-        queue()
-        self.queue_first = queue
-
-    def put_control(self, data: bytes) -> None:
-        """Queue what is no part of any call, such as a ping: it goes before what waits, and is not repeated."""
-        if self.over:
-            return
-        self._control += data
-        if self._idle and not self._corked:
-            self.uncork()
-
-    def _wake_writer(self) -> None:
-        self._idle = False
-        if self._start_writer is None:
-            self._writer.unpark()
-        else:
-            self._start_writer()
-            self._start_writer = None
+        if self._append(data, count) and not self._writer.corked:
+            self._writer.wake()
 
     def put_now(self, data: bytes | bytearray) -> None:
-        """Like :meth:`put`, but sends at once where nothing else is queued and an idle connection takes it."""
-        if self._corked:
-            self.put(data)
-        else:
-            self._corked = True
-            self.put(data)
+        """Like :meth:`put`, but sends at once where an idle connection takes it."""
+        if self._append(data, 1) and not self._writer.corked:
             self.uncork()
 
-    def put_shared(self, data: bytes, deadline: float) -> bool:
-        """Queue one of the messages that go to many at a time.
+    def put_later(self, data: bytes, deadline: float = inf) -> bool:
+        """Queue a message of a producer that does not wait; :meth:`flush` sends it, or a writer that is busy.
 
         Args:
             data: The message.
             deadline: When it must have been taken, in trio's clock.
 
         Returns:
-            Whether :meth:`flush` has to be called before long; else the writer will see to it.
+            Whether :meth:`flush` has to be called before long.
         """
-        if self.over:
+        idle = self._append(data, 1)
+        self.unheld += len(data)
+        if deadline < self.times.deadline:
+            self.times.deadline = deadline
+        return idle
+
+    def _append(self, data: bytes | bytearray, count: int) -> bool:
+        """Queue messages; whether nobody is about to send them."""
+        if not self.state.sends:
             return False
         if self.queue_first is not None:
-            self._queue_first()
+            queue, self.queue_first = self.queue_first, None
+            queue()
+            self.queue_first = queue
         self._pieces.append(data)
-        self._count += 1
+        self._count += count
         self.size += len(data)
-        self.unheld += len(data)
-        if deadline < self.deadline:
-            self.deadline = deadline
-        return self._idle
+        return self._writer.idle
+
+    def put_control(self, data: bytes) -> None:
+        """Queue what is no part of any call, such as a ping: it goes before what waits, and is not repeated."""
+        if self.state.sends:
+            self._writer.control += data
+            if not self._writer.corked:
+                self.uncork()
+
+    def put_unasked(self, data: bytes) -> None:
+        """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
+        self._unasked += len(data)
+        self.put(data)
+
+    def cork(self) -> None:
+        """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""
+        self._writer.corked = True
+
+    def uncork(self) -> None:
+        """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
+        writer = self._writer
+        writer.corked = False
+        if writer.idle:
+            writer.send_now(b"".join(self._pieces), trio.current_time())
 
     def flush(self, like: Batch, now: float) -> Batch:
         """Send what is queued, as :meth:`uncork` does.
@@ -178,96 +191,60 @@ class Outbox:
         Returns:
             The same for this one.
         """
-        if self._idle:
+        if self._writer.idle:
             if self._pieces != like[0]:
                 like = self._pieces[:], b"".join(self._pieces), {}
-            self._send_now(like[1], now, like[2])
+            self._writer.send_now(like[1], now, like[2])
         return like
 
-    def _send_now(self, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None) -> None:
-        """Send all of the pieces, if an idle connection takes them, else have the writer see to it."""
-        connection = self._connection
-        control = self._control
-        blocked = not (data or control) or connection.away or (self._replay is not None and self._held)
-        if not blocked and connection.send_nowait(control + data, None if control else packed):
-            self._control = b""
-            self._took(data)
-            self.last_sent = now
-            if self.awaiting_since < inf or connection.unsent:
-                self._wake_writer()
-        elif self._pieces or self._control or self.awaiting_since < inf:
-            self._wake_writer()
+    # ---- taking out
 
-    def put_expendable(self, data: bytes) -> None:
-        """Queue a message, and while too much waits drop the oldest of those that were queued so."""
-        while self.size >= self.high_water and self._expendable:
-            self._drop(self._expendable.popleft())
-        piece = bytearray(data)
-        self.put_now(piece)
-        if self._pieces:
-            self._expendable.append(piece)
-
-    def put_latest(self, key: Hashable, data: bytes) -> None:
-        """Queue a message instead of the one with the same key that still waits, if there is one."""
-        if (old := self._latest.pop(key, None)) is not None:
-            self.unheld -= len(old)
-            self._drop(old)
-        piece = bytearray(data)
-        self.unheld += len(data)
-        self.put_now(piece)
-        if self._pieces:
-            self._latest[key] = piece
-
-    def _drop(self, piece: bytearray) -> None:
+    def withdraw(self, piece: bytearray) -> None:
+        """Take back a message that still waits: it is emptied, and keeps its place until :meth:`compact`."""
         self.size -= len(piece)
         self._count -= 1
-        self.dropped += 1
         piece.clear()
-        self._blanks += 1
-        if self._blanks > _BLANKS and self._blanks * 2 > len(self._pieces):
-            self._pieces = [piece for piece in self._pieces if piece]
-            self._blanks = 0
 
-    def put_unasked(self, data: bytes) -> None:
-        """Queue what the peer has caused by itself, and so must not cause without end: see :meth:`wait_taken`."""
-        self._unasked += len(data)
-        self.put(data)
+    def compact(self) -> None:
+        """Forget the places of what has been taken back."""
+        self._pieces = [piece for piece in self._pieces if piece]
 
-    def cork(self) -> None:
-        """Do not wake the writer until :meth:`uncork`, which must follow without waiting for anything."""
-        self._corked = True
-
-    def uncork(self) -> None:
-        """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
-        self._corked = False
-        if self._idle:
-            self._send_now(b"".join(self._pieces), trio.current_time())
+    def _take(self, data: bytes, replay: Replay | None) -> None:
+        """All that waits is on its way."""
+        if replay is not None:
+            replay.record(data, self._count)
+        self._pieces.clear()
+        self.size = self.unheld = self._unasked = self._count = 0
+        self.batch += 1
+        self.times.deadline = self.times.held_since = inf
+        if self._producers:
+            self._producers.unpark_all()
 
     # ---- waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether producers should wait."""
+        return self.size >= self.high_water
 
     async def wait_room(self) -> None:
         """Wait until producers may go on. A checkpoint only when it has to wait.
 
         Raises:
-            ConnectionClosed: The connection cannot be sent on any more.
+            ConnectionClosed: The connection is over, or about to be.
         """
         await self.wait_not_full()
-        if self.over or self._closed:
+        if not self.state.holds:
             raise ConnectionClosed("The connection is over.")
 
     async def wait_not_full(self) -> None:
-        """Wait until producers may go on, or nothing can be sent any more. A checkpoint only when it has to wait."""
-        while self.full and not (self.over or self._closed):
+        """Wait until producers may go on, or nobody waits any more. A checkpoint only when it has to wait."""
+        while self.full and self.state.holds:
             await self._producers.park()
-
-    def close(self) -> None:
-        """Let nobody wait any more: the connection is ending."""
-        self._closed = True
-        self._producers.unpark_all()
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= self.high_water and not (self.over or self._held):
+        while self._unasked >= self.high_water and self.state.sends and not self._writer.held:
             await self._producers.park()
 
     @property
@@ -275,40 +252,7 @@ class Outbox:
         """Whether the peer has caused far more by itself than it takes."""
         return self._unasked >= _FLOOD * self.high_water
 
-    # ---- sending
-
-    @property
-    def _held(self) -> bool:
-        """Whether the peer has to acknowledge something before more is sent."""
-        return self._replay is not None and self._replay.full and not self._finishing
-
-    @property
-    def _sendable(self) -> bool:
-        """Whether there is something that can be sent now."""
-        if self._connection.away:
-            return False
-        return bool(self._control or (self._pieces and not self._held)) or self._connection.unsent
-
-    def _took(self, data: bytes) -> None:
-        """All of the pieces are on their way."""
-        if self._replay is not None:
-            self._replay.record(data, self._count)
-        self._pieces.clear()
-        if self._expendable or self._latest:
-            self._expendable.clear()
-            self._latest.clear()
-        self.size = self._unasked = self._count = self._blanks = self.unheld = 0
-        self.deadline = self.awaiting_since = inf
-        if self._producers:
-            self._producers.unpark_all()
-
-    def resume(self) -> None:
-        """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
-        assert self._replay is not None
-        self._control = self._replay.repeat()
-        self.deadline = self.awaiting_since = inf
-        if self._idle:
-            self._wake_writer()
+    # ---- beginning and end
 
     def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued from now on: at once where the connection takes it, else by a writer in this nursery.
@@ -319,12 +263,123 @@ class Outbox:
             nursery: Where the writer runs, once there has to be one.
             on_failure: Called when sending fails.
         """
-        self._start_writer = lambda: nursery.start_soon(self.run, on_failure)
-        self._idle = True
+        self._writer.start(nursery, on_failure)
         self.uncork()
 
+    def resume(self) -> None:
+        """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
+        if self.state.sends:
+            self.times.deadline = self.times.held_since = inf
+            self._writer.repeat()
+
+    def close(self) -> None:
+        """Let nobody wait any more: the connection is ending."""
+        self._go(Event.CLOSE)
+
+    def give_up(self) -> None:
+        """Send nothing more, not even the rest of what is being sent."""
+        self._go(Event.GIVE_UP)
+        self._writer.cancel()
+
+    async def finish(self, timeout: float) -> None:
+        """Let the writer send what is queued and end, within a time; also while cancelled.
+
+        Args:
+            timeout: Seconds after which what has not been sent is given up.
+        """
+        self._go(Event.FINISH)
+        await self._writer.finish(timeout)
+
+    def _go(self, event: Event) -> None:
+        self.state = TRANSITIONS.get((self.state, event), self.state)
+        if not self.state.sends:
+            self._pieces.clear()
+            self.size = self.unheld = 0
+        self._producers.unpark_all()
+
+
+class _Writer:
+    """Sends what an outbox holds: at once where the connection takes it, else by a task that begins when needed.
+
+    Attributes:
+        control: What goes out before all else, and is never repeated.
+        idle: Whether nothing is being sent, so that the next message may go out at once.
+        corked: Whether it shall not begin to send, as more comes at once.
+    """
+
+    def __init__(self, outbox: Outbox, connection: Duplex, replay: Replay | None) -> None:
+        self.control = b""
+        self.idle = self.corked = False
+        self._outbox = outbox
+        self._times = outbox.times
+        self._connection = connection
+        self._replay = replay
+        self._begin: Callable[[], None] | None = None  # until it has begun
+        self._parked = trio.lowlevel.ParkingLot()
+        self._scope = trio.CancelScope(shield=True)
+        self._ended = trio.Event()
+
+    @property
+    def held(self) -> bool:
+        """Whether the replay keeps it from sending more."""
+        return self._replay is not None and self._replay.full and self._outbox.state is not State.FINISHING
+
+    @property
+    def _sendable(self) -> bool:
+        """Whether there is something that can be sent now."""
+        if self._connection.away or not self._outbox.state.sends:
+            return False
+        return bool(self.control or (self._outbox.size and not self.held)) or self._connection.unsent
+
+    def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
+        """Be ready to send; the task begins when there has to be one."""
+        self._begin = lambda: nursery.start_soon(self.run, on_failure)
+        self.idle = True
+
+    def wake(self) -> None:
+        """Have the task look for what can be sent."""
+        self.idle = False
+        if self._begin is None:
+            self._parked.unpark()
+        else:
+            self._begin()
+            self._begin = None
+
+    def send_now(self, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None) -> None:
+        """Send all that is queued, if an idle connection takes it, else have the task see to it.
+
+        Args:
+            data: All that is queued, joined.
+            now: The time, in trio's clock.
+            packed: What connections have made of the same bytes, by kind.
+        """
+        connection, control, replay = self._connection, self.control, self._replay
+        held = (
+            replay is not None and self._times.held_since < inf
+        )  # the task holds the reading on, till it is woken
+        if (
+            (data or control)
+            and not connection.away
+            and (replay is None or not replay.full)
+            and connection.send_nowait(control + data, None if control else packed)
+        ):
+            self.control = b""
+            self._outbox._take(data, replay)
+            self._times.last_sent = now
+            if held or connection.unsent:
+                self.wake()
+        elif data or control or held:
+            self.wake()
+
+    def repeat(self) -> None:
+        """Send first what the peer may not have."""
+        assert self._replay is not None
+        self.control = self._replay.repeat()
+        if self.idle:
+            self.wake()
+
     async def run(self, on_failure: Callable[[Exception], None]) -> None:
-        """Send what is queued, until :meth:`finish` is called and all is sent, or sending fails.
+        """Send what is queued, until all is sent at the end, or sending fails.
 
         Not cancelled with its nursery: the last messages of a connection that is being cancelled still leave.
 
@@ -335,56 +390,49 @@ class Outbox:
             try:
                 while True:
                     while not self._sendable:
-                        if self._finishing:
+                        if self._outbox.state is State.FINISHING:
                             return
-                        await self._wait_sendable()
-                    data, self._control = self._control, b""
-                    if not self._held:
-                        pieces = b"".join(self._pieces)
-                        self._took(pieces)
+                        await self._wait()
+                    data, self.control = self.control, b""
+                    if not self.held:
+                        pieces = b"".join(self._outbox._pieces)
+                        self._outbox._take(pieces, self._replay)
                         data += pieces
-                    self.last_sent = self.sending_since = trio.current_time()
+                    self._times.last_sent = self._times.sending_since = trio.current_time()
                     await self._connection.send(data)
-                    self.sending_since = None
+                    self._times.sending_since = None
             except ConnectionClosed as error:
                 logger.debug("sending on connection %s failed: %s", self._connection.id, error)
                 on_failure(error)
             finally:
                 self._end()
 
-    def _end(self) -> None:
-        self.over = True
-        self._pieces.clear()
-        self.size = 0
-        self._producers.unpark_all()
-        self._finished.set()
-
-    async def _wait_sendable(self) -> None:
-        self._idle = True
-        if self._pieces and self._held:
-            self.awaiting_since = min(self.awaiting_since, trio.current_time())
-            self._producers.unpark_all()  # whoever reads for the peer's sake has to read on
-            with self._awaiting():
-                await self._writer.park()
+    async def _wait(self) -> None:
+        self.idle = True
+        if self._replay is not None and self._outbox.size and self.held:
+            self._times.held_since = min(self._times.held_since, trio.current_time())
+            self._outbox._producers.unpark_all()  # for the peer's acknowledgement has to be read
+            with self._replay.waiting():
+                await self._parked.park()
         else:
-            self.awaiting_since = inf
-            await self._writer.park()
+            self._times.held_since = inf
+            await self._parked.park()
 
-    def give_up(self) -> None:
-        """Send nothing more, not even the rest of what is being sent."""
+    def cancel(self) -> None:
+        """Send nothing more."""
+        self.control = b""
         self._scope.cancel()
 
     async def finish(self, timeout: float) -> None:
-        """Let the writer send what is queued and end, within a time; also while cancelled.
-
-        Args:
-            timeout: Seconds after which what has not been sent is given up.
-        """
-        self._finishing = True
-        if self._start_writer is not None and not self._sendable:
+        """Wait for its end, within a time; also while cancelled."""
+        if self._begin is not None and not self._sendable:
             self._end()
             return
-        self._wake_writer()
+        self.wake()
         self._scope.deadline = trio.current_time() + timeout
         with trio.CancelScope(shield=True):
-            await self._finished.wait()
+            await self._ended.wait()
+
+    def _end(self) -> None:
+        self._outbox._go(Event.ENDED)
+        self._ended.set()

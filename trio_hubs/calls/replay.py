@@ -7,7 +7,8 @@ not. What arrives twice is dropped (HubProtocol.md, stateful reconnect).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from ..errors import ProtocolError
 from ..protocol.hub_protocol import HubProtocol
@@ -23,9 +24,16 @@ class Replay:
     Args:
         protocol: Encodes acknowledgements and sequences.
         limit: Bytes that may be sent without being acknowledged before nothing more is.
+        waiting: Held open while nothing more is sent, so that acknowledgements are read.
     """
 
-    def __init__(self, protocol: HubProtocol, limit: int) -> None:
+    def __init__(
+        self,
+        protocol: HubProtocol,
+        limit: int,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.waiting = waiting
         self._protocol = protocol
         self._limit = limit
         # Sent, oldest first: the number of the last message in each piece, and the piece.

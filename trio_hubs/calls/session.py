@@ -36,6 +36,7 @@ from .options import Role, SessionOptions
 from .our_calls import OurCalls
 from .outbox import Outbox
 from .replay import Replay
+from .send_times import forgive
 from .their_calls import LONGEST_TURN, TheirCalls
 
 logger = get_logger(__name__)
@@ -98,16 +99,13 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        self._replay = (
-            Replay(protocol, options.stateful_reconnect_buffer_size) if connection.resumable else None
-        )
         self._incoming = IncomingStreams(options, protocol.payloads)
-        self.outbox = Outbox(
-            connection,
-            high_water=options.transport_buffer_size,
-            replay=self._replay,
-            awaiting=self._incoming.waiting,
+        self._replay = (
+            Replay(protocol, options.stateful_reconnect_buffer_size, self._incoming.waiting)
+            if connection.resumable
+            else None
         )
+        self.outbox = Outbox(connection, high_water=options.transport_buffer_size, replay=self._replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
         self.our_calls = OurCalls(protocol, self.outbox, self._incoming, options.role)
@@ -289,24 +287,20 @@ class Session:
             late: The last seconds for which our own tasks have not kept up, so that they count for nobody.
         """
         if late:
-            self._forgive(late, now)
+            self.outbox.times.forgive(late, now)
+            if self._silent_since is not None:
+                self._silent_since = forgive(self._silent_since, late, now)
         options = self._options
-        sending_since = self.outbox.sending_since
-        if sending_since is not None:
-            sending_since = max(sending_since, self.connection.last_progress)
-        last = self._last_ping if self._is_server else max(self._last_ping, self.outbox.last_sent)
+        times = self.outbox.times
+        last = self._last_ping if self._is_server else max(self._last_ping, times.last_sent)
         if now - last >= options.keep_alive_interval and not self.connection.inherent_keep_alive:
             self._last_ping = now
-            if sending_since is None:
+            if times.sending_since is None:
                 self.outbox.put_control(self._ping)
         self.their_calls.drop_overdue(now)
         if self._replay is not None and (ack := self._replay.take_ack()):
             self.outbox.put_control(ack)
-        waiting_since = self.outbox.awaiting_since
-        if (sending_since is not None and now - sending_since >= options.send_timeout) or (
-            not self.connection.away
-            and (now >= self.outbox.deadline or now - waiting_since >= options.send_timeout)
-        ):
+        if times.overdue(now, options.send_timeout):
             self.end_slow()
         if (
             not self._peer_may_be_silent
@@ -314,20 +308,6 @@ class Session:
             and now - self._silent_since >= self._silence_timeout
         ):
             self.end(self._life.silence(self._silence_timeout), allow_reconnect=True)
-
-    def _forgive(self, late: float, now: float) -> None:
-        """Whatever the peer owes us since some moment, it owes since so much later."""
-
-        def later(since: float) -> float:
-            return since if since >= now else min(since + late, now)
-
-        outbox = self.outbox
-        if outbox.sending_since is not None:
-            outbox.sending_since = later(max(outbox.sending_since, self.connection.last_progress))
-        outbox.awaiting_since = later(outbox.awaiting_since)
-        outbox.deadline += late
-        if self._silent_since is not None:
-            self._silent_since = later(self._silent_since)
 
     # ---- reading
 

@@ -43,11 +43,11 @@ class LocalRoster(Roster):
 
     def statistics(self) -> tuple[int, int, int]:
         """Calls refused, slow clients disconnected, and messages dropped, so far."""
-        live = [member.session for member in self.members.by_id.values()]
+        live = tuple(self.members.by_id.values())
         return (
-            self._refused + sum(session.their_calls.refused for session in live),
-            self._slow + sum(session.too_slow for session in live),
-            self._dropped + sum(session.outbox.dropped for session in live),
+            self._refused + sum(member.session.their_calls.refused for member in live),
+            self._slow + sum(member.session.too_slow for member in live),
+            self._dropped + sum(member.backlog.dropped for member in live),
         )
 
     # ---- who is there
@@ -59,7 +59,7 @@ class LocalRoster(Roster):
         if (member := self.members.remove(connection_id)) is not None:
             session = member.session
             self._slow += session.too_slow
-            self._dropped += session.outbox.dropped
+            self._dropped += member.backlog.dropped
             self._refused += session.their_calls.refused
 
     async def join(self, connection_id: str, group: str) -> None:
@@ -124,10 +124,10 @@ class LocalRoster(Roster):
             elif waits and outbox.full and not member.session.ended:
                 slow.append((member.session, data))
             elif expendable:
-                outbox.put_expendable(data)
+                member.backlog.put_expendable(data)
             elif latest is not None:
-                outbox.put_latest(latest, data)
-            elif outbox.put_shared(data, overdue):
+                member.backlog.put_latest(latest, data)
+            elif outbox.put_later(data, overdue):
                 unflushed[outbox] = None
         self._note_sent(max(map(len, encoded.values()), default=0))
         return slow

@@ -11,6 +11,7 @@ from itertools import chain
 
 from ..calls.session import Session
 from .address import Address, Recipients
+from .backlog import Backlog
 
 
 class Member:
@@ -22,10 +23,11 @@ class Member:
         session: Its session.
         protocol: What it speaks.
         outbox: What waits to be sent to it.
+        backlog: What of that may be dropped.
         groups: The groups that it is in.
     """
 
-    __slots__ = ("groups", "id", "outbox", "protocol", "session", "user_id")
+    __slots__ = ("backlog", "groups", "id", "outbox", "protocol", "session", "user_id")
 
     def __init__(self, id: str, session: Session, user_id: str | None) -> None:
         self.id = id
@@ -33,6 +35,7 @@ class Member:
         self.session = session
         self.protocol = session.protocol
         self.outbox = session.outbox
+        self.backlog = Backlog(session.outbox)
         self.groups: set[str] = set()
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.calls.outbox import HIGH_WATER, Outbox
+from tests.calls.support import open_side, run_outbox
+from trio_hubs.calls.outbox import HIGH_WATER, Outbox, State
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-
-from .support import open_side, run_outbox
+from trio_hubs.server.backlog import Backlog
 
 
 class Wire:
@@ -20,6 +20,7 @@ class Wire:
     def __init__(self, high_water: int = HIGH_WATER) -> None:
         self.ours, self.theirs = memory_connection_pair(capacity=0)
         self.outbox = Outbox(self.ours, high_water=high_water)
+        self.backlog = Backlog(self.outbox)
 
     async def finish(self) -> bytes:
         """End the outbox; gives all that arrives."""
@@ -52,11 +53,11 @@ async def start(nursery: trio.Nursery, high_water: int = HIGH_WATER) -> Wire:
 async def test_the_oldest_are_dropped_while_too_much_waits(nursery: trio.Nursery) -> None:
     wire = await start(nursery, high_water=3)
     for data in (b"1", b"2", b"3"):
-        wire.outbox.put_expendable(data)
-    assert wire.outbox.dropped == 0
+        wire.backlog.put_expendable(data)
+    assert wire.backlog.dropped == 0
     for data in (b"4", b"5"):
-        wire.outbox.put_expendable(data)
-    assert wire.outbox.dropped == 2
+        wire.backlog.put_expendable(data)
+    assert wire.backlog.dropped == 2
     assert wire.outbox.size == 3
     assert await wire.finish() == b"(345"
 
@@ -64,27 +65,27 @@ async def test_the_oldest_are_dropped_while_too_much_waits(nursery: trio.Nursery
 async def test_only_what_may_be_is_dropped(nursery: trio.Nursery) -> None:
     wire = await start(nursery, high_water=4)
     for number in range(9):
-        wire.outbox.put_expendable(b"%d" % number)
+        wire.backlog.put_expendable(b"%d" % number)
         wire.outbox.put(b"abcdefghi"[number : number + 1])
-    assert wire.outbox.dropped == 8
+    assert wire.backlog.dropped == 8
     assert await wire.finish() == b"(abcdefgh8i"
 
 
 async def test_as_many_are_dropped_as_are_needed(nursery: trio.Nursery) -> None:
     wire = await start(nursery, high_water=10)
     for number in range(10):
-        wire.outbox.put_expendable(b"%d" % number)
+        wire.backlog.put_expendable(b"%d" % number)
     wire.outbox.put(b"x" * 5)
-    wire.outbox.put_expendable(b"!")
-    assert wire.outbox.dropped == 6
+    wire.backlog.put_expendable(b"!")
+    assert wire.backlog.dropped == 6
     assert await wire.finish() == b"(6789xxxxx!"
 
 
 async def test_one_that_is_larger_than_all_room_is_sent_all_the_same(nursery: trio.Nursery) -> None:
     wire = await start(nursery, high_water=2)
-    wire.outbox.put_expendable(b"large")
-    wire.outbox.put_expendable(b"larger")
-    assert wire.outbox.dropped == 1
+    wire.backlog.put_expendable(b"large")
+    wire.backlog.put_expendable(b"larger")
+    assert wire.backlog.dropped == 1
     assert await wire.finish() == b"(larger"
 
 
@@ -92,11 +93,11 @@ async def test_an_expendable_message_is_sent_at_once_where_that_is_possible(nurs
     wire = Wire()
     nursery.start_soon(run_outbox, wire.outbox)
     await wait_all_tasks_blocked()
-    for put in (wire.outbox.put_expendable, lambda data: wire.outbox.put_latest("key", data)):
+    for put in (wire.backlog.put_expendable, lambda data: wire.backlog.put_latest("key", data)):
         for data in (b"1", b"2"):
             put(data)
             assert await wire.theirs.receive() == data
-    assert wire.outbox.dropped == 0
+    assert wire.backlog.dropped == 0
     assert await wire.finish() == b""
 
 
@@ -105,23 +106,23 @@ async def test_an_expendable_message_is_sent_at_once_where_that_is_possible(nurs
 
 async def test_the_latest_replaces_the_one_before_it(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    wire.outbox.put_latest("a", b"a1")
-    wire.outbox.put_latest("b", b"b1")
+    wire.backlog.put_latest("a", b"a1")
+    wire.backlog.put_latest("b", b"b1")
     wire.outbox.put(b"-")
-    wire.outbox.put_latest("a", b"a2")
-    wire.outbox.put_latest("a", b"a3")
-    assert wire.outbox.dropped == 2
+    wire.backlog.put_latest("a", b"a2")
+    wire.backlog.put_latest("a", b"a3")
+    assert wire.backlog.dropped == 2
     assert wire.outbox.size == 5
     assert await wire.finish() == b"(b1-a3"
 
 
 async def test_what_is_under_way_is_not_replaced(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    wire.outbox.put_latest("a", b"a1")
+    wire.backlog.put_latest("a", b"a1")
     assert await wire.theirs.receive() == b"("
     await wait_all_tasks_blocked()
-    wire.outbox.put_latest("a", b"a2")
-    assert wire.outbox.dropped == 0
+    wire.backlog.put_latest("a", b"a2")
+    assert wire.backlog.dropped == 0
     assert await wire.finish() == b"a1a2"
 
 
@@ -132,11 +133,11 @@ async def test_nothing_is_kept_once_it_is_over(nursery: trio.Nursery, kind: str)
     await wire.outbox.finish(1)
     for _ in range(3):
         if kind == "latest":
-            wire.outbox.put_latest("a", b"a")
+            wire.backlog.put_latest("a", b"a")
         else:
-            wire.outbox.put_expendable(b"a")
+            wire.backlog.put_expendable(b"a")
     assert wire.outbox.size == 0
-    assert wire.outbox.dropped == 0
+    assert wire.backlog.dropped == 0
 
 
 # ---- both, and the memory they take
@@ -153,6 +154,7 @@ async def test_nothing_is_kept_once_it_is_over(nursery: trio.Nursery, kind: str)
 def test_what_is_left_is_in_its_order(puts: list[tuple[str, int]]) -> None:
     async def main() -> None:
         outbox = Outbox(memory_connection_pair()[0], high_water=20)
+        backlog = Backlog(outbox)
         kept: list[tuple[str, bytes]] = []  # what should wait, with its kind
         dropped = 0
         for number, (kind, size) in enumerate(puts):
@@ -170,15 +172,15 @@ def test_what_is_left_is_in_its_order(puts: list[tuple[str, int]]) -> None:
                         break
                     kept.remove(oldest)
                     dropped += 1
-                outbox.put_expendable(data)
+                backlog.put_expendable(data)
             else:
                 old = [each for each in kept if each[0] == kind]
                 kept = [each for each in kept if each[0] != kind]
                 dropped += len(old)
-                outbox.put_latest(kind, data)
+                backlog.put_latest(kind, data)
             kept.append((kind, data))
             assert outbox.size == sum(len(each) for _, each in kept)
-        assert outbox.dropped == dropped
+        assert backlog.dropped == dropped
         sent = await Reader().sent_by(outbox)
         assert sent == b"".join(data for _, data in kept)
 
@@ -197,7 +199,7 @@ class Reader:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(MemoryConnection, "send", keep)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(outbox.run, lambda _: None)
+                outbox.start(nursery, lambda _: None)
                 await outbox.finish(1)
         return b"".join(pieces)
 
@@ -210,9 +212,9 @@ async def test_a_client_that_stops_reading_costs_bounded_memory(nursery: trio.Nu
         for number in range(100_000):
             data = b"%099d;" % number
             if kind == "latest":
-                wire.outbox.put_latest(number % 3, data)
+                wire.backlog.put_latest(number % 3, data)
             else:
-                wire.outbox.put_expendable(data)
+                wire.backlog.put_expendable(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -222,87 +224,35 @@ async def test_a_client_that_stops_reading_costs_bounded_memory(nursery: trio.Nu
     numbers = [int(message) for message in messages]
     assert len(numbers) == (3 if kind == "latest" else HIGH_WATER // 100 + 1)
     assert numbers == list(range(100_000 - len(numbers), 100_000))
-    assert wire.outbox.dropped == 100_000 - len(numbers)
+    assert wire.backlog.dropped == 100_000 - len(numbers)
 
 
-# ---- messages for many
-
-
-async def test_shared_messages_wait_for_the_flush(nursery: trio.Nursery) -> None:
-    wire = Wire()
-    nursery.start_soon(run_outbox, wire.outbox)
-    await wait_all_tasks_blocked()
-    assert wire.outbox.put_shared(b"a", 10)
-    assert wire.outbox.put_shared(b"b", 20)
-    await wait_all_tasks_blocked()
-    assert wire.outbox.size == 2
-    pieces, together, _ = wire.outbox.flush(([], b"", {}), 0.0)
-    assert (pieces, together) == ([b"a", b"b"], b"ab")
-    assert await wire.theirs.receive() == b"ab"
-    assert await wire.finish() == b""
-
-
-async def test_pieces_that_are_like_anothers_are_joined_once(nursery: trio.Nursery) -> None:
-    first, second, third = Wire(), Wire(), Wire()
-    for wire in (first, second, third):
-        nursery.start_soon(run_outbox, wire.outbox)
-    await wait_all_tasks_blocked()
-    second.outbox.put_shared(b"c", 1)
-    second.outbox.put_shared(b"b", 1)
-    for wire in (first, third):
-        for data in (b"a", b"b"):
-            wire.outbox.put_shared(data, 1)
-    like = first.outbox.flush(([], b"", {}), 0.0)
-    assert third.outbox.flush(like, 0.0) is like
-    assert second.outbox.flush(like, 0.0) == ([b"c", b"b"], b"cb", {})
-    assert [await wire.theirs.receive() for wire in (first, second, third)] == [b"ab", b"cb", b"ab"]
-    for wire in (first, second, third):
-        wire.outbox.give_up()
-
-
-async def test_a_busy_writer_needs_no_flush(nursery: trio.Nursery) -> None:
+async def test_what_was_sent_without_waiting_is_counted(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    assert not wire.outbox.put_shared(b"a", 10)
-    assert await wire.finish() == b"(a"
-
-
-async def test_a_flush_of_nothing_sends_nothing(nursery: trio.Nursery) -> None:
-    wire = Wire()
-    nursery.start_soon(run_outbox, wire.outbox)
+    wire.outbox.put(b"which its producer waits for")
+    wire.outbox.put_later(b"12345", 10)
+    wire.backlog.put_latest("key", b"123")
+    wire.backlog.put_latest("key", b"12")
+    wire.backlog.put_expendable(b"which can be dropped")
+    assert wire.outbox.unheld == 7
+    assert await wire.theirs.receive() == b"("
     await wait_all_tasks_blocked()
-    assert wire.outbox.flush(([b"other"], b"other", {}), 0.0) == ([], b"", {})
-    assert await wire.finish() == b""
-
-
-async def test_a_message_for_many_keeps_its_place(nursery: trio.Nursery) -> None:
-    wire = Wire()
-    nursery.start_soon(run_outbox, wire.outbox)
-    await wait_all_tasks_blocked()
-    wire.outbox.put_shared(b"a", 10)
-    wire.outbox.put_now(b"b")
-    wire.outbox.flush(([], b"", {}), 0.0)
-    assert await wire.theirs.receive() == b"ab"
-    assert await wire.finish() == b""
-
-
-async def test_nothing_is_shared_with_what_is_over(nursery: trio.Nursery) -> None:
-    wire = await start(nursery)
+    assert wire.outbox.unheld == 0
     wire.outbox.give_up()
-    await wire.outbox.finish(1)
-    assert not wire.outbox.put_shared(b"a", 1)
-    wire.outbox.flush(([], b"", {}), 0.0)
-    assert wire.outbox.size == 0
+
+
+# ---- deadlines
 
 
 async def test_the_earliest_deadline_counts_until_all_is_taken(nursery: trio.Nursery) -> None:
     wire = await start(nursery)
-    assert wire.outbox.deadline == float("inf")
+    assert wire.outbox.times.deadline == float("inf")
     for deadline, earliest in ((20, 20), (10, 10), (30, 10)):
-        wire.outbox.put_shared(b"a", deadline)
-        assert wire.outbox.deadline == earliest
+        wire.outbox.put_later(b"a", deadline)
+        assert wire.outbox.times.deadline == earliest
     assert await wire.theirs.receive() == b"("
     await wait_all_tasks_blocked()
-    assert wire.outbox.deadline == float("inf")
+    assert wire.outbox.times.deadline == float("inf")
     wire.outbox.give_up()
 
 
@@ -314,7 +264,7 @@ async def test_a_message_that_lies_there_for_too_long_ends_the_session(
         outbox = side.session.outbox
         outbox.put(b"first")
         await wait_all_tasks_blocked()
-        outbox.put_shared(b"second", trio.current_time() + 5)
+        outbox.put_later(b"second", trio.current_time() + 5)
         side.session.tick(trio.current_time() + (5 if late else 4.99))
         await wait_all_tasks_blocked()
         assert side.over.is_set() is late
@@ -328,6 +278,6 @@ async def test_only_the_first_end_makes_a_peer_too_slow(autojump_clock: MockCloc
         side.session.end()
         side.session.end_slow()
         assert not side.session.too_slow
-        assert not side.session.outbox.over
+        assert side.session.outbox.state is not State.OVER
         await side.over.wait()
         assert side.life.events[-1] == ("closed", "")

@@ -1,0 +1,64 @@
+"""The times of one connection's sending: since when the peer owes us something, and by when it must have taken it.
+
+Our own lateness is nobody's debt, and puts nothing off for ever.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..connections.duplex import Duplex
+
+
+def forgive(since: float, late: float, now: float) -> float:
+    """A moment since when something is owed, later by the time for which our own tasks have not kept up."""
+    return since if since >= now else min(since + late, now)
+
+
+class SendTimes:
+    """When what was sent, and what is due; in trio's clock.
+
+    Args:
+        connection: The connection that is sent on.
+        now: The time.
+
+    Attributes:
+        last_sent: When something was last sent.
+        sending_since: When the writer began to send what it is sending now; ``None`` between sends.
+        held_since: Since when the replay keeps the writer from sending; infinity when it does not.
+        deadline: When the first of the queued messages that must not wait for long is overdue.
+    """
+
+    def __init__(self, connection: Duplex, now: float) -> None:
+        self.last_sent = now
+        self.sending_since: float | None = None
+        self.held_since = inf
+        self.deadline = inf
+        self._connection = connection
+
+    def overdue(self, now: float, timeout: float) -> bool:
+        """Whether the peer is too slow.
+
+        Args:
+            now: The time.
+            timeout: Seconds that it may take nothing of what is being sent, or keep the writer from sending.
+        """
+        if self.sending_since is not None:
+            progress = max(self.sending_since, self._connection.last_progress)
+            if now - progress >= timeout:
+                return True
+        if self._connection.away:
+            return False
+        return now >= self.deadline or now - self.held_since >= timeout
+
+    def forgive(self, late: float, now: float) -> None:
+        """Let all that is owed be owed later.
+
+        Args:
+            late: The last seconds for which our own tasks have not kept up.
+            now: The time.
+        """
+        if self.sending_since is not None:
+            self.sending_since = forgive(max(self.sending_since, self._connection.last_progress), late, now)
+        self.held_since = forgive(self.held_since, late, now)
+        self.deadline += late
