@@ -20,6 +20,7 @@ from .errors import (
     HubsError,
     NegotiationError,
     ProtocolError,
+    StreamBroken,
     StreamOverflow,
     UploadBroken,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Response",
     "SlowClientPolicy",
     "Statistics",
+    "StreamBroken",
     "StreamOverflow",
     "TransferFormat",
     "Transport",

@@ -1,7 +1,7 @@
 """Every exception the package raises for a hub's sake, in one tree.
 
-Law: whatever goes wrong between two peers is a `HubsError`; one `except HubsError` catches all of it, and
-nothing else.
+Whatever goes wrong between two peers is a :exc:`HubsError`: one ``except HubsError`` catches all of it, and nothing
+else.
 """
 
 
@@ -55,24 +55,32 @@ class HubException(HubsError):
     """
 
 
-class StreamOverflow(HubsError):
-    """A stream was ended because its sender sent more than its reader could take.
-
-    Raised on the reading side, from the stream's reader.
-    """
-
-
-class UploadBroken(HubsError):
-    """An upload was cut off before its end.
-
-    Raised in hub methods, from the upload's reader, when the client left.
-    """
-
-
 class ChannelClosed(HubsError):
-    """An item was written to a channel that is complete.
+    """A channel cannot be used any more at this end.
 
-    Raised on either side, from `ChannelWriter`.
+    Raised on either side: in whoever writes to a channel that is complete or that its reader has left, and in whoever
+    reads from a reader that was closed.
+    """
+
+
+class StreamBroken(HubsError):
+    """A stream or channel was cut off before its end: items are missing.
+
+    Raised on the reading side: as one of its subclasses, or itself where a writer has left its block by cancellation.
+    """
+
+
+class UploadBroken(StreamBroken):
+    """An upload was cut off, since its client has left.
+
+    Raised in hub methods, from the upload's reader.
+    """
+
+
+class StreamOverflow(StreamBroken):
+    """A stream was cut off, since its sender sent more than may lie unread.
+
+    Raised on either side, from the stream's reader.
     """
 
 

@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelEnd, ChannelReader, ChannelWriter, open_channel
-from trio_hubs.errors import ChannelClosed
+from trio_hubs.errors import ChannelClosed, StreamBroken
 
 from .support import depth, read_all, turns
 
@@ -270,8 +270,23 @@ async def test_leaving_throws_unread_items_away() -> None:
     assert await reader.wait_to_read()
     reader.close()
     reader.close()
-    with pytest.raises(trio.ClosedResourceError):
+    with pytest.raises(ChannelClosed, match="reader was closed"):
         reader.read_nowait()
+    with pytest.raises(ChannelClosed, match="reader was closed"):
+        reader.read_ready()
+
+
+async def test_a_task_that_reads_learns_that_its_reader_was_closed() -> None:
+    _, reader = open_channel(int)
+
+    async def read() -> None:
+        with pytest.raises(ChannelClosed, match="reader was closed"):
+            await reader.read()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        reader.close()
 
 
 # ---- room
@@ -550,7 +565,7 @@ async def test_a_writer_left_by_cancellation_does_not_look_complete() -> None:
     with trio.CancelScope() as scope, writer:
         scope.cancel()
         await writer.write(1)
-    with pytest.raises(ChannelClosed, match="left before its end"):
+    with pytest.raises(StreamBroken, match="left before its end"):
         await reader.read()
 
 

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
 from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, payload_size
-from trio_hubs.errors import BindingError, ConnectionClosed, StreamOverflow
+from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
@@ -273,7 +273,7 @@ def test_a_forgotten_stream_keeps_nothing() -> None:
     incoming.feed("7", raw(1))
     incoming.forget(stream)
     assert "7" not in incoming
-    with pytest.raises(trio.ClosedResourceError):
+    with pytest.raises(ChannelClosed):
         stream.reader.read_ready()
     assert is_even(incoming)
 
@@ -288,7 +288,7 @@ def test_a_stream_that_its_reader_has_left_throws_items_away_until_its_end() -> 
     assert not incoming.feed("7", raw(2, "of another type"))
     assert is_even(incoming)
     assert incoming.complete("7", ValueError("nobody hears this"))
-    with pytest.raises(trio.ClosedResourceError):
+    with pytest.raises(ChannelClosed):
         stream.reader.read_ready()
 
 
@@ -310,7 +310,7 @@ async def test_a_reader_that_was_left_does_not_look_like_a_clean_end(
     incoming.feed("7", raw(1))
     stream.reader.close()
     for _ in range(2):
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(ChannelClosed):
             outcome = read(stream.reader)
             assert isinstance(outcome, Awaitable)
             await outcome
@@ -323,7 +323,7 @@ async def test_leaving_a_stream_wakes_who_waits_for_an_item(nursery: trio.Nurser
 
     @nursery.start_soon
     async def _() -> None:
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(ChannelClosed):
             await stream.reader.read()
         woken.set()
 
@@ -340,7 +340,7 @@ def test_items_that_are_thrown_away_are_no_clean_end_though_the_peer_had_ended()
     incoming.complete("7", None)
     assert stream.reader.read_nowait() == 1
     incoming.forget(stream)
-    with pytest.raises(trio.ClosedResourceError, match="this reader was closed"):
+    with pytest.raises(ChannelClosed, match="This reader was closed"):
         stream.reader.read_nowait()
 
 

@@ -268,7 +268,7 @@ async def test_leaving_a_stream_cancels_it_and_forgets_it(desk: Desk) -> None:
         assert await reader.read() == 0
     assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
     assert "1" not in desk.incoming
-    with pytest.raises(trio.ClosedResourceError):
+    with pytest.raises(ChannelClosed):
         await reader.read()
 
 

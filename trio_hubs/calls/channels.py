@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, final, overload
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
-from ..errors import ChannelClosed
+from ..errors import ChannelClosed, StreamBroken
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -87,6 +87,7 @@ class ChannelReader(Generic[T]):
 
         Raises:
             trio.EndOfChannel: The channel has been completed, and all of its items were read.
+            ChannelClosed: This reader was closed.
             Exception: The error that the channel was completed with.
         """
         await checkpoint_if_cancelled()
@@ -122,6 +123,7 @@ class ChannelReader(Generic[T]):
         Raises:
             trio.WouldBlock: There is none now.
             trio.EndOfChannel: The channel has been completed, and all of its items were read.
+            ChannelClosed: This reader was closed.
             Exception: The error that the channel was completed with.
         """
         if self._ahead:
@@ -131,6 +133,8 @@ class ChannelReader(Generic[T]):
             item = self._source.receive_nowait()
         except trio.EndOfChannel:
             pass
+        except trio.ClosedResourceError:
+            raise reader_closed() from None
         else:
             if self._end.room:
                 self._end.room.unpark_all()
@@ -147,6 +151,7 @@ class ChannelReader(Generic[T]):
             The items in order; none when nothing is ready or the channel is at its end.
 
         Raises:
+            ChannelClosed: This reader was closed.
             Exception: The error that the channel was completed with, when no items are left before it.
         """
         items = self._ahead[:limit]
@@ -161,6 +166,8 @@ class ChannelReader(Generic[T]):
             pass
         except trio.EndOfChannel:
             failed = self._end.error is not None and not items
+        except trio.ClosedResourceError:
+            raise reader_closed() from None
         if failed:
             raise self._end.end()
         self._taken += len(items)
@@ -177,6 +184,7 @@ class ChannelReader(Generic[T]):
             Whether :meth:`read_nowait` has an item; ``False`` at the end.
 
         Raises:
+            ChannelClosed: This reader was closed.
             Exception: The error that the channel was completed with, after its items.
         """
         if self._ahead:
@@ -215,6 +223,8 @@ class ChannelReader(Generic[T]):
             return await self._source.receive()
         except trio.EndOfChannel:
             pass
+        except trio.ClosedResourceError:
+            raise reader_closed() from None
         raise self._end.end()
 
 
@@ -320,12 +330,17 @@ class ChannelWriter(Generic[T]):
         if error is None or isinstance(error, Exception):
             self.complete(error)
         else:  # it was cancelled, say, and a channel that is cut off must not look complete
-            self.complete(ChannelClosed("The channel's writer has left before its end."))
+            self.complete(StreamBroken("The channel's writer has left before its end."))
 
     def _closed(self) -> ChannelClosed:
         if self._end.done:
             return ChannelClosed("The channel has been completed; nothing can be written to it any more.")
         return ChannelClosed("The channel's reader has left; nothing can be written to it any more.")
+
+
+def reader_closed() -> ChannelClosed:
+    """What reading from a reader raises that was closed."""
+    return ChannelClosed("This reader was closed; nothing can be read from it any more.")
 
 
 @overload
@@ -345,7 +360,7 @@ def open_channel(
 
     Args:
         item_type: The type of the items, for type checkers and readers of the code.
-        capacity: How many items may wait unread before a writer waits; 0 hands each item over directly.
+        capacity: So many items may lie unread before their writer has to wait; with 0 each is handed over directly.
 
     Returns:
         The writer and the reader.

@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
-from .channels import GIVE_WAY, ChannelEnd, ChannelReader
+from .channels import GIVE_WAY, ChannelEnd, ChannelReader, reader_closed
 from .options import SessionOptions
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class IncomingStreams:
             id: The id that its messages carry.
             load_many: Decodes joined items, all or none.
             load: Decodes one item.
-            capacity: So many unread items are never too many.
+            capacity: So many items may lie unread, however large, before their sender has to wait.
         """
         stream = self._streams[id] = IncomingStream(self, id, load_many, load, capacity)
         return stream
@@ -303,7 +303,7 @@ class IncomingStream(Generic[T]):
     def close(self) -> None:
         """The reader has left."""
         if self._pieces or not self._end.done:  # whoever reads on must not take it for the end
-            self._end.complete(trio.ClosedResourceError("this reader was closed"))
+            self._end.complete(reader_closed())
             self._readers.unpark_all()
         self._items.clear()
         self._drop(len(self._pieces))

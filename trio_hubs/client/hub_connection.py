@@ -118,7 +118,8 @@ class HubConnection:
             name: The method's wire name.
             *args: Its arguments, as in :meth:`invoke`.
             item_type: What to convert items to; plain values by default.
-            capacity: So many unread items are never too many.
+            capacity: So many items may lie unread, however large, before their sender has to wait; and more, while they
+                are within ``HubConnectionOptions.stream_buffer_size``.
 
         Returns:
             A context manager that gives the stream's reader. Reading raises :exc:`HubException` when the server ends

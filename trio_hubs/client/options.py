@@ -29,8 +29,8 @@ class HubConnectionOptions:
     maximum_message_size: int | None = attrs.field(default=None, validator=positive_or_none)
     """A framed message of the server above this ends the connection; ``None`` allows any [any]."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """While a stream has more unread bytes than this, and more items than its capacity, the connection is not read,
-    unless a task waits for the server."""
+    """So many bytes of a stream may lie unread, however many items, before their sender has to wait; and more, while
+    they are within the stream's capacity, or a task waits for the server."""
     connection_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
     """The same for all unread streams and waiting calls of the connection."""
     connection_buffer_limit: int = attrs.field(default=16 * 1024 * 1024, validator=positive)

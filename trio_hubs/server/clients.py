@@ -106,7 +106,10 @@ class ClientProxy:
 
 
 class CallerProxy(ClientProxy):
-    """The client that made an invocation: whoever calls it waits while it is slow, and learns that it has left.
+    """The client that made an invocation: a call of it waits while it is slow, and fails when it has left.
+
+    Other proxies wait for nobody, and skip clients that have left. A loop whose pace was this client's would then go on
+    without ever waiting, so it is told.
 
     Args:
         roster: The hub's connections.

@@ -57,9 +57,10 @@ class HubOptions(EndpointOptions):
     maximum_streams: int = attrs.field(default=1000, validator=positive)
     """So many streams, and invocations with uploads, of one client run or wait at a time; further ones get an error."""
     stream_buffer_capacity: int = attrs.field(default=10, validator=positive)
-    """So many unread items of an upload are never too many [10]."""
+    """So many items of an upload may lie unread, however large, before their sender has to wait [10]."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """While an upload has more unread bytes, the connection is not read, unless a method waits for its client."""
+    """So many bytes of an upload may lie unread, however many items, before their sender has to wait; and more, while
+    they are within the capacity, or a method waits for its client."""
     connection_buffer_size: int = attrs.field(default=256 * 1024, validator=positive)
     """The same for all unread uploads and waiting invocations of a connection."""
     connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=positive)
