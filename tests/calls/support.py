@@ -19,12 +19,24 @@ from trio_hubs.calls.methods import Method, Signature
 from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.refusals import (
+    ArgumentsUnfit,
+    CallFailed,
+    Refusal,
+    StreamFailed,
+    StreamForResult,
+    UnknownMethod,
+    UploadCancelled,
+    UploadFailed,
+)
 from trio_hubs.calls.session import Life, Session
 from trio_hubs.calls.their_calls import TheirCalls
+from trio_hubs.client import texts as client_texts
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.errors import ConnectionClosed, UploadBroken
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messages import Close, Invocation, StreamInvocation
+from trio_hubs.server import texts as server_texts
 
 F = TypeVar("F", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -137,17 +149,22 @@ class Table(Face):
         self.children = children
         return method.function
 
-    def unknown_fault(self, target: str) -> str:
-        return f"{target} is unknown"
-
-    def binding_fault(self, target: str, error: Exception) -> str:
-        return f"{target} does not fit: {error}"
-
-    def invocation_fault(self, target: str, error: Exception) -> str:
-        return f"{target} failed: {error}"
-
-    def stream_fault(self, error: Exception) -> str:
-        return f"the stream failed: {error}"
+    def text(self, refusal: Refusal) -> str:
+        match refusal:
+            case UnknownMethod(target):
+                return f"{target} is unknown"
+            case ArgumentsUnfit(target, error):
+                return f"{target} does not fit: {error}"
+            case CallFailed(target, error):
+                return f"{target} failed: {error}"
+            case StreamFailed(error):
+                return f"the stream failed: {error}"
+            case StreamForResult() | UploadCancelled() | UploadFailed():
+                return client_texts.refused(refusal)
+            case _:
+                return server_texts.refused(
+                    refusal, lambda base, error: f"{base} {type(error).__name__}: {error}"
+                )
 
 
 class Diary(Life):
@@ -218,7 +235,7 @@ class Desk:
         self.method = self.face.method
         self.outbox = Recorder()
         self.incoming = IncomingStreams(options, PROTOCOL.payloads)
-        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming, options.role)
+        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming, options.role, self.face.text)
         self.their_calls = TheirCalls(
             self.face,
             PROTOCOL,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from trio_hubs.calls.answers import Answers, Refused, cancelled_text
+from trio_hubs.calls.answers import Answers
+from trio_hubs.calls.refusals import UnknownMethod
 from trio_hubs.calls.their_calls import Call
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from trio_hubs.protocol.messages import ABSENT
@@ -46,7 +47,7 @@ FAILURE = ValueError("broken")
         (False, False, FAILURE, failed("1", "plain failed: broken")),
         (True, False, FAILURE, failed("1", "the stream failed: broken")),
         (False, True, FAILURE, failed("1", "The invocation was canceled by the client.")),
-        (False, False, Refused("not so"), failed("1", "not so")),
+        (False, False, UnknownMethod("plain"), failed("1", "plain is unknown")),
     ],
 )
 async def test_a_call_is_answered_as_it_ended(
@@ -62,13 +63,13 @@ async def test_a_result_that_cannot_be_written_is_a_failure() -> None:
     assert answer["error"].startswith("plain failed: A value of type 'object' cannot be written")
 
 
-@pytest.mark.parametrize("failure", [None, FAILURE, Refused("not so")])
+@pytest.mark.parametrize("failure", [None, FAILURE, UnknownMethod("plain")])
 async def test_without_an_id_there_is_no_answer(failure: Exception | None) -> None:
     counter = Counter()
     assert counter.answered(counter.call(""), 1, failure) == []
 
 
-@pytest.mark.parametrize("failure", [None, FAILURE, Refused("not so")])
+@pytest.mark.parametrize("failure", [None, FAILURE, UnknownMethod("plain")])
 async def test_once_it_is_mute_nobody_is_answered(failure: Exception | None) -> None:
     counter = Counter()
     counter.answers.mute = True
@@ -87,10 +88,12 @@ async def test_one_that_is_alone_goes_out_at_once(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_what_was_cancelled_is_told_why(cancelled: bool) -> None:
-    text = cancelled_text(Counter().call(cancelled=cancelled))
-    assert text == (
+    counter = Counter()
+    counter.answers.answer_dropped(counter.call(cancelled=cancelled))
+    text = (
         "The invocation was canceled by the client." if cancelled else "The deadline of 'plain' has passed."
     )
+    assert counter.outbox.sent == [failed("1", text)]
 
 
 @pytest.mark.parametrize(
@@ -125,10 +128,10 @@ async def test_what_fails_with_its_connection_is_no_news(
 async def test_a_refusal_is_logged_with_its_reasons(caplog: pytest.LogCaptureFixture) -> None:
     cause = BindingError("why")
     cause.add_note("and what else")
-    refused = Refused("no")
-    refused.__cause__ = cause
+    refusal = UnknownMethod("plain")
+    refusal.__cause__ = cause
     counter = Counter()
-    counter.answers.refuse("1", "plain", refused)
-    assert counter.outbox.sent == [failed("1", "no")]
-    assert "no why and what else" in caplog.text
+    counter.answers.refuse("1", "plain", refusal)
+    assert counter.outbox.sent == [failed("1", "plain is unknown")]
+    assert "plain is unknown why and what else" in caplog.text
     assert done("1") not in counter.outbox.sent

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.methods import Method, Signature
-from trio_hubs.errors import BindingError, HubException
+from trio_hubs.errors import BindingError
 
 from .support import PROTOCOL
 
@@ -336,9 +336,8 @@ def test_uploads_decode_items() -> None:
     assert upload.position == 1
     assert upload.load(Raw(b"1")) == 1
     assert upload.load_many([Raw(b"1"), Raw(b"2")]) == [1, 2]
-    with pytest.raises(HubException, match=r"^Failed to bind Stream message\.$") as caught:
+    with pytest.raises(BindingError):
         upload.load(Raw(b'"one"'))
-    assert isinstance(caught.value.__cause__, BindingError)
 
 
 def test_a_star_heeds_its_annotation() -> None:

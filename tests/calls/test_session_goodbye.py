@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_hubs.calls.refusals import Refusal
 from trio_hubs.errors import ConnectionClosed, HubException
 
 from .session_log import ended
@@ -274,12 +275,12 @@ async def test_calls_of_streams_that_are_refused_let_others_have_a_turn(
     seen: list[int] = []
     async with open_side() as side, turns() as taken:
 
-        def unknown_fault(_: str) -> str:
+        def text(_: Refusal) -> str:
             mock_clock.jump(0.002)
             seen.append(taken())
             return "unknown"
 
-        monkeypatch.setattr(side.face, "unknown_fault", unknown_fault)
+        monkeypatch.setattr(side.face, "text", text)
         await side.peer.connection.send(
             encode(*[stream_invocation(str(number), "no") for number in range(9)])
         )

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, call, close, ended, open_raw_server, result
 from trio_hubs import ChannelReader, HubConnectionOptions
+from trio_hubs.calls.refusals import ArgumentsUnfit, CallFailed, UnknownMethod
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
 
@@ -227,10 +228,9 @@ async def test_a_handlers_annotations_must_resolve(
 def test_the_faults_of_a_client_are_the_official_texts() -> None:
     handlers = Handlers(Payloads("json"))
     assert handlers.find("Nobody") == ()
-    assert handlers.unknown_fault("Nobody") == "Client didn't provide a result."
-    assert handlers.binding_fault("Hear", ValueError("x")) == "Client failed to parse argument(s)."
-    assert handlers.invocation_fault("Hear", ValueError("x")) == "x"
-    assert handlers.stream_fault(ValueError("x")) == "x"
+    assert handlers.text(UnknownMethod("Nobody")) == "Client didn't provide a result."
+    assert handlers.text(ArgumentsUnfit("Hear", ValueError("x"))) == "Client failed to parse argument(s)."
+    assert handlers.text(CallFailed("Hear", ValueError("x"))) == "x"
 
 
 async def test_a_handler_that_streams_is_refused_where_it_is_added(

@@ -14,6 +14,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion
 from .methods import Method
 from .outbox import Outbox
+from .refusals import CallCancelled, CallFailed, DeadlinePassed, Refusal, StreamFailed, UnknownMethod
 
 if TYPE_CHECKING:
     from .children import Children
@@ -23,7 +24,7 @@ logger = get_logger(__name__)
 
 
 class Face(Protocol):
-    """What a side of the connection, server or client, tells its callee."""
+    """What a side of the connection, server or client, tells the calls of its peer."""
 
     def find(self, target: str) -> Sequence[Method]:
         """The methods that answer to a wire name; none when it is unknown."""
@@ -33,25 +34,9 @@ class Face(Protocol):
         """What to call for one invocation of a method."""
         ...
 
-    def unknown_fault(self, target: str) -> str:
-        """The text for a call of a name that nothing answers to."""
+    def text(self, refusal: Refusal) -> str:
+        """What the peer is told, or we say, when a call is refused or fails."""
         ...
-
-    def binding_fault(self, target: str, error: Exception) -> str:
-        """The text for a call that fits no method."""
-        ...
-
-    def invocation_fault(self, target: str, error: Exception) -> str:
-        """The text for a method that failed."""
-        ...
-
-    def stream_fault(self, error: Exception) -> str:
-        """The text for a stream that failed after it had begun."""
-        ...
-
-
-class Refused(Exception):
-    """A call that is not made; carries the text of its answer."""
 
 
 class Answers:
@@ -86,18 +71,18 @@ class Answers:
             alone: Whether no other answer can be expected soon, so that this one should go out at once.
         """
         method = call.method
-        if isinstance(failure, Refused):
+        if isinstance(failure, Refusal):
             self.refuse(call.id, method.name, failure)
         elif failure is not None and call.cancelled:
             self.log(method, failure)
-            self._put(Completion(call.id, error=cancelled_text(call)), alone=alone)
+            self._put(Completion(call.id, error=self._cancelled_text(call)), alone=alone)
         elif failure is not None and call.began:
             self.log(method, failure)
-            self._put(Completion(call.id, error=self._face.stream_fault(failure)), alone=alone)
+            self._put(Completion(call.id, error=self._face.text(StreamFailed(failure))), alone=alone)
         elif failure is not None:
-            self.answer_fault(call.id, method, failure, alone=alone)
+            self.answer_failed(call.id, method, failure, alone=alone)
         elif call.scope.cancelled_caught:
-            self._put(Completion(call.id, error=cancelled_text(call)), alone=alone)
+            self._put(Completion(call.id, error=self._cancelled_text(call)), alone=alone)
         elif method.signature.streaming:
             self._put(Completion(call.id), alone=alone)
         else:
@@ -110,27 +95,41 @@ class Answers:
         try:
             answer = Completion(id, result=Raw(method.dump(result)))
         except BindingError as error:
-            self.answer_fault(id, method, error, alone=alone)
+            self.answer_failed(id, method, error, alone=alone)
         else:
             self._put(answer, alone=alone)
 
-    def answer_fault(self, id: str, method: Method, error: Exception, *, alone: bool) -> None:
+    def answer_failed(self, id: str, method: Method, error: Exception, *, alone: bool) -> None:
         """Answer a call that failed."""
         self.log(method, error)
-        self._put(Completion(id, error=self._face.invocation_fault(method.name, error)), alone=alone)
+        self._put(Completion(id, error=self._face.text(CallFailed(method.name, error))), alone=alone)
 
-    def refuse(self, id: str, target: str, refused: Refused) -> None:
+    def refuse(self, id: str, target: str, refusal: Refusal) -> None:
         """Answer a call that is not made."""
-        cause, said = refused.__cause__, str(refused)
+        cause, said = refusal.__cause__, self._face.text(refusal)
         texts = map(str, (cause, *getattr(cause, "__notes__", ()))) if cause else ()
         details = " ".join(text for text in texts if text not in said)
         logger.warning(
             "connection %s: call of %.100r refused: %s %s", self._connection_id, target, said, details
         )
-        self.put_refused(id, said)
+        self._put_unasked(id, said)
 
-    def put_refused(self, id: str, text: str) -> None:
-        """Answer what was not made with an error, which its caller cannot be made to wait with."""
+    def answer_unknown(self, id: str, target: str) -> None:
+        """Answer a call that nothing answers to."""
+        self._put_unasked(id, self._face.text(UnknownMethod(target)))
+
+    def answer_dropped(self, call: Call) -> None:
+        """Answer a call that was cancelled, or whose deadline has passed, while it waited."""
+        self._put_unasked(call.id, self._cancelled_text(call))
+
+    def _cancelled_text(self, call: Call) -> str:
+        name = call.method.name
+        if not call.cancelled:
+            return self._face.text(DeadlinePassed(name))
+        return "" if call.method.signature.streaming else self._face.text(CallCancelled(name))
+
+    def _put_unasked(self, id: str, text: str) -> None:
+        """Answer what its caller cannot be made to wait with."""
         if id and not self.mute:
             self._outbox.put_unasked(self._protocol.encode(Completion(id, error=text)))
 
@@ -152,10 +151,3 @@ class Answers:
             logger.warning("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
-
-
-def cancelled_text(call: Call) -> str:
-    """What the caller of a call that was cancelled is told."""
-    if not call.cancelled:
-        return f"The deadline of '{call.method.name}' has passed."
-    return "" if call.method.signature.streaming else "The invocation was canceled by the client."

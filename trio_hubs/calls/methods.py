@@ -14,7 +14,7 @@ from typing import Any, NewType, Union, get_args, get_origin
 import attrs
 from msgspec import Raw
 
-from ..errors import BindingError, HubException
+from ..errors import BindingError
 from ..protocol.generics import Arguments, arguments_of, filled
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
@@ -170,16 +170,8 @@ class Upload:
 
     @classmethod
     def of(cls, position: int, item_type: Any, payloads: Payloads) -> Upload:
-        """Choose the converters for a stream of a type; an item that does not fit has the official text."""
-        load = payloads.loader(item_type)
-
-        def load_item(raw: Raw) -> Any:
-            try:
-                return load(raw)
-            except BindingError as error:
-                raise HubException("Failed to bind Stream message.") from error
-
-        return cls(position, payloads.many_loader(item_type), load_item)
+        """Choose the converters for a stream of a type."""
+        return cls(position, payloads.many_loader(item_type), payloads.loader(item_type))
 
 
 class Method:

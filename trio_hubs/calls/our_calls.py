@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from msgspec import Raw
 
-from ..errors import ConnectionClosed, HubException, text_of
+from ..errors import ConnectionClosed, HubException
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
@@ -20,6 +20,7 @@ from .incoming import IncomingStreams
 from .options import Role
 from .outbox import Outbox
 from .outgoing import send_items
+from .refusals import NoResult, Refusal, StreamForResult, UploadCancelled, UploadFailed
 
 logger = get_logger(__name__)
 
@@ -44,6 +45,7 @@ class OurCalls:
         incoming: Takes the streams that they ask for.
         role: Which side we are. A server's ids must differ from those of the client's uploads, and clients owe it
             a result, but cannot be told that it is no longer wanted.
+        text: Says what has gone wrong with a call, in our side's words.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class OurCalls:
         outbox: Outbox,
         incoming: IncomingStreams,
         role: Role,
+        text: Callable[[Refusal], str],
     ) -> None:
         self._protocol = protocol
         self._outbox = outbox
         self._incoming = incoming
         incoming.on_failed = self.stop_stream
+        self._text = text
         self._is_server = role is Role.SERVER
         self._ids = (f"{'s' if self._is_server else ''}{number}" for number in count(1))
         self._pending: dict[str, _PendingCall] = {}
@@ -84,9 +88,7 @@ class OurCalls:
         call = self._pending.pop(id, None)
         if call is None:
             return False
-        call.error = HubException(
-            "The server answers with a stream: call this method with stream(), not invoke()."
-        )
+        call.error = HubException(self._text(StreamForResult()))
         call.arrived.set()
         return True
 
@@ -151,7 +153,7 @@ class OurCalls:
         if call.completion.error:
             raise HubException(call.completion.error)
         if self._is_server and not call.completion.has_result:
-            raise HubException("The client gave no result.")
+            raise HubException(self._text(NoResult()))
         return load(call.completion.result) if call.completion.has_result else None
 
     @asynccontextmanager
@@ -229,14 +231,15 @@ class OurCalls:
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""
-        error = "Stream canceled by client."
+        refusal: Refusal | None = UploadCancelled()
         try:
             await send_items(items, self._protocol.item_encoder(id, Any), self._outbox)
-            error = ""
+            refusal = None
         except ConnectionClosed:
             logger.debug("upload %s ended with the connection", id)
         except Exception as failure:
             logger.warning("upload %s failed", id, exc_info=failure)
-            error = f"Stream errored by client: '{text_of(failure)}'"
+            refusal = UploadFailed(failure)
         finally:
+            error = "" if refusal is None else self._text(refusal)
             self._outbox.put(self._protocol.encode(Completion(id, error=error)))

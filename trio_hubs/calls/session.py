@@ -108,7 +108,7 @@ class Session:
         self.outbox = Outbox(connection, high_water=options.transport_buffer_size, replay=self._replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, options.role)
+        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, options.role, face.text)
         self.their_calls = TheirCalls(
             face,
             protocol,

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import copy_context
+from functools import partial
 from itertools import islice
 from math import inf
 from types import CoroutineType
@@ -20,12 +21,12 @@ from typing import Any
 import trio
 from msgspec import Raw
 
-from ..errors import BindingError
+from ..errors import BindingError, HubException
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Invocation, StreamInvocation
 from ..tasks import bare
-from .answers import Answers, Face, Refused, cancelled_text
+from .answers import Answers, Face
 from .channels import GIVE_WAY
 from .children import Children
 from .context import InContext
@@ -34,6 +35,18 @@ from .methods import Method
 from .options import SessionOptions
 from .outbox import Outbox
 from .outgoing import send_items
+from .refusals import (
+    ArgumentsUnfit,
+    IdInUse,
+    ItemUnfit,
+    NoStream,
+    Refusal,
+    TooManyCalls,
+    TooManyStreams,
+    UploadIdInUse,
+    WrongKind,
+    WrongUploads,
+)
 
 logger = get_logger(__name__)
 
@@ -143,7 +156,7 @@ class TheirCalls:
         methods = self._face.find(message.target)
         if not methods:
             logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
-            self._answers.put_refused(message.invocation_id, self._face.unknown_fault(message.target))
+            self._answers.answer_unknown(message.invocation_id, message.target)
         for index, method in enumerate(methods):
             self.take(method, "" if index else message.invocation_id, message)  # the first one answers
 
@@ -151,8 +164,8 @@ class TheirCalls:
         """File a call of a method: of the peer's, or of our own side's that has its turn among these."""
         try:
             self._file(method, id, message)
-        except Refused as refused:
-            self._answers.refuse(id, message.target, refused)
+        except Refusal as refusal:
+            self._answers.refuse(id, message.target, refusal)
 
     @property
     def idle(self) -> bool:
@@ -224,7 +237,7 @@ class TheirCalls:
         del self._queue[call]
         self._incoming.count(-call.size)
         self._forget(call)
-        self._answers.put_refused(call.id, cancelled_text(call))
+        self._answers.answer_dropped(call)
         self._note_ended(call)
 
     def _forget(self, call: Call) -> None:
@@ -244,18 +257,16 @@ class TheirCalls:
         if plain and not self._queue and self._may_start:
             self._run_inline(method, id, self._load(method, message.arguments))
             return
-        if not plain and (fault := self._misfit(method, id, message)):
+        if not plain and (refusal := self._misfit(method, id, message)):
             self._load(method, message.arguments)  # what is wrong with these is told first
-            raise Refused(fault)
+            raise refusal
         name = method.name
         if method.streams and self._streams >= self._options.maximum_streams:
             self.refused += 1
-            raise Refused(
-                f"Too many streams: '{name}' would be one more than {self._options.maximum_streams}."
-            )
+            raise TooManyStreams(name, self._options.maximum_streams)
         if self._incoming.overfull:
             self.refused += 1
-            raise Refused(f"Too many calls wait: '{name}' was not queued.")
+            raise TooManyCalls(name)
         arguments = message.arguments.copy()  # it may be a part of all that was read with it
         size = payload_size(arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids), size)
@@ -269,41 +280,45 @@ class TheirCalls:
         self._incoming.count(size)
         self._start_waiting()
 
-    def _misfit(self, method: Method, id: str, message: Invocation | StreamInvocation) -> str:
-        """What keeps a message from being a call of a method, besides its arguments; empty when nothing does."""
+    def _misfit(self, method: Method, id: str, message: Invocation | StreamInvocation) -> Refusal | None:
+        """What keeps a message from being a call of a method, besides its arguments."""
         name = method.name
         streaming = method.signature.streaming
         if streaming != isinstance(message, StreamInvocation):
-            kind, other = ("streaming", "non-streaming") if streaming else ("non-streaming", "streaming")
-            return f"The client attempted to invoke the {kind} '{name}' method with a {other} invocation."
+            return WrongKind(name, streaming)
         ids = message.stream_ids
         if len(ids) != len(method.uploads):
-            return (
-                f"An unexpected error occurred invoking '{name}' on the server. HubException: Client sent "
-                f"{len(ids)} stream(s), Hub method expects {len(method.uploads)}."
-            )
+            return WrongUploads(name, len(ids), len(method.uploads))
         if streaming and id in self._calls:
-            return f"Invocation ID '{id}' is already in use."
+            return IdInUse(id)
         for number, upload in enumerate(ids):
             if upload in self._incoming or upload in ids[:number]:
-                return (
-                    f"An unexpected error occurred invoking '{name}' on the server. HubException: Stream ID "
-                    f"'{upload}' is already in use."
-                )
-        return ""
+                return UploadIdInUse(name, upload)
+        return None
 
     def _open_uploads(self, method: Method, ids: Sequence[str]) -> list[IncomingStream[Any]]:
         """Expect the uploads of a call."""
         return [
-            self._incoming.open(id, upload.load_many, upload.load, self._options.stream_buffer_capacity)
+            self._incoming.open(
+                id,
+                upload.load_many,
+                partial(self._load_item, upload.load),
+                self._options.stream_buffer_capacity,
+            )
             for id, upload in zip(ids, method.uploads, strict=True)
         ]
+
+    def _load_item(self, load: Callable[[Raw], Any], item: Raw) -> Any:
+        try:
+            return load(item)
+        except BindingError as error:
+            raise HubException(self._face.text(ItemUnfit())) from error
 
     def _load(self, method: Method, arguments: Raw) -> list[Any]:
         try:
             return method.load(arguments)
         except BindingError as error:
-            raise Refused(self._face.binding_fault(method.name, error)) from error
+            raise ArgumentsUnfit(method.name, error) from error
 
     def _run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
         assert self._nursery is not None
@@ -313,7 +328,7 @@ class TheirCalls:
             result = context.run(self._enter, method, children, arguments)
         except Exception as error:  # noqa: BLE001 - the border to hub methods
             children.cancel()
-            self._answers.answer_fault(id, method, error, alone=True)
+            self._answers.answer_failed(id, method, error, alone=True)
             return
         if not children.any and type(result) is not CoroutineType:
             children.cancel()
@@ -441,10 +456,7 @@ class TheirCalls:
                 await self._send_stream(call, entered)
             return
         if not isinstance(items, AsyncIterable):
-            raise Refused(
-                f"The value returned by the streaming method '{call.method.name}' is not a "
-                "ChannelReader<> or IAsyncEnumerable<>."
-            )
+            raise NoStream(call.method.name)
         call.began = True
         encoder = self._protocol.item_encoder(call.id, call.method.signature.result)
         await send_items(items, encoder, self._outbox)

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
-from ..errors import text_of
+from ..calls.refusals import Refusal
 from ..protocol.payloads import Payloads
+from .texts import refused
 
 
 class Handlers:
@@ -37,7 +38,7 @@ class Handlers:
 
         return remove
 
-    # ---- the callee's face
+    # ---- what the server's calls see
 
     def find(self, target: str) -> Sequence[Method]:
         return tuple(self._methods.get(target, ()))
@@ -45,14 +46,5 @@ class Handlers:
     def enter(self, method: Method, children: Children) -> Callable[..., Any]:
         return method.function
 
-    def unknown_fault(self, target: str) -> str:
-        return "Client didn't provide a result."
-
-    def binding_fault(self, target: str, error: Exception) -> str:
-        return "Client failed to parse argument(s)."
-
-    def invocation_fault(self, target: str, error: Exception) -> str:
-        return text_of(error)
-
-    def stream_fault(self, error: Exception) -> str:
-        return text_of(error)
+    def text(self, refusal: Refusal) -> str:
+        return refused(refusal)

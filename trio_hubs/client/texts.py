@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from ..calls.refusals import (
+    ArgumentsUnfit,
+    CallCancelled,
+    CallFailed,
+    DeadlinePassed,
+    Refusal,
+    StreamForResult,
+    TooManyCalls,
+    UnknownMethod,
+    UploadCancelled,
+    UploadFailed,
+)
+from ..errors import text_of
 from ..protocol.messages import Close
 
 NO_HANDSHAKE = "The server disconnected before sending a handshake response."
@@ -22,3 +35,28 @@ def closed(message: Close) -> str:
     if message.error:
         return f"The server closed the connection with the following error: {message.error}"
     return "The server closed the connection."
+
+
+def refused(refusal: Refusal) -> str:
+    """What the server is told of a refusal, and our user of what it made of a call."""
+    match refusal:
+        case UnknownMethod():
+            return "Client didn't provide a result."
+        case ArgumentsUnfit():
+            return "Client failed to parse argument(s)."
+        case CallFailed(_, error):
+            return text_of(error)
+        case CallCancelled():
+            return "The invocation was canceled by the server."
+        case DeadlinePassed(target):
+            return f"The deadline of '{target}' has passed."
+        case TooManyCalls(target):
+            return f"Too many calls wait: '{target}' was not queued."
+        case StreamForResult():
+            return "The server answers with a stream: call this method with stream(), not invoke()."
+        case UploadCancelled():
+            return "Stream canceled by client."
+        case UploadFailed(error):
+            return f"Stream errored by client: '{text_of(error)}'"
+        case _:  # all that is left is about streams
+            return "Client methods do not stream."

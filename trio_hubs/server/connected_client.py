@@ -10,11 +10,13 @@ import trio
 from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method
+from ..calls.refusals import CallFailed, Refusal
 from ..calls.session import Life, Session
 from ..errors import ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
 from ..protocol.messages import Close
 from ..tasks import open_background
+from . import texts
 from .clients import HubCallerClients
 from .filters import HubLifetimeContext
 from .hub import Hub, HubCallerContext
@@ -61,21 +63,10 @@ class ConnectedClient(Face, Life):
     def _instance(self, children: Children) -> Hub[Any]:
         return self._definition.instance(self._context, self._clients, self._served.groups, children)
 
-    def unknown_fault(self, target: str) -> str:
-        return self.binding_fault(target, HubException("Method does not exist."))
-
-    def binding_fault(self, target: str, error: Exception) -> str:
-        return self._definition.fault(f"Failed to invoke '{target}' due to an error on the server.", error)
-
-    def invocation_fault(self, target: str, error: Exception) -> str:
-        if isinstance(error, Unauthorized):
-            return f"Failed to invoke '{target}' because user is unauthorized"
-        return self._definition.fault(
-            f"An unexpected error occurred invoking '{target}' on the server.", error
-        )
-
-    def stream_fault(self, error: Exception) -> str:
-        return self._definition.fault("An error occurred on the server while streaming results.", error)
+    def text(self, refusal: Refusal) -> str:
+        if isinstance(refusal, CallFailed) and isinstance(refusal.error, Unauthorized):
+            return texts.unauthorized(refusal.target)
+        return texts.refused(refusal, self._definition.fault)
 
     # ---- life
 
@@ -140,10 +131,10 @@ class ConnectedClient(Face, Life):
             raise children.failure
 
     def broken(self, error: ConnectionClosed) -> Exception:
-        return UploadBroken("The underlying connection was closed.")
+        return UploadBroken(texts.BROKEN)
 
     def silence(self, seconds: float) -> Exception:
-        return TimeoutError("Client hasn't sent a message/ping within the configured ClientTimeoutInterval.")
+        return TimeoutError(texts.SILENT)
 
     def closed_by_peer(self, message: Close) -> Exception | None:
         return HubException(message.error) if message.error else None
@@ -151,4 +142,4 @@ class ConnectedClient(Face, Life):
     def close_text(self, error: Exception) -> str:
         if isinstance(error, ConnectionClosed):
             return ""
-        return self._definition.fault("Connection closed with an error.", error)
+        return self._definition.fault(texts.CLOSED, error)
