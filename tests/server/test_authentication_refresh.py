@@ -117,10 +117,7 @@ async def join(
     else:
         client = await visit(served, "/hub", transport, protocol, **bearer(who))
         (token,) = (
-            lease.token
-            for endpoint in served.app._endpoints
-            for lease in endpoint._leases
-            if lease.connection
+            lease.token for endpoint in served.app._endpoints for lease in endpoint._leases if lease.carrier
         )
     await wait_all_tasks_blocked()
     return Served(served, client, token)

@@ -11,11 +11,14 @@ class Pipe:
     """One direction of a connection whose bytes come or go by requests of their own.
 
     Args:
-        limit: Bytes from which on whoever puts something in waits.
+        limit: Bytes from which on putting in waits.
+
+    Attributes:
+        limit: The same.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._data = bytearray()
         self._closed = False
         self._error: ConnectionClosed | None = None
@@ -27,8 +30,8 @@ class Pipe:
 
     @property
     def room(self) -> int:
-        """How many bytes it takes before whoever puts something in waits."""
-        return self._limit - len(self._data)
+        """How many bytes it takes before putting in waits."""
+        return self.limit - len(self._data)
 
     @property
     def closed(self) -> bool:
@@ -46,7 +49,7 @@ class Pipe:
         self._check()
         self._data += data
         self._readers.unpark_all()
-        while len(self._data) >= self._limit:
+        while len(self._data) >= self.limit:
             await self._writers.park()
             self._check()
 

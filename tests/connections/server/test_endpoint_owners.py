@@ -1,15 +1,15 @@
 """What a connection does belongs to who opened it: no post runs with another's rights, whenever its bytes come."""
 
-from typing import cast
-
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
+from trio_hubs.connections.memory import memory_connection_pair
+from trio_hubs.connections.server.exchange import Upgrade
 from trio_hubs.connections.users import User, resolve
-from trio_hubs.connections.websocket import WebSocketConnection
+from trio_hubs.protocol.negotiate import Transport
 
 from .endpoint_peer import Front, Handler, Reader, bearer, known_by, open_front
 from .http_peer import Answer
@@ -158,9 +158,9 @@ async def test_what_connections_without_a_transport_may_hold_is_bounded(autojump
         tokens = [await front.token() for _ in range(50)]
         posts = [await front.send("POST", token, bytes(10_000)) for token in tokens]
         await wait_all_tasks_blocked()
-        held = [lease for lease in front.endpoint._leases if lease.incoming]
-        assert sum(len(lease.incoming) for lease in held) == 100_000
-        waiting = next(lease.token for lease in front.endpoint._leases if not lease.incoming)
+        held = [lease for lease in front.endpoint._leases if lease.has_posts]
+        assert sum(len(lease.posts.incoming) for lease in held) == 100_000
+        waiting = next(lease.token for lease in front.endpoint._leases if not lease.has_posts)
         await front.ask("GET", waiting)  # its post may go on
         await wait_all_tasks_blocked()
         assert reader.received == bytes(10_000)
@@ -182,10 +182,10 @@ async def test_bodies_that_are_held_back_count_as_what_they_say(autojump_clock: 
         for size in sizes:
             await front.send("POST", await front.token(), **size)
             await wait_all_tasks_blocked()
-        assert front.endpoint._leases.early == 10_000 + 2 * 128 * 1024
+        assert front.endpoint._leases.early.size == 10_000 + 2 * 128 * 1024
         waiting = await front.send("POST", await front.token(), bytes(40_000))
         await wait_all_tasks_blocked()
-        assert not any(lease.incoming for lease in front.endpoint._leases)
+        assert not any(lease.has_posts for lease in front.endpoint._leases)
         assert (await front.ask("POST", await front.token(), bytes(1000))).status == 200
         assert (await waiting.answer("POST")).status == 404
 
@@ -293,7 +293,7 @@ async def test_who_loses_the_race_for_a_token_does_not_replace_the_user(autojump
         winner = handler.only.user
         assert winner in (User("ada"), User("bob"))
         (lease,) = front.endpoint._leases
-        assert lease.user == winner
+        assert lease.owner.user == winner
 
 
 @pytest.mark.parametrize("stateful", ["true", "false"])
@@ -305,11 +305,12 @@ async def test_a_post_that_overtakes_a_websocket_keeps_another_user_from_it(
     async with open_front(handler, authenticate=KNOWN, stateful_reconnect=True) as front:
         token = await front.token(useStatefulReconnect=stateful)
         (lease,) = front.endpoint._leases
-        upgrade = front.endpoint._upgrade(lease, Request(), User("ada"))
+        upgrade = front.endpoint._carrier(Transport.WEBSOCKETS, lease).answer(Request(), User("ada"))
+        assert isinstance(upgrade, Upgrade)
         assert (await front.ask("POST", token)).status == 200
-        await upgrade.serve(cast("WebSocketConnection", None))
+        await upgrade.serve(memory_connection_pair()[0])
         assert handler.connections == []
-        assert lease.user is None
+        assert lease.owner.user is None
 
 
 # ---- a WebSocket without negotiation

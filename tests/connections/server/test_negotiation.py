@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from trio_hubs.connections.http import CaseInsensitive, Request, Response
+from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.lease import Leases
 from trio_hubs.connections.server.negotiation import Negotiation
 from trio_hubs.connections.server.options import EndpointOptions
@@ -20,7 +21,7 @@ BINARY = frozenset((TransferFormat.BINARY,))
 
 def negotiation(formats: frozenset[TransferFormat] = BOTH, **chosen: Any) -> tuple[Negotiation, Leases]:
     options = EndpointOptions(**chosen)
-    leases = Leases(15)
+    leases = Leases(options, Admission(10))
     made = Negotiation(
         options,
         formats,
@@ -41,7 +42,7 @@ async def test_a_lease_is_kept_for_what_was_answered() -> None:
     document = json.loads(made.answer(asked(negotiateVersion="1", useStatefulReconnect="true"), user).body)
     lease = leases.get(document["connectionToken"])
     assert lease is not None
-    assert (lease.id, lease.user, lease.stateful) == (document["connectionId"], user, True)
+    assert (lease.id, lease.owner.user, lease.stateful) == (document["connectionId"], user, True)
     assert lease.id != lease.token
 
 
@@ -52,7 +53,7 @@ async def test_only_version_0_has_a_public_token() -> None:
     assert lease is not None
     assert lease.token == lease.id
     assert not lease.stateful
-    alone = made.lease(None)  # as a WebSocket without negotiation has it
+    alone = leases.make(None)  # as a WebSocket without negotiation has it
     assert alone.token != alone.id
     assert leases.get(alone.token) is None
 

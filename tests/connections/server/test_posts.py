@@ -4,11 +4,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.connections.pipe import Pipe
-from trio_hubs.connections.server.posts import Posts, Turn
+from trio_hubs.connections.server.posts import EarlyPosts, Posts, Turn
 
 
 async def test_turns_come_in_the_order_of_the_places(autojump_clock: MockClock) -> None:
-    posts = Posts(Pipe(10))
+    posts = Posts(Pipe(10), EarlyPosts(100))
     turns = [posts.begin() for _ in range(9)]
     order: list[int] = []
 
@@ -26,7 +26,7 @@ async def test_turns_come_in_the_order_of_the_places(autojump_clock: MockClock) 
 
 
 async def test_who_leaves_before_its_turn_holds_up_nobody(autojump_clock: MockClock) -> None:
-    posts = Posts(Pipe(10))
+    posts = Posts(Pipe(10), EarlyPosts(100))
     first, second, third = (posts.begin() for _ in range(3))
     second.leave()
     first.leave()
@@ -37,7 +37,7 @@ async def test_who_leaves_before_its_turn_holds_up_nobody(autojump_clock: MockCl
 
 
 async def test_who_is_cancelled_before_its_turn_holds_up_nobody(autojump_clock: MockClock) -> None:
-    posts = Posts(Pipe(10))
+    posts = Posts(Pipe(10), EarlyPosts(100))
     first, second, third = (posts.begin() for _ in range(3))
     with trio.move_on_after(1), second:
         await second.wait()
@@ -48,7 +48,7 @@ async def test_who_is_cancelled_before_its_turn_holds_up_nobody(autojump_clock: 
 
 async def test_so_much_may_be_read_ahead_as_there_is_room_for(autojump_clock: MockClock) -> None:
     pipe = Pipe(10)
-    posts = Posts(pipe)
+    posts = Posts(pipe, EarlyPosts(100))
     first, second, third = (posts.begin() for _ in range(3))
     assert not first.reserve(11)
     assert not first.reserve(None)
@@ -74,5 +74,40 @@ async def test_nothing_may_be_read_ahead_of_a_pipe_that_is_overfull(autojump_clo
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pipe.put, b"12345")
         await wait_all_tasks_blocked()
-        assert not Posts(pipe).begin().reserve(1)
+        assert not Posts(pipe, EarlyPosts(100)).begin().reserve(1)
         await pipe.take()
+
+
+# ---- posts before their connections are open
+
+
+async def test_so_much_may_be_posted_early_and_no_more(autojump_clock: MockClock) -> None:
+    early = EarlyPosts(10)
+    first, second, third = (Posts(Pipe(100), early) for _ in range(3))
+    await first.wait_admitted(4)
+    await second.wait_admitted(6)
+    assert early.size == 10
+    admitted: list[str] = []
+
+    async def post(name: str, posts: Posts, size: int) -> None:
+        await posts.wait_admitted(size)
+        admitted.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, "second", second, 1)
+        nursery.start_soon(post, "third", third, 1)
+        nursery.start_soon(post, "third", third, 2)
+        await wait_all_tasks_blocked()
+        assert admitted == []
+        second.opened()
+        await wait_all_tasks_blocked()
+        assert admitted == ["second"]
+        assert early.size == 4
+        await second.wait_admitted(100)  # which counts no more
+        await first.wait_admitted(6)
+        assert early.size == 10
+        third.close()
+    assert admitted == ["second", "third", "third"]
+    first.close()
+    assert early.size == 0
+    assert first.incoming.closed

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
+from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.lease import Leases
 from trio_hubs.connections.server.options import EndpointOptions, OnAuthenticationRefresh
 from trio_hubs.connections.server.refresh import Refresh
@@ -461,9 +462,10 @@ def test_how_long_a_token_lasts(
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     user = User("ada", expires_at=None if expires is None else 1000 + expires, leeway=leeway)
-    assert Refresh(EndpointOptions(authentication_refresh=True), Leases(1)).lifetime(user) == told
-    assert Refresh(EndpointOptions(authentication_refresh=True), Leases(1)).lifetime(None) is None
-    assert Refresh(EndpointOptions(), Leases(1)).lifetime(user) is None
+    leases = Leases(EndpointOptions(), Admission(1))
+    assert Refresh(EndpointOptions(authentication_refresh=True), leases).lifetime(user) == told
+    assert Refresh(EndpointOptions(authentication_refresh=True), leases).lifetime(None) is None
+    assert Refresh(EndpointOptions(), leases).lifetime(user) is None
 
 
 async def test_the_lifetime_stands_in_its_place(autojump_clock: MockClock) -> None:

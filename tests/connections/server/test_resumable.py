@@ -9,7 +9,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.connections.server.resumable import ResumableConnection
+from trio_hubs.connections.server.resumable import (
+    TRANSITIONS,
+    ResumableConnection,
+    ResumableEvent,
+    ResumableState,
+)
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -65,10 +70,10 @@ async def test_the_first_websocket_needs_no_resuming() -> None:
         connection = carried.connection
         assert connection.resumable
         assert connection.away
-        assert connection.lost
+        assert connection.state.name == "NEW"
         await carried.carry()
         assert not connection.away
-        assert not connection.lost
+        assert connection.state.name == "CARRIED"
         await carried.far[0].send(b"in")
         assert await connection.receive() == b"in"
         await connection.send(b"out")
@@ -137,10 +142,10 @@ async def test_whoever_sends_is_told_before_anything_can_be_sent() -> None:
         connection = carried.connection
         await carried.carry()
         assert carried.told == 0
-        seen: list[tuple[bool, bool]] = []
-        connection.on_resumed = lambda: seen.append((connection.away, connection.lost))
+        seen: list[tuple[bool, str]] = []
+        connection.on_resumed = lambda: seen.append((connection.away, connection.state.name))
         await carried.carry()
-        assert seen == [(False, False)]
+        assert seen == [(False, "RESUMED")]
         await connection.send(b"out")
         assert await carried.far[1].receive() == b"out"
         await carried.far[1].send(b"in")
@@ -261,13 +266,13 @@ async def test_an_end_in_order_is_final() -> None:
         carried = Carried(nursery)
         connection = carried.connection
         await carried.carry()
-        assert not connection.ended
+        assert connection.state.name == "CARRIED"
         await carried.far[0].send(b"last")
         assert await connection.receive() == b"last"
-        assert not connection.ended
+        assert connection.state.name == "CARRIED"
         carried.far[0].close()
         assert await connection.receive() == b""
-        assert connection.ended
+        assert connection.state.name == "ENDED"
         connection.close()
 
 
@@ -343,7 +348,7 @@ async def test_what_carries_it_may_be_cancelled() -> None:
     near, _ = memory_connection_pair()
     with trio.move_on_after(0):
         await connection.carry(near)
-    assert connection.lost
+    assert connection.state.name == "TORN"
     assert connection.away
 
 
@@ -388,3 +393,63 @@ async def test_one_that_never_had_a_websocket_may_be_closed() -> None:
     connection.close()
     with pytest.raises(ConnectionClosed):
         await connection.receive()
+
+
+# ---- states
+
+TABLE = """
+         CAME     TOLD     LOST    GOODBYE  CLOSE
+NEW      CARRIED  .        .       .        CLOSED
+CARRIED  RESUMED  .        TORN    ENDED    CLOSED
+RESUMED  RESUMED  CARRIED  TORN    ENDED    CLOSED
+TORN     RESUMED  .        .       CLOSED   CLOSED
+ENDED    .        .        CLOSED  .        CLOSED
+CLOSED   .        .        .       .        .
+"""
+WAYS = {
+    "NEW": "",
+    "CARRIED": "CAME",
+    "RESUMED": "CAME CAME",
+    "TORN": "CAME LOST",
+    "ENDED": "CAME GOODBYE",
+    "CLOSED": "CLOSE",
+}
+
+
+def cells() -> list[tuple[str, str, str]]:
+    """Each state, each event, and the state that follows."""
+    head, *rows = (line.split() for line in TABLE.strip().splitlines())
+    return [(state, event, after) for state, *row in rows for event, after in zip(head, row, strict=True)]
+
+
+def test_the_table_has_every_state_and_event() -> None:
+    assert len(cells()) == len(ResumableState) * len(ResumableEvent)
+    assert set(TRANSITIONS) == set(ResumableState)
+
+
+@pytest.mark.parametrize(("state", "event", "after"), cells())
+def test_every_event_in_every_state(state: str, event: str, after: str) -> None:
+    connection = ResumableConnection("id", Request())
+    for step in WAYS[state].split():
+        assert connection.on(ResumableEvent[step])
+    assert connection.state is ResumableState[state]
+    assert connection.on(ResumableEvent[event]) is (after != ".")
+    assert connection.state is ResumableState[state if after == "." else after]
+    assert connection.away is (connection.state in (ResumableState.NEW, ResumableState.TORN))
+
+
+async def test_a_goodbye_whose_websocket_is_lost_is_the_end() -> None:
+    async with trio.open_nursery() as nursery:
+        carried = Carried(nursery)
+        connection = carried.connection
+        await carried.carry()
+        carried.far[0].close()
+        assert await connection.receive() == b""
+        carried.near[0].cut()
+        with pytest.raises(ConnectionClosed):
+            await connection.receive()
+        assert connection.state is ResumableState.CLOSED
+        await carried.carry()  # which comes too late
+        assert carried.over == 2
+        with pytest.raises(ConnectionClosed):
+            await connection.send(b"x")

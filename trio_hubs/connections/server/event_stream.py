@@ -6,15 +6,20 @@ Bytes of one send make one event; only text can be sent so, and all of its line 
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from math import inf
 
 import trio
 
+from ...errors import ConnectionClosed
 from ...protocol.negotiate import Transport
 from ..duplex import Duplex
 from ..http import Request
 from ..pipe import Pipe
-from .exchange import PART_SIZE, Exchange
+from ..users import User
+from .carrier import Carrier
+from .exchange import PART_SIZE, Deferred, Exchange
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -76,3 +81,33 @@ class EventStreamConnection(Duplex):
             ConnectionClosed: That cannot be done in order.
         """
         await self._exchange.finish()
+
+
+class EventStreamCarrier(Carrier):
+    """Carries a connection over one event stream, in whose task it is handled."""
+
+    transport = Transport.SERVER_SENT_EVENTS
+    connection: EventStreamConnection
+
+    def answer(self, request: Request, user: User | None) -> Deferred:
+        return Deferred(
+            serve=partial(self._serve, request, user),
+            left=self._lease.posts.incoming.close,  # for its client has no other goodbye
+        )
+
+    async def _serve(self, request: Request, user: User | None, exchange: Exchange) -> None:
+        self._open(EventStreamConnection(self._lease.id, request, self._lease.posts.incoming, exchange), user)
+        try:
+            await self._handle_here()
+        finally:
+            with (
+                trio.move_on_after(self._host.options.close_timeout, shield=True),
+                suppress(ConnectionClosed),
+            ):
+                await self.connection.close()
+
+    async def _handle(self) -> None:
+        with trio.move_on_after(self._host.options.send_timeout) as opening:
+            await self.connection.open()
+        if not opening.cancelled_caught:
+            await super()._handle()

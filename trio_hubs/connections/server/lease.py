@@ -1,23 +1,98 @@
-"""Who may use a connection token, for what, and for how long.
+"""What a connection token stands for, from negotiation to the end of its connection.
 
-A lease begins with negotiation and ends with its connection. Without a transport it expires, so nothing is kept
-for clients that never come, or never come back. It is one user's: who negotiated it, or, where that was nobody, who
-made the first post or opened the transport. So no request does anything in the name of who made another.
+Without a transport a lease expires, so nothing is kept for clients that never come, or never come back.
 """
 
 from __future__ import annotations
 
+import enum
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
+from typing import TYPE_CHECKING
 
 import trio
 
-from ...protocol.negotiate import Transport
-from ..duplex import Duplex
 from ..pipe import Pipe
-from ..users import User, is_same
-from .posts import Posts
+from ..users import User
+from .admission import Admission
+from .options import EndpointOptions
+from .owner import Owner
+from .posts import EarlyPosts, Posts
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
+
+
+class LeaseState(enum.Enum):
+    """Where a lease stands."""
+
+    NEGOTIATED = enum.auto()
+    """No transport has come yet."""
+    EXPIRED = enum.auto()
+    """None has come in time: no request finds it, but one that had found it before may still open it."""
+    CARRIED = enum.auto()
+    """Its transport is there."""
+    AWAY = enum.auto()
+    """Its transport is missing: torn, or between two polls."""
+    ENDING = enum.auto()
+    """Its client has ended it, or is not coming back; its handler has yet to return."""
+    TELLING = enum.auto()
+    """Its handler has returned, and its client is being told."""
+    UNTOLD = enum.auto()
+    """Its handler has returned, and its client has yet to ask."""
+    GONE = enum.auto()
+    """It is over, and nothing of it is kept."""
+
+
+class LeaseEvent(enum.Enum):
+    """What happens to a lease."""
+
+    OPENED = enum.auto()
+    """A first transport has come, and there is a connection."""
+    CAME = enum.auto()
+    """A further request carries it."""
+    WENT = enum.auto()
+    """No request carries it any more."""
+    DISPOSED = enum.auto()
+    """Its client has ended it, was told of its end, or cannot be told."""
+    RETURNED = enum.auto()
+    """Its handler has returned."""
+    TIMED_OUT = enum.auto()
+    """It has been without a transport for too long."""
+
+
+_S, _E = LeaseState, LeaseEvent
+TRANSITIONS: Mapping[LeaseState, Mapping[LeaseEvent, LeaseState]] = {
+    _S.NEGOTIATED: {_E.OPENED: _S.CARRIED, _E.TIMED_OUT: _S.EXPIRED},
+    _S.EXPIRED: {_E.OPENED: _S.CARRIED},
+    _S.CARRIED: {
+        _E.CAME: _S.CARRIED,
+        _E.WENT: _S.AWAY,
+        _E.DISPOSED: _S.ENDING,
+        _E.RETURNED: _S.TELLING,
+    },
+    _S.AWAY: {
+        _E.CAME: _S.CARRIED,
+        _E.WENT: _S.AWAY,
+        _E.DISPOSED: _S.ENDING,
+        _E.RETURNED: _S.UNTOLD,
+        _E.TIMED_OUT: _S.ENDING,
+    },
+    _S.ENDING: {
+        _E.WENT: _S.ENDING,
+        _E.DISPOSED: _S.ENDING,
+        _E.RETURNED: _S.GONE,
+        _E.TIMED_OUT: _S.ENDING,
+    },
+    _S.TELLING: {_E.CAME: _S.TELLING, _E.WENT: _S.UNTOLD, _E.DISPOSED: _S.GONE},
+    _S.UNTOLD: {_E.CAME: _S.TELLING, _E.WENT: _S.UNTOLD, _E.DISPOSED: _S.GONE, _E.TIMED_OUT: _S.GONE},
+    _S.GONE: {},
+}
+"""What becomes of a lease; an event that a state does not name comes too late, and changes nothing."""
+
+EXPIRING = frozenset((_S.NEGOTIATED, _S.AWAY, _S.ENDING, _S.UNTOLD))
+"""The states that last for the disconnect timeout, counted from the last event."""
 
 
 def new_id() -> str:
@@ -26,117 +101,93 @@ def new_id() -> str:
 
 
 class Lease:
-    """What one connection token stands for.
+    """What one connection token stands for; made by :class:`Leases`.
 
     Attributes:
         id: The connection's public id.
         token: What its requests name.
-        user: Who must make all of its requests, as last seen; nobody may still become somebody as long as no more than
-            negotiation has been.
-        posted: Whether it was posted to.
         stateful: Whether it may be resumed when torn.
-        incoming: What its client has posted.
-        posts: The posts whose bodies go there, in their order.
-        early: How many bytes were to be posted before it was settled.
-        settled: Whether it has a connection, or will never have one.
-        transport: What carries it, once that is known.
-        connection: The connection, once there is one.
-        expires: When it is over unless a transport comes, in trio's clock.
-        scope: What its handler runs in.
-        over: Whether its handler has returned.
-        disposed: Whether its client has ended it, was told of its end, or has been away for too long.
+        owner: Whose it is.
+        carrier: What carries it, once it is open.
+        state: Where it stands.
+        expires: When that times out, in trio's clock.
     """
 
-    def __init__(self, id: str, token: str, user: User | None, *, stateful: bool, buffer_size: int) -> None:
+    def __init__(self, leases: Leases, id: str, token: str, user: User | None, *, stateful: bool) -> None:
         self.id = id
         self.token = token
-        self.user = user
-        self.posted = False
         self.stateful = stateful
-        self.incoming = Pipe(buffer_size)
-        self.posts = Posts(self.incoming)
-        self.early = 0
-        self.settled = False
-        self.transport: Transport | None = None
-        self.connection: Duplex | None = None
+        self.owner = Owner(user)
+        self.carrier: Carrier | None = None
+        self.state = LeaseState.NEGOTIATED
         self.expires = inf
-        self.scope = trio.CancelScope()
-        self.over = False
-        self.disposed = False
-        self._user_expires = inf
-        self._settling: trio.Event | None = None  # for those that wait for it
+        self._leases = leases
+        self._posts: Posts | None = None  # until something is to be posted
 
-    async def wait_settled(self) -> None:
-        """Wait until it is settled, which it is not yet. A checkpoint."""
-        if self._settling is None:
-            self._settling = trio.Event()
-        await self._settling.wait()
+    @property
+    def posts(self) -> Posts:
+        """What its client posts."""
+        if self._posts is None:
+            self._posts = self._leases.make_posts(opened=self.carrier is not None)
+        return self._posts
 
-    def settle(self) -> None:
-        """It has a connection, or will never have one."""
-        self.settled = True
-        self.early = 0
-        if self._settling is not None:
-            self._settling.set()
+    @property
+    def has_posts(self) -> bool:
+        """Whether something that was posted lies unread."""
+        return self._posts is not None and bool(self._posts.incoming)
 
-    def admits(self, user: User | None) -> bool:
-        """Whether a request of this user may use it; who negotiated as nobody may go on as somebody."""
-        untouched = self.user is None and self.transport is None and not self.posted
-        return untouched or is_same(self.user, user)
+    def open(self, carrier: Carrier, user: User | None) -> None:
+        """A transport has come, and made a connection."""
+        self.carrier = carrier
+        self.renew(user)
+        self.on(LeaseEvent.OPENED)
 
     def renew(self, user: User | None) -> None:
         """Take over what a good request has shown of its user."""
-        self.user = user
-        lifetime = None if user is None else user.lifetime
-        self._user_expires = inf if lifetime is None else trio.current_time() + lifetime
-        if self.connection is not None:
-            self.connection.user = user
-
-    def is_news(self, user: User | None) -> bool:
-        """Whether a request shows its user otherwise than they are known, and by no older token."""
-        return user != self.user and not self._outdates(user)
+        self.owner.renew(user)
+        if self.carrier is not None:
+            self.carrier.connection.user = user
 
     def refresh(self, user: User | None) -> None:
-        """Renew the user, unless by an older token, and tell whoever handles the connection."""
-        if not self._outdates(user):
+        """Renew the user, unless by an older token, and tell the handler of the connection."""
+        if not self.owner.outdates(user):
             self.renew(user)
-            if self.connection is not None:
-                self.connection.on_user_refreshed()
+            if self.carrier is not None:
+                self.carrier.connection.on_user_refreshed()
 
-    def _outdates(self, user: User | None) -> bool:
-        """Whether what is known of the user comes from a newer token than this."""
-        known = None if self.user is None else self.user.expires_at
-        shown = None if user is None else user.expires_at
-        return known is not None and shown is not None and shown < known
-
-    def ask_to_end(self) -> None:
-        """Have the connection end, so that its client reconnects."""
-        assert self.connection is not None
-        (self.connection.on_end_asked or self.scope.cancel)()
-
-    def take_expiry(self, now: float) -> bool:
-        """Whether its user has expired since this was last asked."""
-        if now < self._user_expires:
-            return False
-        self._user_expires = inf
-        return True
+    def on(self, event: LeaseEvent) -> None:
+        """Something has happened."""
+        state = TRANSITIONS[self.state].get(event)
+        if state is None:
+            return
+        self.state = state
+        self._leases.renew_expiry(self)
+        if event is LeaseEvent.OPENED:
+            self._leases.use(self)
+            if self._posts is not None:
+                self._posts.opened()
+        elif state in (LeaseState.EXPIRED, LeaseState.GONE):
+            self._leases.drop(self)
+            if self._posts is not None:
+                self._posts.close()
 
 
 class Leases:
     """The leases of a path.
 
     Args:
-        timeout: Seconds that one lasts without a transport.
-        early_limit: Bytes that may be posted, to all of them together, before their transports come.
+        options: The path's options.
+        admission: The app's count of connections.
 
     Attributes:
-        early: How many are, or are to be.
+        early: What is posted to those that are not open yet.
     """
 
-    def __init__(self, timeout: float, early_limit: float = inf) -> None:
-        self._timeout = timeout
-        self._early_limit = early_limit
-        self.early = 0
+    def __init__(self, options: EndpointOptions, admission: Admission) -> None:
+        self.early = EarlyPosts(options.early_posts_buffer_size)
+        self._timeout = options.disconnect_timeout
+        self._buffer_size = options.application_buffer_size
+        self._admission = admission
         self._all: dict[str, Lease] = {}
         self._unused: dict[str, Lease] = {}  # those without a connection, oldest first
 
@@ -152,50 +203,53 @@ class Leases:
         self.drop_unused()
         return len(self._unused)
 
+    def make(self, user: User | None, *, secret: bool = True, stateful: bool = False) -> Lease:
+        """A new lease, not kept yet.
+
+        Args:
+            user: Who asks for it.
+            secret: Whether its token is another one than its public id.
+            stateful: Whether its connection may be resumed when torn.
+        """
+        id = new_id()
+        return Lease(self, id, new_id() if secret else id, user, stateful=stateful)
+
+    def make_posts(self, *, opened: bool) -> Posts:
+        """The posts of a lease."""
+        posts = Posts(Pipe(self._buffer_size), self.early)
+        if opened:
+            posts.opened()
+        return posts
+
     def add(self, lease: Lease) -> None:
         """Keep a new lease until it is used, or expires."""
         self._all[lease.token] = self._unused[lease.token] = lease
-        self.expire(lease)
+        self.renew_expiry(lease)
 
     def get(self, token: str) -> Lease | None:
         """The lease of a token, if there is one."""
         self.drop_unused()
         return self._all.get(token)
 
-    def use(self, lease: Lease, connection: Duplex) -> None:
-        """A lease has its connection."""
+    def renew_expiry(self, lease: Lease) -> None:
+        """A lease has come to its state."""
+        lease.expires = trio.current_time() + self._timeout if lease.state in EXPIRING else inf
+
+    def use(self, lease: Lease) -> None:
+        """A lease has a connection, which counts from now on."""
         self._all[lease.token] = lease
         self._unused.pop(lease.token, None)
-        self._settle(lease)
-        lease.connection = connection
-        lease.expires = inf
+        self._admission.enter()
 
-    def expire(self, lease: Lease) -> None:
-        """A lease has no transport; it expires if it gets none."""
-        lease.expires = trio.current_time() + self._timeout
-
-    def remove(self, lease: Lease) -> bool:
-        """A lease is over, and posts to it wait no longer; whether it was there."""
-        lease.incoming.close()
-        self._settle(lease)
+    def drop(self, lease: Lease) -> None:
+        """A lease is over, and so is its connection, if it had one."""
         self._unused.pop(lease.token, None)
-        return self._all.pop(lease.token, None) is not None
-
-    async def reserve(self, lease: Lease, size: int) -> None:
-        """Count what is about to be posted; a lease without a transport waits for it when that would be too much."""
-        if not lease.settled:
-            if self.early + size > self._early_limit:
-                await lease.wait_settled()
-            else:
-                self.early += size
-                lease.early += size
-
-    def _settle(self, lease: Lease) -> None:
-        self.early -= lease.early
-        lease.settle()
+        del self._all[lease.token]
+        if lease.carrier is not None:
+            self._admission.leave()
 
     def drop_unused(self) -> None:
         """Drop those that have expired without ever being used."""
         now = trio.current_time()
         while self._unused and (oldest := next(iter(self._unused.values()))).expires <= now:
-            self.remove(oldest)
+            oldest.on(LeaseEvent.TIMED_OUT)

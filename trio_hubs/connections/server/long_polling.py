@@ -6,20 +6,26 @@ connection, for it would be missing (TransportProtocols.md, Long Polling).
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from ...errors import ConnectionClosed
+from ...protocol.negotiate import Transport
 from ..duplex import Duplex
 from ..http import Request, Response
 from ..pipe import Pipe
-from .exchange import Exchange
+from ..users import User
+from .carrier import Carrier
+from .exchange import Deferred, Exchange
+from .lease import LeaseEvent
 
 NO_CACHE = {
     "Cache-Control": "no-cache, no-store",
     "Pragma": "no-cache",
     "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
 }
-"""Headers of whatever answers a poll."""
+"""Headers of each answer to a poll."""
 
 FIRST_POLL = Response(content_type="application/octet-stream", headers=NO_CACHE)
 """The answer of the poll that makes the connection."""
@@ -145,3 +151,59 @@ class LongPollingConnection(Duplex):
         if data is not None or poll.superseded:
             return Response(status=204, content_type="text/plain", headers=NO_CACHE)
         return Response(content_type="text/plain", headers=NO_CACHE)
+
+
+class LongPollingCarrier(Carrier):
+    """Carries a connection over one poll after another."""
+
+    transport = Transport.LONG_POLLING
+    connection: LongPollingConnection
+
+    def answer(self, request: Request, user: User | None) -> Response | Deferred:
+        if self._lease.carrier is None:
+            return self._begin(request, user)
+        poll = self.connection.poll()
+        assert poll is not None  # as it was not crowded
+        self._see(user)
+        self._lease.on(LeaseEvent.CAME)
+        return Deferred(serve=partial(self._serve, poll), left=poll.leave)
+
+    def _begin(self, request: Request, user: User | None) -> Response:
+        nursery = self._host.nursery
+        if nursery is None:
+            return self._host.admission.refuse("The server is shutting down.")
+        outgoing = Pipe(self._host.options.transport_buffer_size)
+        lease = self._lease
+        self._open(LongPollingConnection(lease.id, request, lease.posts.incoming, outgoing), user)
+        lease.on(LeaseEvent.WENT)
+        nursery.start_soon(self._handle_detached, self.connection.close)  # which its client has yet to fetch
+        return FIRST_POLL
+
+    async def _serve(self, poll: Poll, exchange: Exchange) -> None:
+        options = self._host.options
+        try:
+            if await self.connection.answer(
+                poll, exchange, poll_timeout=options.poll_timeout, send_timeout=options.send_timeout
+            ):
+                self._lease.on(LeaseEvent.DISPOSED)
+        except ConnectionClosed:
+            self._lease.on(LeaseEvent.DISPOSED)
+            raise
+        finally:
+            if not self.connection.polled:
+                self._lease.on(LeaseEvent.WENT)
+
+    @property
+    def crowded(self) -> bool:
+        return self.connection.crowded
+
+    def delete(self) -> Response:
+        self.dispose()  # what was posted before is still read
+        return Response(status=202, content_type="text/plain")
+
+    def dispose(self, error: ConnectionClosed | None = None) -> None:
+        super().dispose()
+        self.connection.close(error)
+
+    async def wait_told(self) -> None:
+        await self.connection.wait_answered()

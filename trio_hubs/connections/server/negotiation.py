@@ -15,13 +15,13 @@ from ...protocol.negotiate import (
 )
 from ..http import Request, Response
 from ..users import User
-from .lease import Lease, Leases, new_id
+from .lease import Leases
 from .options import EndpointOptions
 from .refresh import Refresh
 
 
 class Negotiation:
-    """Answers ``POST {path}/negotiate``, and makes leases.
+    """Answers ``POST {path}/negotiate``.
 
     Args:
         options: The path's options.
@@ -74,7 +74,7 @@ class Negotiation:
         if refusal := self._refusal(request):
             return refusal
         wanted = request.query.get("useStatefulReconnect", "").strip().lower() == "true"
-        lease = self.lease(user, secret=version > 0, stateful=wanted and self._resumable)
+        lease = self._leases.make(user, secret=version > 0, stateful=wanted and self._resumable)
         self._leases.add(lease)
         document = NegotiateResponse(
             version=version,
@@ -85,15 +85,3 @@ class Negotiation:
             token_lifetime=self._refresh.lifetime(user) if version else None,
         )
         return Response(encode_response(document), content_type="application/json")
-
-    def lease(self, user: User | None, *, secret: bool = True, stateful: bool = False) -> Lease:
-        """A new lease, not kept yet.
-
-        Args:
-            user: Who asks for it.
-            secret: Whether its token is another one than its public id.
-            stateful: Whether its connection may be resumed when torn.
-        """
-        id = new_id()
-        token = new_id() if secret else id
-        return Lease(id, token, user, stateful=stateful, buffer_size=self._options.application_buffer_size)

@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Self
 
 import trio
 
 from ...errors import ConnectionClosed
-from ..http import Request
+from ..http import Request, Response
 from ..pipe import Pipe
+from .exchange import PART_SIZE, Deferred, Exchange
+
+
+class EarlyPosts:
+    """What is posted to connections that are not open yet, all of them together.
+
+    Args:
+        limit: Bytes that it may be; above it further posts wait, unread, until their connection is open.
+
+    Attributes:
+        size: How many bytes it is, or is to be.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.size = 0
 
 
 class Posts:
@@ -22,12 +39,47 @@ class Posts:
 
     Args:
         incoming: Where their bodies go, which has room for so much of them as is read ahead.
+        early: What is posted before connections are open.
     """
 
-    def __init__(self, incoming: Pipe) -> None:
+    def __init__(self, incoming: Pipe, early: EarlyPosts) -> None:
         self.incoming = incoming
         self.turns: deque[Turn] = deque()
         self.ahead = 0  # bytes that are read before their turn
+        self._early = early
+        self._early_size = 0  # of these posts
+        self._opened = trio.Event()
+
+    def opened(self) -> None:
+        """There is a connection, or there will never be one: its posts count as early no longer."""
+        self._opened.set()
+        self._early.size -= self._early_size
+        self._early_size = 0
+
+    def close(self) -> None:
+        """Nothing is taken any more."""
+        self.incoming.close()
+        self.opened()
+
+    async def wait_admitted(self, size: int) -> None:
+        """Wait until so much may be posted. A checkpoint only when it has to wait."""
+        if not self._opened.is_set():
+            if self._early.size + size > self._early.limit:
+                await self._opened.wait()
+            else:
+                self._early.size += size
+                self._early_size += size
+
+    def answer(self, turn: Turn, request: Request) -> Deferred:
+        """Take what a request posts, in its turn."""
+        return Deferred(serve=partial(self._serve, turn, body_size(request)), left=lambda: None)
+
+    async def _serve(self, turn: Turn, size: int | None, exchange: Exchange) -> None:
+        most = self.incoming.limit + PART_SIZE  # from then on it waits for room
+        with turn:
+            await self.wait_admitted(most if size is None else min(size, most))
+            taken = await turn.take(size, exchange.read)
+        await exchange.respond(Response(status=200 if taken else 404, content_type="text/plain"))
 
     def begin(self) -> Turn:
         """A place for a post; it must be left."""

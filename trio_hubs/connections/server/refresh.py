@@ -15,7 +15,7 @@ from ...logs import get_logger
 from ...protocol.negotiate import encode_error
 from ..http import Request, Response
 from ..users import User, resolve
-from .lease import Lease, Leases
+from .lease import Lease, Leases, LeaseState
 from .options import EndpointOptions
 
 logger = get_logger(__name__)
@@ -48,15 +48,15 @@ class Refresh:
         if not token:
             return _refuse("missing_connection_token", 400)
         lease = self._leases.get(token)
-        if lease is None or lease.disposed:
+        if lease is None or lease.state is LeaseState.ENDING:
             return _refuse("connection_not_found", 404)
         if lease.id == lease.token:
             return _refuse("unsupported_negotiate_version", 400)
-        if not lease.admits(user):
+        if not lease.owner.admits(user):
             return _changed(lease)
         if not await self.accepts(request, lease, user):
             return REJECTED
-        if not lease.admits(user):  # any more: meanwhile it was taken by another
+        if not lease.owner.admits(user):  # any more: meanwhile it was taken by another
             return _changed(lease)
         lease.refresh(user)
         lifetime = self.lifetime(user)
@@ -65,7 +65,7 @@ class Refresh:
 
     async def accepts(self, request: Request, lease: Lease, user: User | None) -> bool:
         """Whether the application lets a connection have its user so from now on."""
-        if self._callback is None or await resolve(self._callback(request, lease.id, lease.user, user)):
+        if self._callback is None or await resolve(self._callback(request, lease.id, lease.owner.user, user)):
             return True
         logger.info("connection %s: the renewal of its user was rejected", lease.id)
         return False

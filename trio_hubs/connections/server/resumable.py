@@ -1,34 +1,87 @@
 """A connection that goes on over another WebSocket when one is torn: stateful reconnect's lower half.
 
-What was under way when a WebSocket is lost is lost with it, and its user is told so as the next one comes: whoever
-sends, before anything else is sent; whoever receives, in its turn. An end in good order is final.
+What was under way when a WebSocket is lost is lost with it, and its user is told so as the next one comes: the sender
+before anything else is sent, the receiver in its turn. An end in good order is final.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import enum
+from collections.abc import Hashable, Mapping
 
 import trio
 
 from ...errors import ConnectionClosed
 from ..duplex import Duplex, Resumed
 from ..http import Request
+from ..users import User
+from .lease import LeaseEvent
+from .websocket_carrier import WebSocketCarrier
+
+
+class ResumableState(enum.Enum):
+    """Where a resumable connection stands."""
+
+    NEW = enum.auto()
+    """No WebSocket has come yet."""
+    CARRIED = enum.auto()
+    """It has a WebSocket."""
+    RESUMED = enum.auto()
+    """It has a further one, of which its receiver has not been told."""
+    TORN = enum.auto()
+    """Its WebSocket is lost."""
+    ENDED = enum.auto()
+    """Its client has ended it in good order; what is sent still leaves."""
+    CLOSED = enum.auto()
+    """It is over."""
+
+
+class ResumableEvent(enum.Enum):
+    """What happens to a resumable connection."""
+
+    CAME = enum.auto()
+    """A WebSocket has come."""
+    TOLD = enum.auto()
+    """Its receiver was told that it goes on."""
+    LOST = enum.auto()
+    """Its WebSocket is lost."""
+    GOODBYE = enum.auto()
+    """Its client has ended it in good order."""
+    CLOSE = enum.auto()
+    """No WebSocket is needed any more."""
+
+
+_S, _E = ResumableState, ResumableEvent
+TRANSITIONS: Mapping[ResumableState, Mapping[ResumableEvent, ResumableState]] = {
+    _S.NEW: {_E.CAME: _S.CARRIED, _E.CLOSE: _S.CLOSED},
+    _S.CARRIED: {_E.CAME: _S.RESUMED, _E.LOST: _S.TORN, _E.GOODBYE: _S.ENDED, _E.CLOSE: _S.CLOSED},
+    _S.RESUMED: {
+        _E.CAME: _S.RESUMED,
+        _E.TOLD: _S.CARRIED,
+        _E.LOST: _S.TORN,
+        _E.GOODBYE: _S.ENDED,
+        _E.CLOSE: _S.CLOSED,
+    },
+    _S.TORN: {_E.CAME: _S.RESUMED, _E.GOODBYE: _S.CLOSED, _E.CLOSE: _S.CLOSED},
+    _S.ENDED: {_E.LOST: _S.CLOSED, _E.CLOSE: _S.CLOSED},
+    _S.CLOSED: {},
+}
+"""What becomes of it; an event that a state does not name changes nothing."""
+
+_AWAY = frozenset((_S.NEW, _S.TORN))
 
 
 class _Link:
     """One WebSocket of the succession."""
 
-    def __init__(self, websocket: Duplex, *, fresh: bool) -> None:
+    def __init__(self, websocket: Duplex) -> None:
         self.websocket = websocket
-        self.fresh = fresh  # its receiver has not been told
-        self.lost = False
         self.receiving = trio.CancelScope()
         self.sending = trio.CancelScope()
         self.done = trio.Event()
 
     def lose(self) -> None:
-        """Give the WebSocket up, and interrupt whoever waits for it."""
-        self.lost = True
+        """Give the WebSocket up, and interrupt what waits for it."""
         self.receiving.cancel()
         self.sending.cancel()
         self.done.set()
@@ -38,32 +91,38 @@ class ResumableConnection(Duplex):
     """A connection over one WebSocket after another.
 
     Attributes:
-        ended: Whether the client has ended it in good order, so that no further WebSocket can be its.
+        state: Where it stands.
     """
 
     can_resume = True
 
     def __init__(self, id: str, request: Request) -> None:
         super().__init__(id, request)
+        self.state = ResumableState.NEW
         self.away = True
-        self.ended = False
         self._link: _Link | None = None
-        self._over = False
         self._changed = trio.lowlevel.ParkingLot()
 
-    # ---- whoever has the WebSockets
+    def on(self, event: ResumableEvent) -> bool:
+        """Something has happened; whether that changes anything."""
+        state = TRANSITIONS[self.state].get(event)
+        if state is None:
+            return False
+        self.state = state
+        self.away = state in _AWAY
+        self._changed.unpark_all()
+        return True
+
+    # ---- its WebSockets
 
     async def carry(self, websocket: Duplex) -> None:
         """Use a WebSocket instead of the one before, until it is lost, replaced, or no longer needed."""
-        if self._over:
+        before = self._link
+        if not self.on(ResumableEvent.CAME):
             return
-        link = _Link(websocket, fresh=self._link is not None)
-        if self._link is not None:
-            self._link.lose()
-        self._link = link
-        self.away = False
-        self._changed.unpark_all()
-        if link.fresh:
+        link = self._link = _Link(websocket)
+        if before is not None:
+            before.lose()
             self.on_resumed()
         try:
             await link.done.wait()
@@ -72,49 +131,42 @@ class ResumableConnection(Duplex):
 
     def close(self) -> None:
         """No WebSocket is needed any more."""
-        self._over = True
-        self.away = False
-        if self._link is not None:
-            self._link.lose()
-        self._changed.unpark_all()
-        self.on_resumed()  # so that whoever sends learns of it
-
-    @property
-    def lost(self) -> bool:
-        """Whether it has no WebSocket."""
-        return self._link is None or self._link.lost
+        if self.on(ResumableEvent.CLOSE):
+            if self._link is not None:
+                self._link.lose()
+            self.on_resumed()  # so that the sender learns of it
 
     def _lose(self, link: _Link) -> None:
         link.lose()
-        if link is self._link and not self._over:
-            self.away = True
+        if link is self._link:
+            self.on(ResumableEvent.LOST)
 
-    # ---- whoever uses the connection
+    # ---- its user
 
     async def receive(self) -> bytes:
         while True:
             link = self._link
-            if self._over:
+            if self.state is ResumableState.CLOSED:
                 raise ConnectionClosed("The connection was lost, and not taken up again.")
-            if link is None or link.lost:
+            if link is None or self.away:
                 if not self.resumable:
                     raise ConnectionClosed("The connection was lost.")
                 await self._changed.park()
-            elif link.fresh:
-                link.fresh = False
+            elif self.on(ResumableEvent.TOLD):
                 raise Resumed
             else:
                 try:
                     with trio.CancelScope() as link.receiving:
                         data = await link.websocket.receive()
-                        self.ended = not data
+                        if not data:
+                            self.on(ResumableEvent.GOODBYE)
                         return data
                 except ConnectionClosed:
                     self._lose(link)
 
     async def send(self, data: bytes) -> None:
         link = self._link
-        if self._over or (not self.resumable and (link is None or link.lost)):
+        if self.state is ResumableState.CLOSED or (self.away and not self.resumable):
             raise ConnectionClosed("The connection was lost.")
         if link is None or self.away:
             await trio.lowlevel.checkpoint()
@@ -129,7 +181,7 @@ class ResumableConnection(Duplex):
                 raise
 
     def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
-        if self._link is None or self._over or self.away:
+        if self._link is None or self.away or self.state is ResumableState.CLOSED:
             return False
         self._link.websocket.transfer_format = self.transfer_format
         return self._link.websocket.send_nowait(data, packed)
@@ -141,3 +193,43 @@ class ResumableConnection(Duplex):
     @property
     def last_progress(self) -> float:
         return trio.current_time() if self._link is None else self._link.websocket.last_progress
+
+
+class ResumableCarrier(WebSocketCarrier):
+    """Carries a connection over one WebSocket after another, and is handled in a task of its own."""
+
+    connection: ResumableConnection
+
+    async def _serve(self, user: User | None, websocket: Duplex) -> None:
+        carrier = self._lease.carrier
+        if carrier is not None:
+            await carrier.replace(websocket, user)
+        elif self._host.nursery is not None and self._may_open(user):
+            self._open(ResumableConnection(self._lease.id, websocket.request), user)
+            self._host.nursery.start_soon(self._handle_detached, self.dispose)
+            await self._carry(websocket)
+
+    @property
+    def crowded(self) -> bool:
+        return not self.connection.resumable
+
+    @property
+    def ended(self) -> bool:
+        return self.connection.state in (ResumableState.ENDED, ResumableState.CLOSED)
+
+    async def replace(self, websocket: Duplex, user: User | None) -> None:
+        if self.connection.resumable and self._lease.owner.admits(user):
+            self._see(user)
+            self._lease.on(LeaseEvent.CAME)
+            await self._carry(websocket)
+
+    async def _carry(self, websocket: Duplex) -> None:
+        try:
+            await self.connection.carry(websocket)
+        finally:
+            if self.connection.away or self.connection.state is ResumableState.CLOSED:
+                self._lease.on(LeaseEvent.WENT)
+
+    def dispose(self, error: ConnectionClosed | None = None) -> None:
+        super().dispose()
+        self.connection.close()
