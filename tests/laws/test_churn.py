@@ -297,7 +297,7 @@ async def test_nothing_is_left_of_a_thousand_connections(
             assert not local_roster(hub)._unflushed
             assert served.leases() == 0
             assert all(not endpoint._leases.unused for endpoint in app._endpoints)
-            assert app.statistics.connections == 0
+            assert app.statistics().connections == 0
             assert trio.lowlevel.current_statistics().tasks_living == idle
             assert [ref() for ref in world.sessions if ref() is not None] == []
             assert gained < 2000 + 2 * (world.connected - 200)  # what the test itself keeps: a reference each

@@ -369,7 +369,7 @@ async def test_a_websocket_without_negotiation_is_guarded_too(
             return
         with pytest.raises(ConnectionClosed, match=r"HTTP/1\.1 40[13] "):
             await connect(served, f"/{hub}?access_token={token}")
-        assert served.app.statistics.connections == 0
+        assert served.app.statistics().connections == 0
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -383,7 +383,7 @@ async def test_every_request_of_a_connection_is_guarded(autojump_clock: MockCloc
             assert (await served.ask("GET", target, **headers, **extra)).status == status
             assert (await served.ask("POST", target, b"x", **headers)).status == status
             assert (await served.ask("DELETE", target, **headers)).status == status
-        assert served.app.statistics.connections == 0
+        assert served.app.statistics().connections == 0
 
 
 async def test_a_policy_of_a_hub_that_fails_lets_nobody_in(

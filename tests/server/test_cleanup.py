@@ -105,7 +105,7 @@ async def test_work_ends_before_the_hub_hears(
             client = await visit(served, "/hub", transport, protocol)
             id = await set_to_work(client)
             await served.app.hub(Aborting).groups.add(id, "g")
-            assert served.app.statistics.connections == served.leases() == served.sessions() == 1
+            assert served.app.statistics().connections == served.leases() == served.sessions() == 1
             await end(served, client)
             with trio.fail_after(PATIENCE):
                 while served.sessions():  # noqa: ASYNC110
@@ -114,5 +114,5 @@ async def test_work_ends_before_the_hub_hears(
             assert (events[-1] != f"{id}: disconnected: None") in fails
             assert not members_of(served.app._hubs[0][1])._groups
             await trio.sleep(30)  # so long a client has to fetch its end
-            assert served.app.statistics.connections == served.leases() == 0
+            assert served.app.statistics().connections == served.leases() == 0
     assert_order(events, id)

@@ -90,7 +90,7 @@ async def test_whoever_does_nothing_is_sent_away_at_once(
             assert await client.rest() == [COME_BACK]
             await drained.over.wait()
             assert trio.current_time() < 1
-            assert served.app.statistics.connections == 0
+            assert served.app.statistics().connections == 0
             assert served.leases() == served.sessions() == 0
     assert events == ["disconnected: None"]
 
@@ -154,7 +154,7 @@ async def test_what_is_not_done_in_time_is_cancelled(
             assert (await client.rest())[-1] == COME_BACK
             await drained.over.wait()
             assert trio.current_time() == pytest.approx(10, abs=1)
-            assert served.app.statistics.connections == served.leases() == served.sessions() == 0
+            assert served.app.statistics().connections == served.leases() == served.sessions() == 0
     assert events == ["count ended" if work == "stream" else "work ended", "disconnected: None"]
 
 
@@ -177,7 +177,7 @@ async def test_nobody_new_comes_in(autojump_clock: MockClock) -> None:
         for target in ("/hub", f"/hub?id={tokens['WebSockets']}"):
             with pytest.raises(ConnectionClosed, match=r"HTTP/1.1 503 (?s:.*)Retry-After: 5"):
                 await connect(served, target)
-        assert served.app.statistics.refused_connections == 5
+        assert served.app.statistics().refused_connections == 5
         assert await busy.rest() == [result("1", 10), COME_BACK]
 
 
@@ -217,7 +217,7 @@ async def test_one_that_never_shakes_hands_holds_nothing_up_for_long(autojump_cl
         await connect(served, "/hub")
         await served.app.drain(5)
         assert trio.current_time() < 12
-        assert served.app.statistics.connections == 0
+        assert served.app.statistics().connections == 0
 
 
 async def test_a_client_that_does_not_poll_for_its_end_holds_nothing_up_for_long(
@@ -227,7 +227,7 @@ async def test_a_client_that_does_not_poll_for_its_end_holds_nothing_up_for_long
         client = await visit(served, "/hub", "LongPolling")
         await served.app.drain(60)
         assert trio.current_time() <= 20
-        assert served.app.statistics.connections == served.leases() == 0
+        assert served.app.statistics().connections == served.leases() == 0
         assert await client.rest() == []
 
 
@@ -238,7 +238,7 @@ async def test_a_client_that_takes_nothing_holds_nothing_up_for_long(autojump_cl
         await client.send(call("Inline", id="1"))
         await served.app.drain(60)
         assert trio.current_time() <= 20
-        assert served.app.statistics.connections == served.leases() == 0
+        assert served.app.statistics().connections == served.leases() == 0
 
 
 @pytest.mark.parametrize("seconds", [60, 0])
@@ -337,7 +337,7 @@ async def test_raw_connections_have_until_the_end_and_are_cancelled_then(
         assert await client.connection.receive() == b""
         await drained.over.wait()
         assert trio.current_time() < 11
-        assert served.app.statistics.connections == served.leases() == 0
+        assert served.app.statistics().connections == served.leases() == 0
     assert events == ["handler ended"]
 
 
@@ -374,7 +374,7 @@ async def test_many_clients_by_every_transport_leave_each_when_it_is_done(autoju
             for number in range(20):
                 answered = [result("1", number)] if number <= 10 else []
                 assert lasts[number] == [*answered, COME_BACK], number
-            assert served.app.statistics.connections == served.leases() == served.sessions() == 0
+            assert served.app.statistics().connections == served.leases() == served.sessions() == 0
     assert sorted(events) == ["disconnected: None"] * 20 + ["work ended"] * 20
 
 

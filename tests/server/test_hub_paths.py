@@ -53,7 +53,7 @@ async def test_clients_and_groups_are_shared(autojump_clock: MockClock) -> None:
         for client in clients:
             assert await client.take(2) == [call("Told", "three"), call("Told", "four")]
         assert await other.arrived() == []
-        assert app.statistics.connections == 3
+        assert app.statistics().connections == 3
 
 
 async def test_each_path_keeps_its_own_options(autojump_clock: MockClock) -> None:
@@ -80,7 +80,7 @@ async def test_refusals_at_both_paths_count_once() -> None:
     assert len({served.roster for _, served in app._hubs}) == 2
     for _, served in app._hubs:
         local_roster(served)._refused = 1
-    assert app.statistics.refused_calls == 2
+    assert app.statistics().refused_calls == 2
 
 
 async def test_a_drain_ends_both(autojump_clock: MockClock) -> None:

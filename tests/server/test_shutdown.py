@@ -53,7 +53,7 @@ async def test_one_connection_ends_in_order(autojump_clock: MockClock, transport
             id = await set_to_work(client)
             (heard,) = await shut_down(served, client)
             assert heard[-1] == COME_BACK
-            assert served.app.statistics.connections == served.leases() == served.sessions() == 0
+            assert served.app.statistics().connections == served.leases() == served.sessions() == 0
     assert_order(events, id)
 
 
@@ -82,7 +82,7 @@ async def test_nothing_is_kept_of_one_that_polls(autojump_clock: MockClock, poll
     async with open_app(busy_app([])) as served:
         client = await visit(served, "/hub", "LongPolling")
         await shut_down(served, *([client] if polls else []))
-        assert served.app.statistics.connections == served.leases() == 0
+        assert served.app.statistics().connections == served.leases() == 0
 
 
 async def test_all_transports_at_once_end_in_order(autojump_clock: MockClock) -> None:
@@ -233,7 +233,7 @@ async def test_an_app_may_be_served_again(autojump_clock: MockClock, transport: 
             await set_to_work(client)
             (heard,) = await shut_down(served, client)
             assert heard[-1] == COME_BACK
-            assert app.statistics.connections == 0
+            assert app.statistics().connections == 0
     assert len([event for event in events if "disconnected" in event]) == 3
 
 

@@ -43,19 +43,19 @@ def figures(**changes: int) -> Statistics:
 
 
 async def test_an_app_that_does_nothing_has_none() -> None:
-    assert limited_app().statistics == figures()
+    assert limited_app().statistics() == figures()
 
 
 async def test_connections_of_all_hubs_and_transports_count(autojump_clock: MockClock) -> None:
     async with open_app(limited_app()) as served:
         await served.negotiate("/hub")
-        assert served.app.statistics == figures()  # which has no transport yet
+        assert served.app.statistics() == figures()  # which has no transport yet
         clients = [await visit(served, path, *pair) for path in ("/hub", "/other") for pair in PAIRS]
-        assert served.app.statistics == figures(connections=10)
+        assert served.app.statistics() == figures(connections=10)
         for client in clients:
             client.leave()
         await trio.sleep(20)
-        assert served.app.statistics == figures()
+        assert served.app.statistics() == figures()
 
 
 async def test_dropped_messages_of_all_hubs_count_and_stay_counted(autojump_clock: MockClock) -> None:
@@ -69,11 +69,11 @@ async def test_dropped_messages_of_all_hubs_count_and_stay_counted(autojump_cloc
             for _, hub in served.app._hubs:
                 await hub.clients.all.send("Told", number, "x" * 1000)
             await wait_all_tasks_blocked()
-        now = served.app.statistics
+        now = served.app.statistics()
         assert now.connections == 2
         assert now.dropped_messages > 80
         await trio.sleep(40)
-        assert served.app.statistics == figures(slow_clients=2, dropped_messages=now.dropped_messages)
+        assert served.app.statistics() == figures(slow_clients=2, dropped_messages=now.dropped_messages)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -91,7 +91,7 @@ async def test_no_more_come_in_than_may(autojump_clock: MockClock, transport: st
             answer = await served.ask("GET", f"/hub?id={token}", **accept)
             assert (answer.status, answer.body) == (503, b"The server has too many connections.")
             assert answer.headers["retry-after"] == "5"
-        assert served.app.statistics == figures(connections=2, refused_connections=2)
+        assert served.app.statistics() == figures(connections=2, refused_connections=2)
         await first.send(call("Same", 1, id="1"))
         assert await first.receive() == result("1", 1)
         first.leave()
@@ -119,4 +119,4 @@ async def come_at_once(served: ServedApp, count: int) -> int:
 async def test_no_more_come_in_than_may_also_at_the_same_time(autojump_clock: MockClock) -> None:
     async with open_app(limited_app(maximum_connections=3)) as served:
         assert await come_at_once(served, 10) == 3
-        assert served.app.statistics.connections == 3
+        assert served.app.statistics().connections == 3

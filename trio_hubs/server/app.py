@@ -239,7 +239,6 @@ class HubApp:
                 return HubContext(served.clients, served.groups)
         raise LookupError(f"{hub.__qualname__} was not added to this app")
 
-    @property
     def statistics(self) -> Statistics:
         """What the app has to do with its limits, at this moment and so far."""
         rosters = [roster.statistics() for roster in {served.roster for _, served in self._hubs}]
