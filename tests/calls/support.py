@@ -19,6 +19,7 @@ from trio_hubs.calls.methods import Method, Signature
 from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.outgoing import OutgoingStreams
 from trio_hubs.calls.refusals import (
     ArgumentsUnfit,
     CallFailed,
@@ -235,12 +236,16 @@ class Desk:
         self.method = self.face.method
         self.outbox = Recorder()
         self.incoming = IncomingStreams(options, PROTOCOL.payloads)
-        self.our_calls = OurCalls(PROTOCOL, self.outbox, self.incoming, options.role, self.face.text)
+        self.outgoing = OutgoingStreams(PROTOCOL, self.outbox)
+        self.our_calls = OurCalls(
+            PROTOCOL, self.outbox, self.incoming, self.outgoing, options.role, self.face.text
+        )
         self.their_calls = TheirCalls(
             self.face,
             PROTOCOL,
             self.outbox,
             self.incoming,
+            self.outgoing,
             options,
             connection_id="desk",
         )

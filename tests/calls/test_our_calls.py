@@ -407,6 +407,13 @@ async def test_the_end_of_a_call_ends_its_uploads(desk: Desk, nursery: trio.Nurs
         assert type(call.outcome) is HubException
 
 
+async def test_uploads_are_filed_by_their_ids_while_they_go_on(desk: Desk) -> None:
+    async with desk.our_calls.stream("count", [endless(), endless()], int, 10):
+        await wait_all_tasks_blocked()
+        assert set(desk.outgoing.by_id) == {"1", "2"}
+    assert not desk.outgoing.by_id
+
+
 async def test_leaving_a_stream_ends_its_uploads(desk: Desk) -> None:
     async with desk.our_calls.stream("double", (endless(),), int, 10):
         await wait_all_tasks_blocked()

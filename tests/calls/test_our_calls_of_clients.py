@@ -15,7 +15,9 @@ from .support import PROTOCOL, Desk, done, failed, invocation, item, open_side, 
 @pytest.fixture
 def desk(nursery: trio.Nursery) -> Desk:
     desk = Desk()
-    desk.our_calls = OurCalls(PROTOCOL, desk.outbox, desk.incoming, Role.SERVER, desk.face.text)
+    desk.our_calls = OurCalls(
+        PROTOCOL, desk.outbox, desk.incoming, desk.outgoing, Role.SERVER, desk.face.text
+    )
     desk.our_calls.start(nursery)
     return desk
 

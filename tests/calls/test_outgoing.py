@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, open_channel
 from trio_hubs.calls.outbox import HIGH_WATER, Outbox
-from trio_hubs.calls.outgoing import send_items
+from trio_hubs.calls.outgoing import OutgoingStream, OutgoingStreams
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
 from trio_hubs.protocol.hub_protocol import ItemEncoder
@@ -48,6 +48,10 @@ class Counted:
             raise StopAsyncIteration
         self.next += 1
         return self.next - 1
+
+
+async def send_items(items: AsyncIterable[object], encoder: ItemEncoder, outbox: Outbox) -> None:
+    await OutgoingStream(encoder, outbox).send(items)
 
 
 def channel_of(count: int) -> AsyncIterable[int]:
@@ -132,6 +136,27 @@ async def test_an_item_is_queued_as_soon_as_it_is_written(nursery: trio.Nursery)
         await writer.write(number)
         await wait_all_tasks_blocked()
         assert outbox.sent[number:] == [item("1", number)]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_stream_is_filed_by_its_id_until_its_end(nursery: trio.Nursery, cancelled: bool) -> None:
+    outbox = Recorder()
+    streams = OutgoingStreams(PROTOCOL, outbox)
+    writer, reader = open_channel(int)
+    async with trio.open_nursery() as sending:
+        sending.start_soon(streams.send, "1", reader, int)
+        sending.start_soon(streams.send, "2", count_up(3), int)
+        await wait_all_tasks_blocked()
+        assert set(streams.by_id) == {"1"}
+        await writer.write(7)
+        if cancelled:
+            sending.cancel_scope.cancel()
+        else:
+            writer.complete()
+    assert not streams.by_id
+    assert [message for message in outbox.sent if message["invocationId"] == "2"] == [
+        item("2", number) for number in range(3)
+    ]
 
 
 # ---- ends

@@ -30,6 +30,16 @@ async def test_the_items_of_a_generator_then_the_end(desk: Desk) -> None:
     assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [done("1")]
 
 
+async def test_a_stream_is_filed_by_its_calls_id_until_its_end(desk: Desk) -> None:
+    writer, reader = open_channel(int)
+    desk.face.add("plain", reader_of(reader))
+    assert await desk.answers(stream_call("1", "plain")) == []
+    assert set(desk.outgoing.by_id) == {"1"}
+    writer.complete()
+    assert await desk.answers() == [done("1")]
+    assert not desk.outgoing.by_id
+
+
 async def test_the_items_of_a_reader_then_the_end(desk: Desk) -> None:
     writer, reader = open_channel(int)
     desk.face.add("plain", reader_of(reader))

@@ -19,7 +19,7 @@ from .channels import ChannelReader
 from .incoming import IncomingStreams
 from .options import Role
 from .outbox import Outbox
-from .outgoing import send_items
+from .outgoing import OutgoingStreams
 from .refusals import NoResult, Refusal, StreamForResult, UploadCancelled, UploadFailed
 
 logger = get_logger(__name__)
@@ -43,6 +43,7 @@ class OurCalls:
         protocol: Encodes them.
         outbox: Takes them.
         incoming: Takes the streams that they ask for.
+        outgoing: Sends their uploads.
         role: Which side we are. A server's ids must differ from those of the client's uploads, and clients owe it
             a result, but cannot be told that it is no longer wanted.
         text: Says what has gone wrong with a call, in our side's words.
@@ -53,12 +54,14 @@ class OurCalls:
         protocol: HubProtocol,
         outbox: Outbox,
         incoming: IncomingStreams,
+        outgoing: OutgoingStreams,
         role: Role,
         text: Callable[[Refusal], str],
     ) -> None:
         self._protocol = protocol
         self._outbox = outbox
         self._incoming = incoming
+        self._outgoing = outgoing
         incoming.on_failed = self.stop_stream
         self._text = text
         self._is_server = role is Role.SERVER
@@ -233,7 +236,7 @@ class OurCalls:
         """Send an upload to its end, which the peer always learns."""
         refusal: Refusal | None = UploadCancelled()
         try:
-            await send_items(items, self._protocol.item_encoder(id, Any), self._outbox)
+            await self._outgoing.send(id, items, Any)
             refusal = None
         except ConnectionClosed:
             logger.debug("upload %s ended with the connection", id)

@@ -35,6 +35,7 @@ from .incoming import IncomingStreams
 from .options import Role, SessionOptions
 from .our_calls import OurCalls
 from .outbox import Outbox
+from .outgoing import OutgoingStreams
 from .replay import Replay
 from .send_times import forgive
 from .their_calls import LONGEST_TURN, TheirCalls
@@ -108,12 +109,14 @@ class Session:
         self.outbox = Outbox(connection, high_water=options.transport_buffer_size, replay=self._replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, options.role, face.text)
+        outgoing = OutgoingStreams(protocol, self.outbox)
+        self.our_calls = OurCalls(protocol, self.outbox, self._incoming, outgoing, options.role, face.text)
         self.their_calls = TheirCalls(
             face,
             protocol,
             self.outbox,
             self._incoming,
+            outgoing,
             options,
             connection_id=connection.id,
             on_idle=self._on_idle,

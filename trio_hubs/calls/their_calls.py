@@ -34,7 +34,7 @@ from .incoming import IncomingStream, IncomingStreams, payload_size
 from .methods import Method
 from .options import SessionOptions
 from .outbox import Outbox
-from .outgoing import send_items
+from .outgoing import OutgoingStreams
 from .refusals import (
     ArgumentsUnfit,
     IdInUse,
@@ -102,6 +102,7 @@ class TheirCalls:
         protocol: Encodes the answers.
         outbox: Takes the answers.
         incoming: Takes the uploads, and counts the calls that wait.
+        outgoing: Sends the streams that are results.
         options: How many calls may run, and stream, at a time.
         connection_id: For the log.
         on_idle: Called when the last call that waited or ran has ended.
@@ -117,15 +118,16 @@ class TheirCalls:
         protocol: HubProtocol,
         outbox: Outbox,
         incoming: IncomingStreams,
+        outgoing: OutgoingStreams,
         options: SessionOptions,
         *,
         connection_id: str | None,
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._face = face
-        self._protocol = protocol
         self._outbox = outbox
         self._incoming = incoming
+        self._outgoing = outgoing
         self._answers = Answers(face, protocol, outbox, connection_id=connection_id)
         self._options = options
         self._free = options.maximum_parallel_invocations
@@ -458,8 +460,7 @@ class TheirCalls:
         if not isinstance(items, AsyncIterable):
             raise NoStream(call.method.name)
         call.began = True
-        encoder = self._protocol.item_encoder(call.id, call.method.signature.result)
-        await send_items(items, encoder, self._outbox)
+        await self._outgoing.send(call.id, items, call.method.signature.result)
 
     def _give_up_place(self, call: Call) -> None:
         """A call goes on, and so does its worker, but others may run in its place."""
