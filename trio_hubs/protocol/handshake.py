@@ -87,7 +87,7 @@ def _missing(name: str, record: bytes) -> ProtocolError:
 def _split(buffered: bytes, maximum: int | None) -> tuple[bytes, bytes] | None:
     end = buffered.find(RECORD_SEPARATOR)
     if maximum is not None and (end + 1 or len(buffered)) > maximum:
-        raise HandshakeError("Handshake was canceled.")
+        raise HandshakeError(f"The handshake has more than {maximum} bytes.")
     if end < 0:
         return None
     return buffered[:end], buffered[end + 1 :]

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from ..calls.session import Session
 from ..errors import BindingError
+from . import texts
 from .address import Address
 from .roster import ClientCall, Roster
 from .slow_clients import SlowClientPolicy, Wait, checked
@@ -96,7 +97,8 @@ class ClientProxy:
             if limit is not None:
                 patience.deadline = trio.current_time() + limit
             return await self._roster.invoke(self._id, method, args, result_type)
-        raise trio.TooSlowError(f"Connection '{self._id}' did not answer '{method}' within {limit:g} s.")
+        assert limit is not None  # what has run out
+        raise trio.TooSlowError(texts.no_answer(self._id, method, limit))
 
     def _check(self, method: str, args: tuple[Any, ...]) -> None:
         if not method:

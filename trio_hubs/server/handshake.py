@@ -17,6 +17,7 @@ from ..protocol.handshake import (
     encode_response,
     take_request,
 )
+from . import texts
 from .hub_definition import HubDefinition
 from .method_table import MethodTable
 
@@ -56,11 +57,10 @@ async def _receive_request(connection: Duplex, definition: HubDefinition) -> tup
             taken = await receive_handshake(
                 connection, take_request, options.maximum_message_size or MAXIMUM_SIZE
             )
-    except trio.TooSlowError:
-        raise HandshakeError("Handshake was canceled.") from None
+    except (trio.TooSlowError, HandshakeError):
+        raise HandshakeError(texts.CANCELED_HANDSHAKE) from None
     except ProtocolError as error:
-        base = "An unexpected error occurred during connection handshake."
-        raise HandshakeError(definition.fault(base, error)) from error
+        raise HandshakeError(definition.fault(texts.BAD_HANDSHAKE, error)) from error
     if taken is None:
         raise ConnectionClosed("The client closed the connection.")
     return taken
@@ -69,15 +69,10 @@ async def _receive_request(connection: Duplex, definition: HubDefinition) -> tup
 def _table_for(request: HandshakeRequest, connection: Duplex, definition: HubDefinition) -> MethodTable:
     table = definition.tables.get(request.protocol.lower())
     if table is None:
-        raise HandshakeError(f"The protocol '{request.protocol}' is not supported.")
+        raise HandshakeError(texts.unknown_protocol(request.protocol))
     protocol = table.protocol
     if request.version > protocol.version:
-        raise HandshakeError(
-            f"The server does not support version {request.version} of the '{request.protocol}' protocol."
-        )
+        raise HandshakeError(texts.unknown_version(request.protocol, request.version))
     if protocol.transfer_format not in connection.transfer_formats:
-        raise HandshakeError(
-            f"Cannot use the '{request.protocol}' protocol on the current transport. "
-            f"The transport does not support '{protocol.transfer_format}' transfer format."
-        )
+        raise HandshakeError(texts.unfit_transport(request.protocol, protocol.transfer_format))
     return table

@@ -14,6 +14,7 @@ from ..calls.channels import GIVE_WAY
 from ..calls.outbox import HIGH_WATER, Batch, Outbox
 from ..calls.session import Session
 from ..errors import ConnectionClosed
+from . import texts
 from .address import Address
 from .members import Member, Members
 from .roster import ClientCall, Roster
@@ -77,11 +78,11 @@ class LocalRoster(Roster):
     ) -> Any:
         member = self.members.by_id.get(connection_id)
         if member is None:
-            raise ConnectionClosed(f"Connection '{connection_id}' does not exist.")
+            raise ConnectionClosed(texts.no_connection(connection_id))
         try:
             return await member.session.our_calls.invoke(target, arguments, result_type)
         except ConnectionClosed:
-            raise ConnectionClosed(f"Connection '{connection_id}' disconnected.") from None
+            raise ConnectionClosed(texts.disconnected(connection_id)) from None
 
     async def send(self, address: Address, call: ClientCall, policy: SlowClientPolicy) -> None:
         """Queue a call for each client, to be sent as soon as this task waits for anything.

@@ -1,4 +1,4 @@
-"""What clients are told, in ASP.NET Core's words where it has some."""
+"""What clients, and hubs that ask them, are told, in ASP.NET Core's words where it has some."""
 
 from __future__ import annotations
 
@@ -29,9 +29,44 @@ from ..errors import HubException
 Fault: TypeAlias = Callable[[str, Exception], str]
 """Adds to a text what its client may see of an error."""
 
+CANCELED_HANDSHAKE = "Handshake was canceled."
+BAD_HANDSHAKE = "An unexpected error occurred during connection handshake."
 BROKEN = "The underlying connection was closed."
 CLOSED = "Connection closed with an error."
 SILENT = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
+
+
+def unknown_protocol(name: str) -> str:
+    """A client asks for a protocol that the hub does not support."""
+    return f"The protocol '{name}' is not supported."
+
+
+def unknown_version(name: str, version: int) -> str:
+    """A client asks for a later version of a protocol than there is."""
+    return f"The server does not support version {version} of the '{name}' protocol."
+
+
+def unfit_transport(name: str, transfer_format: str) -> str:
+    """A client asks for a protocol whose messages its transport cannot carry."""
+    return (
+        f"Cannot use the '{name}' protocol on the current transport. "
+        f"The transport does not support '{transfer_format}' transfer format."
+    )
+
+
+def no_connection(id: str) -> str:
+    """A hub asks a client that is not there."""
+    return f"Connection '{id}' does not exist."
+
+
+def disconnected(id: str) -> str:
+    """A client has left without the answer that a hub waits for."""
+    return f"Connection '{id}' disconnected."
+
+
+def no_answer(id: str, method: str, seconds: float) -> str:
+    """A client has not answered in time."""
+    return f"Connection '{id}' did not answer '{method}' within {seconds:g} s."
 
 
 def unauthorized(target: str) -> str:
