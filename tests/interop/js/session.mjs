@@ -100,13 +100,13 @@ export const as = (token) => ({ accessTokenFactory: () => token });
 /** All items of a stream; rejects with the stream's error, which then carries the items that came before it. */
 export function readAll(stream) {
   const items = [];
-  return new Promise((resolve, reject) => {
+  return awaitedLater(new Promise((resolve, reject) => {
     stream.subscribe({
       next: (item) => items.push(item),
       complete: () => resolve(items),
       error: (error) => reject(Object.assign(error, { items })),
     });
-  });
+  }));
 }
 
 /** A Subject that sends the given items, then completes, once the client has subscribed to it. */
@@ -143,9 +143,9 @@ export function closed(connection) {
   return within(8, new Promise((resolve) => connection.onclose(resolve)));
 }
 
-/** Wait until a condition holds, a few seconds at most; `why` says what is wrong when it does not. */
+/** Wait until a condition holds, for a while at most; `why` says what is wrong when it does not. */
 export async function until(condition, why) {
-  const end = Date.now() + 5000;
+  const end = Date.now() + PATIENCE * 5000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(why());
     await pause(20);
@@ -154,11 +154,17 @@ export async function until(condition, why) {
 
 const PATIENCE = 4; // times what an idle machine may take
 
+/** A promise that may be rejected before it is awaited: that counts as unhandled otherwise. */
+function awaitedLater(promise) {
+  promise.catch(() => {});
+  return promise;
+}
+
 export function within(atRest, promise) {
   const seconds = PATIENCE * atRest;
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no end within ${seconds} s`)), seconds * 1000);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return awaitedLater(Promise.race([promise, late]).finally(() => clearTimeout(timer)));
 }
