@@ -345,6 +345,24 @@ async def test_an_unused_token_expires(autojump_clock: MockClock) -> None:
     )
 
 
+async def test_no_token_expires_while_it_is_we_who_are_late(autojump_clock: MockClock) -> None:
+    endpoint = made()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(endpoint.run)
+        token = await token_of(endpoint)
+        await trio.sleep(10)
+        autojump_clock.jump(100)  # as if something had held the whole process up
+        assert isinstance(await connect(endpoint, token), Upgrade)
+        await trio.sleep(3.5)
+        assert isinstance(await connect(endpoint, token), Upgrade)
+        await trio.sleep(3)
+        assert await refused(endpoint, asked("GET", {"id": token}, **SOCKET)) == (
+            404,
+            b"No Connection with that ID",
+        )
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_token_in_use_does_not_expire(autojump_clock: MockClock) -> None:
     handler = Handler()
     endpoint = made(handler)

@@ -123,6 +123,7 @@ class Endpoint:
     def _sweep(self, late: float) -> None:
         """End what has lost its transport, or its user, for too long, our own lateness not counted."""
         now = trio.current_time()
+        self._leases.judged_until = now + 2 * SWEEP_PERIOD  # as long as the next sweep is not late
         for lease in self._leases:
             lease.expires += late  # for then it is we who were away, not the clients
             if lease.expires <= now:

@@ -181,10 +181,12 @@ class Leases:
 
     Attributes:
         early: What is posted to those that are not open yet.
+        judged_until: What expires by then has expired, though it be later: our own lateness is no client's.
     """
 
     def __init__(self, options: EndpointOptions, admission: Admission) -> None:
         self.early = EarlyPosts(options.early_posts_buffer_size)
+        self.judged_until = inf
         self._timeout = options.disconnect_timeout
         self._buffer_size = options.application_buffer_size
         self._admission = admission
@@ -250,6 +252,6 @@ class Leases:
 
     def drop_unused(self) -> None:
         """Drop those that have expired without ever being used."""
-        now = trio.current_time()
+        now = min(trio.current_time(), self.judged_until)
         while self._unused and (oldest := next(iter(self._unused.values()))).expires <= now:
             oldest.on(LeaseEvent.TIMED_OUT)
