@@ -6,6 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
 from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.their_calls import UPLOAD_SIZE
 
 from .gates import Gates, plain, started
 from .support import Desk, call, done, failed, raw, result, stream_call, turns
@@ -135,6 +136,22 @@ async def test_one_stream_too_many_is_refused(nursery: trio.Nursery) -> None:
     assert "c started" in gates.notes
 
 
+async def test_the_uploads_of_waiting_calls_count_too(nursery: trio.Nursery) -> None:
+    desk = started(nursery, connection_buffer_size=2 * UPLOAD_SIZE)
+    gates = Gates(desk)
+
+    @desk.method
+    async def both(one: ChannelReader[int], other: ChannelReader[int]) -> None: ...
+
+    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    assert desk.incoming.wants_more
+    await desk.answers(call("3", "both", uploads=("4", "5")))
+    assert not desk.incoming.wants_more
+    await gates.open("a")
+    await gates.open("b")
+    assert desk.incoming.wants_more
+
+
 async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nursery) -> None:
     desk = started(nursery, connection_buffer_size=1000, connection_buffer_limit=2000)
     gates = Gates(desk)
@@ -155,7 +172,7 @@ async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nurse
 
 @pytest.mark.parametrize("long", ["id", "stream id", "nothing"])
 async def test_a_waiting_call_counts_its_ids_and_its_keep(nursery: trio.Nursery, long: str) -> None:
-    desk = started(nursery, connection_buffer_size=2000)
+    desk = started(nursery, connection_buffer_size=2000 + UPLOAD_SIZE * (long == "stream id"))
     gates = Gates(desk)
 
     @desk.method

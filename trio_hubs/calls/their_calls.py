@@ -53,6 +53,9 @@ logger = get_logger(__name__)
 CALL_SIZE = 500
 """What a waiting call counts for, besides its arguments and ids; bytes, roughly."""
 
+UPLOAD_SIZE = 2500
+"""What each of its uploads counts for, by itself."""
+
 LONGEST_TURN = 0.005
 """Seconds after which calls of one connection that wait for nothing let other tasks run."""
 
@@ -270,7 +273,8 @@ class TheirCalls:
             self.refused += 1
             raise TooManyCalls(name)
         arguments = message.arguments.copy()  # it may be a part of all that was read with it
-        size = payload_size(arguments) + len(id) + sum(map(len, message.stream_ids)) + CALL_SIZE
+        size = CALL_SIZE + payload_size(arguments) + len(id)
+        size += sum(UPLOAD_SIZE + len(upload) for upload in message.stream_ids)
         call = Call(id, method, arguments, self._open_uploads(method, message.stream_ids), size)
         if method.deadline is not None:
             call.scope.deadline = trio.current_time() + method.seconds(arguments)
