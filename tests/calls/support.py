@@ -20,6 +20,7 @@ from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import Outbox
 from trio_hubs.calls.outgoing import OutgoingStreams
+from trio_hubs.calls.reading import Reading
 from trio_hubs.calls.refusals import (
     ArgumentsUnfit,
     CallFailed,
@@ -171,6 +172,8 @@ class Table(Face):
 class Diary(Life):
     """A life that notes what happened, in order; what opens and closes it may be replaced."""
 
+    waits = True
+
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.on_open: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
@@ -235,7 +238,7 @@ class Desk:
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        self.incoming = IncomingStreams(options, PROTOCOL.payloads)
+        self.incoming = IncomingStreams(Reading(options), PROTOCOL.payloads)
         self.outgoing = OutgoingStreams(PROTOCOL, self.outbox)
         self.our_calls = OurCalls(
             PROTOCOL, self.outbox, self.incoming, self.outgoing, options.role, self.face.text

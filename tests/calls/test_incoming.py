@@ -11,7 +11,8 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, payload_size
+from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
+from trio_hubs.calls.reading import Reading
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
@@ -26,10 +27,12 @@ ONE = payload_size(raw(1)[0])
 def incoming_for(*, stream: float = 1000, connection: float = 1000, hard: float = 1000) -> IncomingStreams:
     """An incoming with limits in items of one digit."""
     return IncomingStreams(
-        session_options(
-            stream_buffer_size=int(stream * ONE),
-            connection_buffer_size=int(connection * ONE),
-            connection_buffer_limit=int(hard * ONE),
+        Reading(
+            session_options(
+                stream_buffer_size=int(stream * ONE),
+                connection_buffer_size=int(connection * ONE),
+                connection_buffer_limit=int(hard * ONE),
+            )
         ),
         PROTOCOL.payloads,
     )
@@ -37,7 +40,7 @@ def incoming_for(*, stream: float = 1000, connection: float = 1000, hard: float 
 
 def open_stream(incoming: IncomingStreams, id: str = "7", *, capacity: int = 0) -> IncomingStream[int]:
     payloads = PROTOCOL.payloads
-    return incoming.open(id, payloads.many_loader(int), payloads.loader(int), capacity)
+    return incoming.open(id, ItemLoader(payloads.many_loader(int), payloads.loader(int)), capacity)
 
 
 def ones(count: int) -> list[Raw]:
@@ -46,12 +49,12 @@ def ones(count: int) -> list[Raw]:
 
 def is_even(incoming: IncomingStreams) -> bool:
     """Whether nothing is counted as unread: one item less than the bound fits, and reading goes on."""
-    incoming.count(incoming.options.connection_buffer_size - 1)
-    even = incoming.wants_more
-    incoming.count(1)
-    even = even and not incoming.wants_more
-    incoming.count(-incoming.options.connection_buffer_size)
-    return even and incoming.wants_more
+    incoming.reading.count(incoming.reading.options.connection_buffer_size - 1)
+    even = incoming.reading.wanted
+    incoming.reading.count(1)
+    even = even and not incoming.reading.wanted
+    incoming.reading.count(-incoming.reading.options.connection_buffer_size)
+    return even and incoming.reading.wanted
 
 
 # ---- streams
@@ -196,7 +199,7 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
         decoded += len(items)
         return items
 
-    stream = incoming.open("7", load_many, payloads.loader(str), 0)
+    stream = incoming.open("7", ItemLoader(load_many, payloads.loader(str)), 0)
     items = ["x" * size] * 300
     incoming.feed("7", raw(*items))
     assert decoded == 0
@@ -211,7 +214,8 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
 async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: HubProtocol) -> None:
     """Empty lists are two bytes, or one, on the wire, and sixty-four in memory."""
     incoming = IncomingStreams(
-        session_options(stream_buffer_size=1 << 20, connection_buffer_size=1 << 20), protocol.payloads
+        Reading(session_options(stream_buffer_size=1 << 20, connection_buffer_size=1 << 20)),
+        protocol.payloads,
     )
     payloads = protocol.payloads
     nested = (
@@ -220,7 +224,8 @@ async def test_what_lies_unread_costs_little_more_than_it_counts_for(protocol: H
         else b"\xdc\x03\xe8" + b"\x90" * 1000
     )
     streams = [
-        incoming.open(str(id), payloads.many_loader(list), payloads.loader(list), 10) for id in range(10)
+        incoming.open(str(id), ItemLoader(payloads.many_loader(list), payloads.loader(list)), 10)
+        for id in range(10)
     ]
     gc.collect()
     tracemalloc.start()
@@ -248,7 +253,7 @@ async def test_items_that_fit_one_by_one_but_not_together_are_taken() -> None:
     def never(_: object) -> list[int]:
         raise BindingError("not together")
 
-    stream = incoming.open("7", never, PROTOCOL.payloads.loader(int), 0)
+    stream = incoming.open("7", ItemLoader(never, PROTOCOL.payloads.loader(int)), 0)
     assert not incoming.feed("7", raw(1, 2))
     assert stream.reader.read_ready() == [1, 2]
     assert is_even(incoming)
@@ -348,9 +353,9 @@ def test_leaving_an_overfull_stream_wakes_nobody_twice() -> None:
     incoming = incoming_for(stream=1)
     stream = open_stream(incoming)
     incoming.feed("7", ones(3))
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     stream.reader.close()
-    assert incoming.wants_more
+    assert incoming.reading.wanted
     stream.reader.close()
     assert is_even(incoming)
 
@@ -373,14 +378,14 @@ def test_reading_pauses_when_a_stream_holds_more_than_its_share() -> None:
     incoming = incoming_for(stream=2)
     stream = open_stream(incoming)
     incoming.feed("7", ones(2))
-    assert incoming.wants_more
+    assert incoming.reading.wanted
     incoming.feed("7", ones(1))
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     incoming.feed("7", ones(1))
     stream.reader.read_nowait()
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     stream.reader.read_nowait()
-    assert incoming.wants_more
+    assert incoming.reading.wanted
 
 
 def test_a_batch_counts_until_its_last_item_is_read() -> None:
@@ -389,9 +394,9 @@ def test_a_batch_counts_until_its_last_item_is_read() -> None:
     for count in (3, 2):
         incoming.feed("7", ones(count))
     stream.reader.read_ready(2)
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     stream.reader.read_nowait()
-    assert incoming.wants_more
+    assert incoming.reading.wanted
     stream.reader.read_ready()
     assert is_even(incoming)
 
@@ -401,32 +406,32 @@ def test_so_many_items_as_the_capacity_are_never_too_many() -> None:
     stream = open_stream(incoming, capacity=5)
     for _ in range(5):
         incoming.feed("7", ones(1))
-        assert incoming.wants_more
+        assert incoming.reading.wanted
     incoming.feed("7", ones(1))
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     stream.reader.read_nowait()
-    assert incoming.wants_more
+    assert incoming.reading.wanted
 
 
 def test_reading_pauses_when_the_connection_holds_too_much() -> None:
     incoming = incoming_for(connection=4)
     streams = [open_stream(incoming, id, capacity=100) for id in "78"]
     for id in "7788":
-        assert incoming.wants_more
+        assert incoming.reading.wanted
         incoming.feed(id, ones(1))
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     streams[0].reader.read_nowait()
-    assert incoming.wants_more
+    assert incoming.reading.wanted
 
 
 def test_what_else_waits_counts_too() -> None:
     incoming = incoming_for(connection=2, hard=3)
-    incoming.count(2 * ONE)
-    assert not incoming.wants_more
-    assert not incoming.overfull
-    incoming.count(ONE + 1)
-    assert incoming.overfull
-    incoming.count(-3 * ONE - 1)
+    incoming.reading.count(2 * ONE)
+    assert not incoming.reading.wanted
+    assert not incoming.reading.overfull
+    incoming.reading.count(ONE + 1)
+    assert incoming.reading.overfull
+    incoming.reading.count(-3 * ONE - 1)
     assert is_even(incoming)
 
 
@@ -434,27 +439,27 @@ def test_reading_goes_on_while_anybody_waits() -> None:
     incoming = incoming_for(stream=1, connection=1)
     open_stream(incoming)
     incoming.feed("7", ones(5))
-    with incoming.waiting():
-        with incoming.waiting():
-            assert incoming.wants_more
-        assert incoming.wants_more
-    assert not incoming.wants_more
+    with incoming.reading.waiting():
+        with incoming.reading.waiting():
+            assert incoming.reading.wanted
+        assert incoming.reading.wanted
+    assert not incoming.reading.wanted
 
 
 async def test_waiting_for_an_item_is_a_demand(nursery: trio.Nursery) -> None:
     incoming = incoming_for(stream=1)
     open_stream(incoming, "7")
     incoming.feed("7", ones(2))
-    assert not incoming.wants_more
+    assert not incoming.reading.wanted
     with trio.CancelScope() as scope:
         nursery.start_soon(wait_until_wanted_then_cancel, incoming, scope)
         await open_stream(incoming, "8").reader.read()
     assert scope.cancelled_caught
-    assert not incoming.wants_more  # a wait that was cancelled is none any more
+    assert not incoming.reading.wanted  # a wait that was cancelled is none any more
 
 
 async def wait_until_wanted_then_cancel(incoming: IncomingStreams, scope: trio.CancelScope) -> None:
-    await incoming.wait_wanted()
+    await incoming.reading.wait_wanted()
     scope.cancel()
 
 
@@ -462,7 +467,7 @@ async def wanted(incoming: IncomingStreams) -> bool:
     """Whether who waits for the time to read is let through."""
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(incoming.wait_wanted)
+            nursery.start_soon(incoming.reading.wait_wanted)
             await wait_all_tasks_blocked()
             if nursery.child_tasks:
                 scope.cancel()
@@ -478,13 +483,13 @@ async def test_the_connection_is_read_on_as_soon_as_it_is_wanted(event: str) -> 
     incoming = incoming_for(stream=2, connection=3)
     stream = open_stream(incoming)
     if event == "call taken":
-        incoming.count(3 * ONE)
+        incoming.reading.count(3 * ONE)
     else:
         for _ in range(3):
             incoming.feed("7", ones(1))
     assert not await wanted(incoming)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(incoming.wait_wanted)
+        nursery.start_soon(incoming.reading.wait_wanted)
         await wait_all_tasks_blocked()
         match event:
             case "read":
@@ -496,10 +501,10 @@ async def test_the_connection_is_read_on_as_soon_as_it_is_wanted(event: str) -> 
             case "forgotten":
                 incoming.forget(stream)
             case "waiting":
-                with incoming.waiting():
+                with incoming.reading.waiting():
                     await wait_all_tasks_blocked()
             case _:
-                incoming.count(-3 * ONE)
+                incoming.reading.count(-3 * ONE)
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
 
@@ -509,7 +514,7 @@ async def test_reading_a_little_does_not_make_the_connection_wanted() -> None:
     stream = open_stream(incoming, capacity=100)
     incoming.feed("7", ones(4))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(incoming.wait_wanted)
+        nursery.start_soon(incoming.reading.wait_wanted)
         await wait_all_tasks_blocked()
         stream.reader.read_nowait()
         await wait_all_tasks_blocked()
@@ -523,10 +528,10 @@ async def test_reading_a_little_does_not_make_the_connection_wanted() -> None:
 async def test_a_flooded_stream_fails_at_the_hard_limit() -> None:
     incoming = incoming_for(stream=2, connection=4, hard=6)
     flooded, modest = open_stream(incoming, "7"), open_stream(incoming, "8")
-    with incoming.waiting():
+    with incoming.reading.waiting():
         assert not incoming.feed("8", ones(2))
         assert not incoming.feed("7", ones(4))
-        assert incoming.wants_more
+        assert incoming.reading.wanted
         assert incoming.feed("7", ones(1))
         assert "7" not in incoming
     for _ in range(5):
@@ -543,7 +548,7 @@ def test_a_failed_stream_that_is_forgotten_leaves_nothing() -> None:
     incoming = incoming_for(stream=1, hard=2)
     stream = open_stream(incoming)
     assert incoming.feed("7", ones(5))
-    assert incoming.overfull
+    assert incoming.reading.overfull
     incoming.forget(stream)
     assert is_even(incoming)
 
@@ -551,8 +556,8 @@ def test_a_failed_stream_that_is_forgotten_leaves_nothing() -> None:
 def test_a_stream_within_its_share_outlives_the_flood() -> None:
     incoming = incoming_for(stream=2, hard=6)
     open_stream(incoming, "8")
-    incoming.count(7 * ONE)
-    assert incoming.overfull
+    incoming.reading.count(7 * ONE)
+    assert incoming.reading.overfull
     assert not incoming.feed("8", ones(2))
 
 

@@ -334,10 +334,10 @@ def test_uploads_decode_items() -> None:
 
     (upload,) = method(total).uploads
     assert upload.position == 1
-    assert upload.load(Raw(b"1")) == 1
-    assert upload.load_many([Raw(b"1"), Raw(b"2")]) == [1, 2]
+    assert upload.load.one(Raw(b"1")) == 1
+    assert upload.load.many(b"[1,2]") == [1, 2]
     with pytest.raises(BindingError):
-        upload.load(Raw(b'"one"'))
+        upload.load.one(Raw(b'"one"'))
 
 
 def test_a_star_heeds_its_annotation() -> None:

@@ -217,14 +217,14 @@ async def test_a_call_that_was_answered_is_not_cancelled_any_more(desk: Desk, nu
 
 async def test_waiting_for_an_answer_is_a_demand(nursery: trio.Nursery) -> None:
     desk = Desk(connection_buffer_size=1)
-    desk.incoming.count(100)
-    assert not desk.incoming.wants_more
+    desk.incoming.reading.count(100)
+    assert not desk.incoming.reading.wanted
     call = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
     await wait_all_tasks_blocked()
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
     call.scope.cancel()
     await wait_all_tasks_blocked()
-    assert not desk.incoming.wants_more
+    assert not desk.incoming.reading.wanted
 
 
 # ---- send
@@ -326,10 +326,10 @@ async def test_the_capacity_of_a_stream_is_its_own(nursery: trio.Nursery) -> Non
     desk = Desk(stream_buffer_size=1)
     async with desk.our_calls.stream("count", (), int, 3):
         desk.incoming.feed("1", raw(1, 2, 3))
-        assert desk.incoming.wants_more
+        assert desk.incoming.reading.wanted
         desk.incoming.feed("1", raw(4))
-        assert not desk.incoming.wants_more
-    assert desk.incoming.wants_more
+        assert not desk.incoming.reading.wanted
+    assert desk.incoming.reading.wanted
 
 
 # ---- uploads

@@ -312,7 +312,7 @@ async def test_an_upload_that_waits_does_not_keep_the_connection_from_going_on(
             for _ in range(50):
                 await side.peer.connection.send(encode(item("u", "x" * 500)))
         await wait_all_tasks_blocked()
-        assert not side.session.our_calls._incoming.wants_more
+        assert not side.session.our_calls._incoming.reading.wanted
         await side.tear()
         await side.attach()
         with trio.fail_after(5):

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_hubs.calls.session_end import TRANSITIONS, Event, State
 from trio_hubs.errors import ConnectionClosed, UploadBroken
 
 from .session_log import Log, ended
@@ -301,3 +302,68 @@ async def test_waiting_calls_hear_why_the_connection_ended() -> None:
         await side.over.wait()
         with pytest.raises(ConnectionClosed, match="a fault"):
             await side.session.our_calls.send("x", ())
+
+
+# ---- the table of states
+
+
+class Staged:
+    """A session that waits to be open and has one call that never ends, to be brought into any state."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.gate = trio.Event()
+        side.life.on_open = self.gate.wait
+        side.face.add("wait", trio.sleep_forever)
+
+    @property
+    def state(self) -> State:
+        return self.side.session._end.state
+
+    async def meet(self, *events: Event) -> None:
+        for event in events:
+            match event:
+                case Event.OPENED:
+                    self.gate.set()
+                case Event.DRAIN:
+                    self.side.session.drain()
+                case Event.IDLE:
+                    self.side.session._on_idle()
+                case Event.LEFT if not self.side.over.is_set():
+                    await self.side.peer.send(close())
+                case Event.END:
+                    self.side.session.end()
+                case _:
+                    assert self.side.over.is_set()
+            await wait_all_tasks_blocked()
+
+
+WAYS = {
+    State.OPENING: (),
+    State.DUE_TO_DRAIN: (Event.DRAIN,),
+    State.OPEN: (Event.OPENED,),
+    State.DRAINING: (Event.OPENED, Event.DRAIN),
+    State.LEFT_EARLY: (Event.LEFT,),
+    State.PARTING: (Event.OPENED, Event.LEFT),
+    State.REFUSED: (Event.END,),
+    State.ENDING: (Event.OPENED, Event.END),
+}
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", State)
+async def test_every_event_in_every_state_is_as_the_table_says(state: State, event: Event) -> None:
+    staged: list[Staged] = []
+    data = encode(invocation("", "wait"))
+    async with open_side(
+        data=data, prepare=lambda side: staged.append(Staged(side)), goodbye_timeout=1000
+    ) as side:
+        (session,) = staged
+        await session.meet(*WAYS[state])
+        assert session.state is state
+        await session.meet(event)
+        assert session.state is TRANSITIONS.get((state, event), state)
+        assert side.session.ended is not session.state.reads
+        assert side.session.parting is session.state.parting
+        assert side.over.is_set() is not (session.state.reads or session.state.parting)
+        assert ("opened" in side.life.events) is session.state.opened

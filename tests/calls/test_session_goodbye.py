@@ -39,6 +39,10 @@ async def by_eof(side: Side) -> None:
     side.peer.connection.close()
 
 
+async def by_loss(side: Side) -> None:
+    side.peer.connection.cut()
+
+
 GOODBYES = pytest.mark.parametrize("goodbye", [by_close, by_close_with_an_error, by_eof])
 
 
@@ -119,6 +123,44 @@ async def test_calls_that_wait_until_the_connection_is_open_begin_all_the_same(
     async with open_side(data=data, prepare=prepare, goodbye_timeout=GRACE) as side:
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a done", "b began", "b cancelled"]
+
+
+@pytest.mark.parametrize("id", ["", "1"])
+@pytest.mark.parametrize("goodbye", [by_close, by_close_with_an_error, by_eof, by_loss])
+async def test_a_call_that_waits_until_the_connection_is_open_begins_whatever_comes_behind_it(
+    goodbye: Callable[[Side], Awaitable[None]], id: str, autojump_clock: MockClock
+) -> None:
+    async def slow() -> None:
+        await trio.sleep(2)
+
+    def prepare(side: Side) -> None:
+        side.life.on_open = slow
+        Saving(side)
+
+    async with open_side(
+        data=encode(invocation(id, "save", "a")), prepare=prepare, goodbye_timeout=GRACE
+    ) as side:
+        await goodbye(side)
+        await side.over.wait()
+        end = "done" if goodbye is not by_loss and not id else "cancelled"
+        assert side.life.events[:-1] == ["opened", "a began", f"a {end}"]
+
+
+@pytest.mark.parametrize("goodbye", [by_close, by_eof, by_loss])
+async def test_a_connection_that_does_not_open_in_time_drops_the_calls_of_a_peer_that_has_left(
+    goodbye: Callable[[Side], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    def prepare(side: Side) -> None:
+        side.life.on_open = trio.sleep_forever
+        Saving(side)
+
+    async with open_side(
+        data=encode(invocation("1", "save", "a")), prepare=prepare, goodbye_timeout=GRACE
+    ) as side:
+        await goodbye(side)
+        await side.over.wait()
+        assert side.life.events == []
+    assert autojump_clock.current_time() == GRACE
 
 
 async def test_without_calls_nothing_waits_until_the_connection_is_open(autojump_clock: MockClock) -> None:

@@ -134,7 +134,7 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
     async with open_side(role=Role.CLIENT, server_timeout=10, send_timeout=10) as side:
         start = trio.current_time()
         outbox = side.session.outbox
-        side.session._silent_since = start if what == "silent" else None
+        side.session.keep_alive.waiting_since = start if what == "silent" else None
         match what:
             case "deaf":
                 outbox.times.sending_since = start
@@ -154,7 +154,7 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
 async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest() -> None:
     async with open_side(role=Role.CLIENT, server_timeout=10) as side:
         start = trio.current_time()
-        side.session._silent_since = start + 99
+        side.session.keep_alive.waiting_since = start + 99
         side.session.tick(start + 100, late=50)
         side.session.tick(start + 109.9)
         assert not side.session.ended

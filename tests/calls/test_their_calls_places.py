@@ -156,16 +156,16 @@ async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nurse
     desk = started(nursery, connection_buffer_size=1000, connection_buffer_limit=2000)
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"))
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
     await desk.answers(call("2", "wait", "x" * 1000))
-    assert not desk.incoming.wants_more
+    assert not desk.incoming.reading.wanted
     await desk.answers(call("3", "wait", "x" * 1000))
     assert await desk.answers(call("4", "wait", "b")) == [
         failed("4", "Too many calls wait: 'wait' was not queued.")
     ]
     for name in ("a", "x" * 1000, "x" * 1000):
         await gates.open(name)
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
     await desk.answers(call("5", "wait", "c"))
     assert gates.notes[-1] == "c started"
 
@@ -186,11 +186,11 @@ async def test_a_waiting_call_counts_its_ids_and_its_keep(nursery: trio.Nursery,
             desk.their_calls.invoke(call("2", "total", uploads=["s" * 1500]))
         case _:
             for number in range(4):
-                assert desk.incoming.wants_more
+                assert desk.incoming.reading.wanted
                 desk.their_calls.invoke(call(str(number), "wait", "b"))
-    assert not desk.incoming.wants_more
+    assert not desk.incoming.reading.wanted
     await gates.open("a")
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
 
 
 async def test_calls_that_wait_for_nothing_give_way_every_64_calls(desk: Desk, mock_clock: MockClock) -> None:

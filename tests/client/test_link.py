@@ -19,6 +19,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
         await opened(life)
 
     monkeypatch.setattr(link._Life, "opened", open_slowly)
+    monkeypatch.setattr(link._Life, "waits", True)
 
 
 @pytest.mark.usefixtures("slow")

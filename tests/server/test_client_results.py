@@ -484,7 +484,7 @@ async def test_calls_that_are_given_up_leave_nothing_behind(autojump_clock: Mock
         await ask_many(served, client, 100)
         asked = session_of(served, "a")
         assert not asked.our_calls._pending
-        assert asked._incoming._waiting == 0
+        assert asked.our_calls._incoming.reading._waiting == 0
 
 
 async def test_a_failed_call_from_outside_is_the_callers_alone(autojump_clock: MockClock) -> None:

@@ -326,8 +326,8 @@ async def test_a_refused_upload_is_thrown_away(autojump_clock: MockClock) -> Non
         assert "no uploads" in (await client.receive())["error"]
         await client.send(*[item("u", "x" * 1000)] * 500, ended("u"), call("Unknown", id="2"))
         assert "Method does not exist" in (await client.receive())["error"]
-        incoming = session_of(served, "a")._incoming
-        assert incoming._unread == 0
+        incoming = session_of(served, "a").our_calls._incoming
+        assert incoming.reading._unread == 0
         assert not incoming._streams
 
 

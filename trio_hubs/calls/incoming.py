@@ -1,9 +1,7 @@
 """What the peer streams to us, and how far we read ahead of those who want it.
 
-Reading goes on while any task waits for something of the peer, or while what lies unread is within its bounds:
-so memory stays bounded, the socket pushes back on a peer that floods, and a loop over a stream may call the
-peer in its body. Where such a wait keeps the reading on past the hard limit, the flooded stream fails. What
-arrives for a stream that nobody wants any more is thrown away.
+Where a wait keeps the reading on past the connection's limit, the flooded stream fails. What arrives for a stream
+that nobody wants any more is thrown away.
 
 What lies unread lies undecoded: objects are many times larger than what they were on the wire, by which they count.
 So items are joined as they come, in pieces, and a piece is decoded when its first item is wanted.
@@ -12,17 +10,17 @@ So items are joined as they come, in pieces, and a piece is decoded when its fir
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
 from .channels import GIVE_WAY, ChannelEnd, ChannelReader, reader_closed
-from .options import SessionOptions
+from .reading import Reading
 
 T = TypeVar("T")
 
@@ -39,88 +37,50 @@ def payload_size(payload: Raw) -> int:
     return memoryview(payload).nbytes + KEEP
 
 
+@attrs.frozen
+class ItemLoader(Generic[T]):
+    """Decodes items.
+
+    Attributes:
+        many: Decodes joined items, all or none.
+        one: Decodes one item.
+    """
+
+    many: Callable[[bytes], list[T]]
+    one: Callable[[Raw], T]
+
+
 class IncomingStreams:
     """What lies unread on one connection.
 
     Args:
-        options: How much that may be.
+        reading: Counts it.
         payloads: Joins and splits it.
 
     Attributes:
+        reading: When the connection is read.
         on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop.
     """
 
-    def __init__(self, options: SessionOptions, payloads: Payloads) -> None:
-        self.options = options
+    def __init__(self, reading: Reading, payloads: Payloads) -> None:
+        self.reading = reading
         self.join = payloads.join
         self.split = payloads.split
         self.on_failed: Callable[[str], None] = lambda _: None
         self._streams: dict[str, IncomingStream[Any]] = {}
-        self._unread = 0  # bytes
-        self._full = 0  # streams with more than their share
-        self._waiting = 0  # tasks that wait for the peer
-        self._reader = trio.lowlevel.ParkingLot()
-
-    # ---- when to read
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether the connection should be read."""
-        return self._waiting > 0 or (not self._full and self._unread < self.options.connection_buffer_size)
-
-    @property
-    def overfull(self) -> bool:
-        """Whether more lies unread than may under any circumstances."""
-        return self._unread > self.options.connection_buffer_limit
-
-    async def wait_wanted(self) -> None:
-        """Wait until the connection should be read. A checkpoint only when it has to wait."""
-        while not self.wants_more:
-            await self._reader.park()
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Hold this open while waiting for anything of the peer."""
-        self._waiting += 1
-        self._reader.unpark_all()
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-
-    def count(self, size: int) -> None:
-        """Note that so many bytes more lie unread; negative when they have been taken."""
-        self._unread += size
-        if size < 0 and self._reader and self.wants_more:
-            self._reader.unpark_all()
-
-    def count_full(self, change: int) -> None:
-        """Note that a stream has come to hold more than its share (1), or no longer does (-1)."""
-        self._full += change
-        if change < 0 and self.wants_more:
-            self._reader.unpark_all()
-
-    # ---- the streams
 
     def __contains__(self, id: str) -> bool:
         return id in self._streams
 
-    def open(
-        self,
-        id: str,
-        load_many: Callable[[bytes], list[T]],
-        load: Callable[[Raw], T],
-        capacity: int,
-    ) -> IncomingStream[T]:
+    def open(self, id: str, load: ItemLoader[T], capacity: int) -> IncomingStream[T]:
         """Expect a stream of the peer's from now on.
 
         Args:
             id: The id that its messages carry.
-            load_many: Decodes joined items, all or none.
-            load: Decodes one item.
+            load: Decodes its items.
             capacity: So many items may lie unread, however large, before their sender has to wait.
         """
-        stream = self._streams[id] = IncomingStream(self, id, load_many, load, capacity)
+        stream = self._streams[id] = IncomingStream(self, id, load, capacity)
         return stream
 
     def feed(self, id: str, items: Sequence[Raw]) -> bool:
@@ -178,18 +138,10 @@ class IncomingStream(Generic[T]):
         reader: What user code reads it with.
     """
 
-    def __init__(
-        self,
-        incoming: IncomingStreams,
-        id: str,
-        load_many: Callable[[bytes], list[T]],
-        load: Callable[[Raw], T],
-        capacity: int,
-    ) -> None:
+    def __init__(self, incoming: IncomingStreams, id: str, load: ItemLoader[T], capacity: int) -> None:
         self.id = id
         self._capacity = capacity
         self._incoming = incoming
-        self._load_many = load_many
         self._load = load
         self._end = ChannelEnd()
         self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
@@ -214,12 +166,13 @@ class IncomingStream(Generic[T]):
         size = sum(sizes)
         self._count += len(raws)
         self._size += size
-        self._incoming.count(size)
-        if self._incoming.overfull and self._size > self._incoming.options.stream_buffer_size:
+        reading = self._incoming.reading
+        reading.count(size)
+        if reading.overfull and self._size > reading.options.stream_buffer_size:
             self.end(
                 StreamOverflow(
                     f"The peer sent {self._count} items faster than they were read, and the connection's limit of "
-                    f"{self._incoming.options.connection_buffer_limit} unread bytes was reached; the stream was ended."
+                    f"{reading.options.connection_buffer_limit} unread bytes was reached; the stream was ended."
                 )
             )
             return False
@@ -234,10 +187,10 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
 
     def _note_full(self) -> None:
-        full = self._size > self._incoming.options.stream_buffer_size and self._count > self._capacity
+        full = self._size > self._incoming.reading.options.stream_buffer_size and self._count > self._capacity
         if full != self._full:
             self._full = full
-            self._incoming.count_full(1 if full else -1)
+            self._incoming.reading.count_full(1 if full else -1)
 
     # ---- the reader's side
 
@@ -255,11 +208,11 @@ class IncomingStream(Generic[T]):
             return False
         data = self._pieces[0][0]
         try:
-            self._items.extend(self._load_many(data))
+            self._items.extend(self._load.many(data))
         except BindingError:
             try:
                 for raw in self._split(data):
-                    self._items.append(self._load(raw))
+                    self._items.append(self._load.one(raw))
             except HubsError as error:
                 self._fail(error)
         return bool(self._items)
@@ -289,7 +242,7 @@ class IncomingStream(Generic[T]):
             self._count -= count
             dropped += size
         self._size -= dropped
-        self._incoming.count(-dropped)
+        self._incoming.reading.count(-dropped)
         self._note_full()
 
     async def receive(self) -> T:
@@ -297,7 +250,7 @@ class IncomingStream(Generic[T]):
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
-                with self._incoming.waiting():
+                with self._incoming.reading.waiting():
                     await self._readers.park()
 
     def close(self) -> None:

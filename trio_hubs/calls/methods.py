@@ -18,6 +18,7 @@ from ..errors import BindingError
 from ..protocol.generics import Arguments, arguments_of, filled
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
+from .incoming import ItemLoader
 
 Deadline = NewType("Deadline", float)
 """The type of a parameter by which a caller limits its call: it sends so many seconds, from 0 on.
@@ -162,16 +163,10 @@ class Signature:
 
 @attrs.frozen
 class Upload:
-    """A parameter that is a stream: its position, and what decodes many items or one."""
+    """A parameter that is a stream: its position, and what decodes its items."""
 
     position: int
-    load_many: Callable[..., list[Any]]
-    load: Callable[[Raw], Any]
-
-    @classmethod
-    def of(cls, position: int, item_type: Any, payloads: Payloads) -> Upload:
-        """Choose the converters for a stream of a type."""
-        return cls(position, payloads.many_loader(item_type), payloads.loader(item_type))
+    load: ItemLoader[Any]
 
 
 class Method:
@@ -194,11 +189,17 @@ class Method:
         self.name = name
         self.function = function
         self.signature = signature
-        self.uploads = [Upload.of(position, item, payloads) for position, item in signature.uploads]
+        self.uploads = [
+            Upload(position, ItemLoader(payloads.many_loader(item), payloads.loader(item)))
+            for position, item in signature.uploads
+        ]
         self.streams = signature.streaming or bool(signature.uploads)
         self.deadline = signature.deadline
         self.inline = not (signature.is_async or self.streams or self.deadline is not None)
         self.dump = payloads.dumper(signature.result)
+        if self.deadline is not None:  # which is read by itself, since the other arguments may be large
+            self._split = payloads.split_arguments
+            self._load_seconds = payloads.loader(signature.parameters[self.deadline])
         if signature.variadic:
             self._load = payloads.variadic_loader(*signature.variadic)
         else:
@@ -213,15 +214,20 @@ class Method:
         loaded = self._load(arguments)
         if self.deadline is not None and self.deadline < len(loaded):
             seconds = loaded[self.deadline]
-            if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
+            if seconds is not None and not _lasts(seconds):
                 raise BindingError("A deadline is a number of seconds from 0 on.")
         return loaded
 
     def seconds(self, arguments: Raw) -> float:
         """How long a call with these may take; what is wrong with them is told when they are loaded."""
+        assert self.deadline is not None
         try:
-            loaded = self.load(arguments)
+            given = self._split(arguments)
+            seconds = self._load_seconds(given[self.deadline]) if self.deadline < len(given) else None
         except BindingError:
             return inf
-        given = loaded[self.deadline] if self.deadline is not None and self.deadline < len(loaded) else None
-        return inf if given is None else float(given)
+        return float(seconds) if seconds is not None and _lasts(seconds) else inf
+
+
+def _lasts(seconds: float) -> bool:
+    return seconds >= 0 and isfinite(seconds)

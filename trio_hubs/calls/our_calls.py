@@ -16,7 +16,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
 from ..tasks import open_background
 from .channels import ChannelReader
-from .incoming import IncomingStreams
+from .incoming import IncomingStreams, ItemLoader
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
@@ -144,7 +144,7 @@ class OurCalls:
         await self._put(message)
         call = self._pending[id] = _PendingCall()
         try:
-            with self._incoming.waiting():
+            with self._incoming.reading.waiting():
                 async with self._uploading(uploads):
                     await call.arrived.wait()
         finally:
@@ -178,9 +178,8 @@ class OurCalls:
             invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
         )
         await self._put(message)
-        stream = self._incoming.open(
-            id, payloads.many_loader(item_type), payloads.loader(item_type), capacity
-        )
+        load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
+        stream = self._incoming.open(id, load, capacity)
         self._streams.add(id)
         try:
             async with self._uploading(uploads):

@@ -30,7 +30,7 @@ from .answers import Answers, Face
 from .channels import GIVE_WAY
 from .children import Children
 from .context import InContext
-from .incoming import IncomingStream, IncomingStreams, payload_size
+from .incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
 from .methods import Method
 from .options import SessionOptions
 from .outbox import Outbox
@@ -181,10 +181,14 @@ class TheirCalls:
         """The peer has said that it is over: none of its calls is answered any more."""
         self._answers.mute = True
 
-    def part(self) -> None:
-        """Cancel the calls that the peer, which has said goodbye, could have waited for; the others go on."""
+    def part(self, *, lost: bool = False) -> None:
+        """The peer has left: cancel all of its calls, or those that it could have waited for; what waits still begins.
+
+        Args:
+            lost: Whether it has left without a goodbye.
+        """
         for call in self._unfinished:
-            if call.id:
+            if lost or call.id:
                 call.cancel()
 
     def halt(self) -> None:
@@ -240,7 +244,7 @@ class TheirCalls:
     def _drop(self, call: Call) -> None:
         """End a call that waits."""
         del self._queue[call]
-        self._incoming.count(-call.size)
+        self._incoming.reading.count(-call.size)
         self._forget(call)
         self._answers.answer_dropped(call)
         self._note_ended(call)
@@ -269,7 +273,7 @@ class TheirCalls:
         if method.streams and self._streams >= self._options.maximum_streams:
             self.refused += 1
             raise TooManyStreams(name, self._options.maximum_streams)
-        if self._incoming.overfull:
+        if self._incoming.reading.overfull:
             self.refused += 1
             raise TooManyCalls(name)
         arguments = message.arguments.copy()  # it may be a part of all that was read with it
@@ -283,7 +287,7 @@ class TheirCalls:
         self._unfinished.add(call)
         self._streams += method.streams
         self._queue[call] = None
-        self._incoming.count(size)
+        self._incoming.reading.count(size)
         self._start_waiting()
 
     def _misfit(self, method: Method, id: str, message: Invocation | StreamInvocation) -> Refusal | None:
@@ -307,8 +311,7 @@ class TheirCalls:
         return [
             self._incoming.open(
                 id,
-                upload.load_many,
-                partial(self._load_item, upload.load),
+                ItemLoader(upload.load.many, partial(self._load_item, upload.load.one)),
                 self._options.stream_buffer_capacity,
             )
             for id, upload in zip(ids, method.uploads, strict=True)
@@ -397,7 +400,7 @@ class TheirCalls:
                 if not (self._queue and self._free > 0):
                     continue
             call, _ = self._queue.popitem(last=False)
-            self._incoming.count(-call.size)
+            self._incoming.reading.count(-call.size)
             self._free -= 1
             self._start_waiting()
             children = Children(self._nursery, call.scope)

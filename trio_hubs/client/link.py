@@ -29,6 +29,8 @@ Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
 class _Life:
     """What a client does and says when a link comes and goes."""
 
+    waits = False
+
     def __init__(self, opened: Callable[[], None]) -> None:
         self._opened = opened
 

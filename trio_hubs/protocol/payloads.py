@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
@@ -30,6 +31,7 @@ _PLAIN = (None, NoneType, bool, int, Small, float, str, Any, object, list, dict,
 _CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
 _FINITE = (str, int, bool, NoneType)
 _HASHING = (dict, set, frozenset, Mapping)
+_KNOWN_TYPES = 256  # that loaders are kept for
 
 Dump: TypeAlias = Callable[[object], bytes]
 Load: TypeAlias = Callable[[Raw | bytes], Any]
@@ -62,6 +64,8 @@ class Payloads:
         )
         self.join: Callable[[Sequence[Raw]], bytes] = self._encoder.encode
         self.split: Callable[[bytes], list[Raw]] = self._decoder(list[Raw]).decode
+        self._loaders = lru_cache(_KNOWN_TYPES)(self._new_loader)
+        self._many_loaders = lru_cache(_KNOWN_TYPES)(self._new_many_loader)
         self._dump_any = self.dumper(Any)
         self._plain_to_hash = (str, float, Small) if self._json else (str, float, int, bool, None, NoneType)
 
@@ -113,7 +117,10 @@ class Payloads:
             raise
 
     def loader(self, type_: object) -> Load:
-        """A function that reads one value of this type."""
+        """A function that reads one value of this type; for types that can be hashed it is made once."""
+        return self._loaders(type_) if _can_hash(type_) else self._new_loader(type_)
+
+    def _new_loader(self, type_: object) -> Load:
         read = self._read(type_)
         decode = self._decode(Any if read else type_, type_)
 
@@ -131,8 +138,11 @@ class Payloads:
     def many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         """A function that reads many values of this type in one go; one that does not fit fails them all.
 
-        It takes them as they came, or as :attr:`join` has joined them.
+        It takes them as they came, or as :attr:`join` has joined them. For types that can be hashed it is made once.
         """
+        return self._many_loaders(type_) if _can_hash(type_) else self._new_many_loader(type_)
+
+    def _new_many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         read = self._read(type_)
         decode = self._decode(GenericAlias(list, (Any if read else type_,)), type_)
         join = self.join
@@ -190,14 +200,14 @@ class Payloads:
                 return values
             return [
                 _load_argument(index, load_one, argument)
-                for index, argument in enumerate(self._arguments(raw))
+                for index, argument in enumerate(self.split_arguments(raw))
             ]
 
         return load
 
     def _load_singly(self, raw: Raw, loaders: Sequence[Load], fewest: int) -> list[Any]:
         """Read the arguments one by one: to say which of them does not fit, or as some have been left out."""
-        raws = self._arguments(raw)
+        raws = self.split_arguments(raw)
         fits = fewest <= len(raws) <= len(loaders)
         expected = fewest if len(raws) < fewest else len(loaders)
         miscount = BindingError(f"Invocation provides {len(raws)} argument(s) but target expects {expected}.")
@@ -211,7 +221,8 @@ class Payloads:
             raise miscount
         return values
 
-    def _arguments(self, raw: Raw) -> list[Raw]:
+    def split_arguments(self, raw: Raw) -> list[Raw]:
+        """The arguments of a call, undecoded."""
         with suppress(ValueError, RecursionError):
             arguments: list[Raw] = self._decoder(list[Raw]).decode(raw)
             return arguments
@@ -271,6 +282,14 @@ _LAST_DATETIME = msgspec.msgpack.encode(datetime.max.replace(tzinfo=UTC))
 _DOTNET_LAST_DATETIME = _LAST_DATETIME.replace(
     (999_999_000).to_bytes(4, "big"), (999_999_900).to_bytes(4, "big")
 )
+
+
+def _can_hash(type_: object) -> bool:
+    try:
+        hash(type_)
+    except TypeError:  # as of an annotation with a dict in it
+        return False
+    return True
 
 
 def _either(load: Load, load_others: Load) -> Load:

@@ -49,6 +49,7 @@ class ConnectedClient(Face, Life):
         self._served = served
         self._definition = served.definition
         self._table = table
+        self.waits = True
         self._connection_id = connection_id
 
     # ---- calls

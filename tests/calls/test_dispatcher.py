@@ -1,0 +1,92 @@
+"""Each message has its effect at once and in order, until the dispatcher is stopped."""
+
+from typing import Any
+
+import pytest
+
+from trio_hubs.calls.dispatcher import Dispatcher
+from trio_hubs.calls.keep_alive import KeepAlive
+from trio_hubs.errors import ProtocolError
+from trio_hubs.protocol.messages import Close
+
+from .support import (
+    PING,
+    PROTOCOL,
+    Desk,
+    ack,
+    cancel,
+    close,
+    done,
+    encode,
+    invocation,
+    item,
+    raw,
+    read_all,
+    sequence,
+    session_options,
+)
+
+
+class Board(Desk):
+    """A desk, whose calls come in as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closes: list[Close] = []
+        self.keep_alive = KeepAlive(session_options(), 0)
+        self.dispatcher = Dispatcher(
+            PROTOCOL,
+            None,
+            our_calls=self.our_calls,
+            their_calls=self.their_calls,
+            incoming=self.incoming,
+            keep_alive=self.keep_alive,
+            replay=None,
+            on_close=self.closes.append,
+        )
+
+    async def feed(self, *messages: Any) -> None:
+        await self.dispatcher.feed(encode(*messages), self.outbox)
+
+
+async def test_a_close_is_told_and_what_is_of_resuming_means_nothing() -> None:
+    board = Board()
+    await board.feed(PING, ack(1), sequence(1), cancel("1"), done("9"), close("bye"))
+    assert board.closes == [Close(error="bye")]
+    assert board.sent == []
+    assert board.dispatcher.take_ack() == b""
+
+
+async def test_items_that_follow_each_other_are_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    taken: list[tuple[str, list[Any]]] = []
+    monkeypatch.setattr(board.incoming, "feed", lambda id, items: taken.append((id, items)))
+    await board.feed(item("1", 1), item("1", 2), item("2", 3), done("2"), item("1", 4))
+    assert taken == [("1", raw(1, 2)), ("2", raw(3)), ("1", raw(4))]
+
+
+async def test_nothing_has_an_effect_once_it_is_stopped() -> None:
+    board = Board()
+    await board.feed(invocation("1", "no"))
+    board.dispatcher.stopped = True
+    await board.feed(invocation("2", "no"))
+    assert [answer["invocationId"] for answer in board.sent] == ["1"]
+
+
+async def test_half_a_message_at_the_end_is_an_error_unless_the_connection_goes_on() -> None:
+    board = Board()
+    await board.dispatcher.feed(b'{"type"', board.outbox)
+    with pytest.raises(ProtocolError, match="Connection terminated while reading a message"):
+        board.dispatcher.check_whole()
+    board.dispatcher.resume()
+    board.dispatcher.check_whole()
+    await board.feed(close())
+    assert board.closes == [Close()]
+
+
+async def test_streams_that_have_not_ended_can_be_failed() -> None:
+    board = Board()
+    async with board.our_calls.stream("count", (), int, 1) as reader:
+        board.dispatcher.fail_streams(ValueError("over"))
+        with pytest.raises(ValueError, match="over"):
+            await read_all(reader)

@@ -1,0 +1,93 @@
+"""The table of reasons to read and to pause, walked through, one combination after another."""
+
+from contextlib import ExitStack
+from itertools import product
+from unittest.mock import PropertyMock
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_hubs.calls.outbox import Outbox
+from trio_hubs.calls.reading import Reading
+from trio_hubs.connections.memory import memory_connection_pair
+
+from .support import session_options
+
+SIZE, LIMIT, HIGH_WATER = 100, 1000, 50
+
+
+@pytest.mark.parametrize(
+    ("waits", "stream_full", "buffer_full", "answers_lie", "acknowledgements_owed"),
+    list(product([False, True], repeat=5)),
+)
+async def test_the_connection_is_read_as_the_table_says(
+    monkeypatch: pytest.MonkeyPatch,
+    waits: bool,
+    stream_full: bool,
+    buffer_full: bool,
+    answers_lie: bool,
+    acknowledgements_owed: bool,
+) -> None:
+    reading = Reading(session_options(connection_buffer_size=SIZE, connection_buffer_limit=LIMIT))
+    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
+    monkeypatch.setattr(type(outbox._writer), "held", PropertyMock(return_value=acknowledgements_owed))
+    if stream_full:
+        reading.count_full(1)
+    if buffer_full:
+        reading.count(SIZE)
+    if answers_lie:
+        outbox.put_unasked(bytes(HIGH_WATER))
+    with ExitStack() as stack:
+        if waits:
+            stack.enter_context(reading.waiting())
+        read = (waits or not (stream_full or buffer_full)) and (not answers_lie or acknowledgements_owed)
+        assert await reads(reading, outbox) == read
+
+
+async def reads(reading: Reading, outbox: Outbox) -> bool:
+    """Whether the connection is read without a wait."""
+    with trio.move_on_after(0) as scope:
+        assert await reading.wait(outbox)
+    return not scope.cancelled_caught
+
+
+async def test_each_reason_to_pause_ends_it_when_it_goes(nursery: trio.Nursery) -> None:
+    reading = Reading(session_options(connection_buffer_size=SIZE, connection_buffer_limit=LIMIT))
+    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
+    reading.count_full(1)
+    reading.count(SIZE)
+    outbox.put_unasked(bytes(HIGH_WATER))
+    done = trio.Event()
+
+    async def read() -> None:
+        assert await reading.wait(outbox)
+        done.set()
+
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    reading.count_full(-1)
+    await wait_all_tasks_blocked()
+    assert not done.is_set()
+    reading.count(-1)
+    await wait_all_tasks_blocked()
+    assert not done.is_set()
+    outbox.give_up()
+    await wait_all_tasks_blocked()
+    assert done.is_set()
+
+
+async def test_a_peer_that_causes_far_too_many_answers_is_not_read_any_more() -> None:
+    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
+    outbox.put_unasked(bytes(16 * HIGH_WATER))
+    outbox.give_up()
+    assert not await Reading(session_options()).wait(outbox)
+
+
+def test_what_lies_past_the_limit_is_too_much_whoever_waits() -> None:
+    reading = Reading(session_options(connection_buffer_limit=LIMIT))
+    reading.count(LIMIT)
+    assert not reading.overfull
+    with reading.waiting():
+        reading.count(1)
+        assert reading.overfull

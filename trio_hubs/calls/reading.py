@@ -1,0 +1,89 @@
+"""When a connection is read: on demand, or while there is room for what comes.
+
+| reason | effect |
+|---|---|
+| a task waits for the peer: for a result, an item, an acknowledgement | read, whatever lies unread |
+| a stream has more unread items and bytes than its share | pause, unless a task waits for the peer |
+| unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
+| the peer does not take refusals and other answers that it has caused by itself | pause, whoever waits |
+| the same, while the peer owes acknowledgements, for which nothing more is sent | read |
+| nothing of these | read |
+
+What comes past the connection's limit, since a task waits for the peer, fails; a peer that has caused far too many
+refusals is disconnected. While nothing is read, the peer's silence does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from .options import SessionOptions
+from .outbox import Outbox
+
+
+class Reading:
+    """Counts the reasons to read one connection, and to pause.
+
+    Args:
+        options: How much may lie unread.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.options = options
+        self._unread = 0  # bytes
+        self._full = 0  # streams with more than their share
+        self._waiting = 0  # tasks that wait for the peer
+        self._reader = trio.lowlevel.ParkingLot()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether what lies unread, and who waits, let the connection be read."""
+        return self._waiting > 0 or (not self._full and self._unread < self.options.connection_buffer_size)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more lies unread than may under any circumstances."""
+        return self._unread > self.options.connection_buffer_limit
+
+    async def wait_wanted(self) -> None:
+        """Wait until what lies unread, and who waits, let the connection be read."""
+        while not self.wanted:
+            await self._reader.park()
+
+    async def wait(self, outbox: Outbox) -> bool:
+        """Wait until the connection should be read. A checkpoint only when it has to wait.
+
+        Args:
+            outbox: Holds the answers that the peer has caused by itself.
+
+        Returns:
+            Whether it should: not when the peer has caused far too many answers.
+        """
+        await self.wait_wanted()
+        await outbox.wait_taken()
+        return not outbox.flooded
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Hold this open while waiting for anything of the peer."""
+        self._waiting += 1
+        self._reader.unpark_all()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def count(self, size: int) -> None:
+        """Note that so many bytes more lie unread; negative when they have been taken."""
+        self._unread += size
+        if size < 0 and self._reader and self.wanted:
+            self._reader.unpark_all()
+
+    def count_full(self, change: int) -> None:
+        """Note that a stream has come to hold more than its share (1), or no longer does (-1)."""
+        self._full += change
+        if change < 0 and self.wanted:
+            self._reader.unpark_all()
