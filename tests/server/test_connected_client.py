@@ -19,8 +19,9 @@ from tests.hub_peer import (
     result,
     served_hub,
 )
-from trio_hubs import Hub, HubException, Request
+from trio_hubs import Hub, HubException, HubFilter, HubLifetimeContext, Request
 from trio_hubs.connections.http import CaseInsensitive
+from trio_hubs.server.filters import ConnectedNext
 
 from .calls_hub import INVOKING, Calls
 
@@ -28,6 +29,55 @@ CLOSED = "Connection closed with an error."
 
 
 # ---- coming and going
+
+
+class Made(Hub):
+    """Counts its instances; it has nothing to do when clients come and go."""
+
+    instances = 0
+
+    def __init__(self) -> None:
+        type(self).instances += 1
+
+    def plain(self) -> int:
+        return self.instances
+
+
+class Welcoming(HubFilter):
+    """Stands around the coming alone."""
+
+    async def on_connected(self, context: HubLifetimeContext, next: ConnectedNext) -> None:
+        await next(context)
+
+
+@pytest.mark.parametrize("filters", [(), (HubFilter(),), (Welcoming(),)])
+async def test_hooks_that_do_nothing_are_not_run(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, filters: tuple[HubFilter, ...]
+) -> None:
+    monkeypatch.setattr(Made, "instances", 0)
+    async with open_client(served_hub(Made, filters=filters)) as client:
+        await client.send(call("Plain", id="1"))
+        welcomed = int(any(isinstance(each, Welcoming) for each in filters))
+        assert await client.receive() == result("1", welcomed + 1)
+        client.leave()
+        await client.served()
+    assert Made.instances == welcomed + 1
+
+
+async def test_a_factory_may_make_hubs_with_hooks_of_their_own(autojump_clock: MockClock) -> None:
+    events: list[Any] = []
+
+    class Derived(Made):
+        async def on_connected(self) -> None:
+            events.append("connected")
+
+        async def on_disconnected(self, error: Exception | None) -> None:
+            events.append("disconnected")
+
+    async with open_client(served_hub(Made, Derived)) as client:
+        await client.send(call("Plain", id="1"))
+        await client.receive()
+    assert events == ["connected", "disconnected"]
 
 
 class Visits(Hub):

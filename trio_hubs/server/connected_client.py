@@ -49,7 +49,7 @@ class ConnectedClient(Face, Life):
         self._served = served
         self._definition = served.definition
         self._table = table
-        self.waits = True
+        self.waits = "on_connected" in served.definition.hooks
         self._connection_id = connection_id
 
     # ---- calls
@@ -85,11 +85,12 @@ class ConnectedClient(Face, Life):
             options.client_result_timeout,
         )
         await self._served.roster.add(self._connection_id, self.session, self._context.user_id)
-        try:
-            await self._run_hook(self._definition.filters.on_connected)
-        except BaseException:
-            self.gone()  # so that who is refused hears nothing that others are told meanwhile
-            raise
+        if self.waits:
+            try:
+                await self._run_hook(self._definition.filters.on_connected)
+            except BaseException:
+                self.gone()  # so that who is refused hears nothing that others are told meanwhile
+                raise
 
     def _user_refreshed(self) -> None:
         """What begins from now on sees the user so; what runs goes on with the user that it began with."""
@@ -103,6 +104,11 @@ class ConnectedClient(Face, Life):
             session.their_calls.take(method, "", message)  # in its turn among the client's calls
 
     async def closed(self, error: Exception | None) -> None:
+        if "on_disconnected" in self._definition.hooks:
+            await self._tell_closed(error)
+        self.gone()
+
+    async def _tell_closed(self, error: Exception | None) -> None:
         options = self._definition.options
         reason = None if isinstance(error, ConnectionClosed) else error
         grace = trio.CancelScope(shield=True, deadline=trio.current_time() + options.on_disconnected_timeout)
@@ -117,7 +123,6 @@ class ConnectedClient(Face, Life):
                 self._connection_id,
                 options.on_disconnected_timeout,
             )
-        self.gone()
 
     def gone(self) -> None:
         """The connection leaves the roster, if it is there still."""

@@ -36,6 +36,7 @@ class HubDefinition:
         factory: Makes the instance for each invocation.
         options: Its options.
         filters: Its filters, and the app's around them.
+        hooks: Which of ``on_connected`` and ``on_disconnected`` it, or a filter, may have something to do in.
         tables: Its methods, by the name of each protocol that it supports.
         proxy: Makes of an untyped proxy what its users see.
     """
@@ -44,6 +45,7 @@ class HubDefinition:
     factory: Callable[[], Hub[Any]]
     options: HubOptions
     filters: FilterChain
+    hooks: frozenset[str]
     tables: Mapping[str, MethodTable]
     proxy: Callable[[ClientProxy], Any]
 
@@ -65,7 +67,8 @@ class HubDefinition:
             name: MethodTable.of(hub, PROTOCOLS[name](options.payloads), filtered=bool(filters))
             for name in options.supported_protocols
         }
-        return cls(hub, factory, options, FilterChain(filters), tables, _proxy_maker(hub))
+        hooks = _hooks(hub, factory, filters)
+        return cls(hub, factory, options, FilterChain(filters), hooks, tables, _proxy_maker(hub))
 
     @property
     def transfer_formats(self) -> frozenset[TransferFormat]:
@@ -102,6 +105,20 @@ class HubDefinition:
         if isinstance(error, HubException) or self.options.detailed_errors:
             return f"{base} {type(error).__name__}: {text_of(error)}"
         return base
+
+
+def _hooks(
+    hub: type[Hub[Any]], factory: Callable[[], Hub[Any]], filters: Sequence[HubFilter]
+) -> frozenset[str]:
+    return frozenset(
+        name
+        for name in ("on_connected", "on_disconnected")
+        if factory is not hub  # it may make instances of a class of its own
+        or getattr(hub, name) is not getattr(Hub, name)
+        or any(
+            getattr(getattr(each, name), "__func__", None) is not getattr(HubFilter, name) for each in filters
+        )
+    )
 
 
 def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
