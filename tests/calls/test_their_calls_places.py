@@ -144,12 +144,12 @@ async def test_the_uploads_of_waiting_calls_count_too(nursery: trio.Nursery) -> 
     async def both(one: ChannelReader[int], other: ChannelReader[int]) -> None: ...
 
     await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
     await desk.answers(call("3", "both", uploads=("4", "5")))
-    assert not desk.incoming.wants_more
+    assert not desk.incoming.reading.wanted
     await gates.open("a")
     await gates.open("b")
-    assert desk.incoming.wants_more
+    assert desk.incoming.reading.wanted
 
 
 async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nursery) -> None:
