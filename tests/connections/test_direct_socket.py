@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_no_checkpoints, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_hubs.connections.direct_socket import DirectSocketStream
+from trio_hubs.connections.direct_socket import DirectSocketStream, close_at_once
 
 
 @asynccontextmanager
@@ -156,3 +156,14 @@ async def test_a_descriptor_is_closed_once() -> None:
         assert other.fileno() != -1
         assert other.getsockname() is not None
         other.close()
+
+
+async def test_a_socket_is_closed_at_once_and_others_without_waiting_for_their_peer() -> None:
+    async with open_socket_pair() as (near, far):
+        with assert_no_checkpoints():
+            await close_at_once(near)
+            await close_at_once(near)
+        assert await far.receive_some() == b""
+    near_memory, far_memory = memory_stream_pair()
+    await close_at_once(near_memory)
+    assert await far_memory.receive_some() == b""

@@ -1,7 +1,7 @@
 """A socket that is read with one pass of the scheduler for each read, and written to, if it takes it, with none.
 
 Trio's own stream first tries to read, which fails when requests and answers take turns, and lets other tasks
-run after each write, which is dear when it is done for each of many small answers.
+run after each write, which costs much when it is done for each of many small answers.
 """
 
 from __future__ import annotations
@@ -69,10 +69,23 @@ class DirectSocketStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Close the socket; what is under way still leaves."""
         if self.socket.fileno() != -1:
             self.socket.detach()
-        await self._stream.aclose()
+        self._stream.socket.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+async def close_at_once(stream: trio.abc.Stream) -> None:
+    """Close a stream without waiting for its peer, also while cancelled. Not a checkpoint where that needs none."""
+    if isinstance(stream, DirectSocketStream):
+        stream.close()
+    else:
+        await trio.aclose_forcefully(stream)
 
 
 async def open_direct_socket(host: str, port: int) -> trio.abc.Stream:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from unittest import mock
 
 import trio
-from trio.testing import MemoryReceiveStream, memory_stream_pair
+from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
 from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.http import Request
@@ -197,7 +197,12 @@ class DirectStream(DirectSocketStream):
         ready: Set while it takes those that are waited for.
     """
 
-    def __init__(self, near: trio.abc.Stream, far: MemoryReceiveStream, room: int) -> None:
+    def __init__(
+        self,
+        near: trio.StapledStream[MemorySendStream, MemoryReceiveStream],
+        far: MemoryReceiveStream,
+        room: int,
+    ) -> None:
         self._near = near
         self._far = far
         self.room = room
@@ -215,6 +220,10 @@ class DirectStream(DirectSocketStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return bytes(await self._near.receive_some(max_bytes))
+
+    def close(self) -> None:
+        self._near.send_stream.close()
+        self._near.receive_stream.close()
 
     async def aclose(self) -> None:
         await self._near.aclose()

@@ -18,6 +18,7 @@ import trio
 from ...errors import ConnectionClosed
 from ...logs import get_logger
 from ...tasks import open_background
+from ..direct_socket import close_at_once
 from ..http import Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
@@ -92,7 +93,7 @@ class HttpServer:
         except Exception:
             logger.exception("a connection failed")
         finally:
-            await trio.aclose_forcefully(stream)
+            await close_at_once(stream)
 
 
 class _HttpConnection:

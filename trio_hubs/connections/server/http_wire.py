@@ -55,7 +55,8 @@ class HttpWire:
         """
         self.expect()
         data = self.take_rest()
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
+        if self.http.their_state is not h11.IDLE:
+            self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
         while True:
             data = data[_EMPTY_LINES.match(data).end() :]  # type: ignore[union-attr]  # which always matches
             end = _HEAD_END.search(data)

@@ -18,7 +18,7 @@ import trio_websocket
 from ...errors import ConnectionClosed
 from ...protocol.hub_protocol import TransferFormat
 from ...tasks import unwrapping
-from ..direct_socket import DirectSocketStream, open_direct_socket
+from ..direct_socket import DirectSocketStream, close_at_once, open_direct_socket
 from ..duplex import Duplex
 from ..http import Request, public_url
 from .fallback import end_of, next_payload, open_fallback
@@ -103,8 +103,11 @@ class WebSocketConnection(Duplex):
         """Answer the peer's close frame, or have trio-websocket deal with what is not in order."""
         if self._reader.closed is not None:
             code, reason = self._reader.closed
-            with trio.move_on_after(self._close_timeout):
-                await self._send_close(NORMAL_CLOSURE if code == 1005 else code, reason)
+            if self._closing:
+                await trio.lowlevel.checkpoint()
+            else:
+                with trio.move_on_after(self._close_timeout):
+                    await self._send_close(NORMAL_CLOSURE if code == 1005 else code, reason)
             if error := end_of(code, reason):
                 raise error
             return b""
@@ -225,14 +228,15 @@ class WebSocketConnection(Duplex):
     # ---- the end
 
     async def close(self, code: int) -> None:
-        """Close in good order, in bounded time, also while cancelled; the socket is closed in any case."""
+        """Close in good order, in bounded time, also while cancelled."""
+        if self._closing and self._reader.closed is not None:
+            return
         with trio.move_on_after(self._close_timeout, shield=True):
             if not self._cut:  # else the peer takes nothing, or could make nothing of it
                 await self._send_close(code)
                 with suppress(ConnectionClosed, trio.ClosedResourceError):  # the peer was faster
                     while await self.receive():
                         pass  # what the peer sent before it saw our close frame
-        await trio.aclose_forcefully(self._stream)
 
     @asynccontextmanager
     async def opened(self, *, express: bool) -> AsyncGenerator[None]:
@@ -282,22 +286,31 @@ async def accept_websocket(
     Raises:
         ConnectionClosed: The client did not take the acceptance.
     """
-    answer = acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol)
+    try:
+        await _accept(stream, acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol))
+        connection = WebSocketConnection(
+            id, request, stream, is_server=True, rest=rest, close_timeout=close_timeout
+        )
+        del rest  # which would be kept as long as the WebSocket
+        async with connection.opened(express=express):
+            yield connection
+    finally:
+        await close_at_once(stream)
+
+
+async def _accept(stream: trio.abc.Stream, answer: bytes) -> None:
+    sent = stream.send_nowait(answer) if isinstance(stream, DirectSocketStream) else 0
+    if sent == len(answer):
+        return
     try:
         with trio.fail_after(ACCEPT_TIMEOUT):
-            await stream.send_all(answer)
+            await stream.send_all(answer[sent:])
     except trio.TooSlowError:
         raise ConnectionClosed(
             f"The client did not take our acceptance within {ACCEPT_TIMEOUT:g} s."
         ) from None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         raise ConnectionClosed("The client left.") from None
-    connection = WebSocketConnection(
-        id, request, stream, is_server=True, rest=rest, close_timeout=close_timeout
-    )
-    del rest  # which would be kept as long as the WebSocket
-    async with connection.opened(express=express):
-        yield connection
 
 
 @asynccontextmanager
@@ -333,25 +346,30 @@ async def open_websocket(
     stream = await _connect(url, ssl_context, deadline, timeout)
     try:
         try:
-            with trio.fail_at(deadline):
-                await stream.send_all(opening.request)
-                while not opening.feed(bytes(await stream.receive_some(READ_SIZE))):
-                    pass
-        except trio.TooSlowError:
-            raise ConnectionClosed("it did not answer") from None
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionClosed(f"the connection broke: {error.__cause__ or error}") from error
-    except ConnectionClosed as error:
-        await trio.aclose_forcefully(stream)
-        raise ConnectionClosed(
-            f"The server did not open a WebSocket at {public_url(url)}: {error}."
-        ) from error.__cause__
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    connection = WebSocketConnection(id, Request(path=parts.path), stream, is_server=False, rest=opening.rest)
-    async with connection.opened(express=express):
-        yield connection
+            await _open(stream, opening, deadline)
+        except ConnectionClosed as error:
+            raise ConnectionClosed(
+                f"The server did not open a WebSocket at {public_url(url)}: {error}."
+            ) from error.__cause__
+        connection = WebSocketConnection(
+            id, Request(path=parts.path), stream, is_server=False, rest=opening.rest
+        )
+        async with connection.opened(express=express):
+            yield connection
+    finally:
+        await close_at_once(stream)
+
+
+async def _open(stream: trio.abc.Stream, opening: ClientOpening, deadline: float) -> None:
+    try:
+        with trio.fail_at(deadline):
+            await stream.send_all(opening.request)
+            while not opening.feed(bytes(await stream.receive_some(READ_SIZE))):
+                pass
+    except trio.TooSlowError:
+        raise ConnectionClosed("it did not answer") from None
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise ConnectionClosed(f"the connection broke: {error.__cause__ or error}") from error
 
 
 async def _connect(
