@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from trio_hubs.calls.answers import Answers
+from trio_hubs.calls.call_register import TheirCall
 from trio_hubs.calls.refusals import UnknownMethod
-from trio_hubs.calls.their_calls import Call
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from trio_hubs.protocol.messages import ABSENT
 
@@ -27,12 +27,12 @@ class Counter:
 
         self.face.method(plain)
 
-    def call(self, id: str = "1", *, began: bool = False, cancelled: bool = False) -> Call:
-        call = Call(id, self.face.methods["plain"][0], ABSENT, [], 0)
+    def call(self, id: str = "1", *, began: bool = False, cancelled: bool = False) -> TheirCall:
+        call = TheirCall(id, self.face.methods["plain"][0], ABSENT, [], 0)
         call.began, call.cancelled = began, cancelled
         return call
 
-    def answered(self, call: Call, value: Any = None, failure: Exception | None = None) -> list[Json]:
+    def answered(self, call: TheirCall, value: Any = None, failure: Exception | None = None) -> list[Json]:
         self.answers.answer(call, value, failure, alone=False)
         return self.outbox.sent
 

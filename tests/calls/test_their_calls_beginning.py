@@ -216,7 +216,7 @@ async def test_a_waiting_call_keeps_its_arguments_alone(desk: Desk) -> None:
     await desk.answers(call("1", "wait", "a"))
     message = msgspec.json.decode(b'{"type":1,"target":"wait","arguments":["b"],"x":"yz"}', type=Invocation)
     await desk.answers(message)
-    (waiting,) = desk.their_calls._queue
+    (waiting,) = desk.their_calls._register.waiting
     assert bytes(waiting.arguments) == b'["b"]'
     assert waiting.arguments is not message.arguments
 
@@ -239,8 +239,8 @@ async def test_waiting_calls_cost_little_more_than_they_count_for(desk: Desk) ->
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert len(desk.their_calls._queue) == 20
-    assert kept < 2 * sum(waiting.size for waiting in desk.their_calls._queue)
+    assert len(desk.their_calls._register.waiting) == 20
+    assert kept < 2 * sum(waiting.size for waiting in desk.their_calls._register.waiting)
 
 
 @pytest.mark.parametrize("wrong", ["kind", "uploads", "id"])

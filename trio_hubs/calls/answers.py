@@ -17,8 +17,8 @@ from .outbox import Outbox
 from .refusals import CallCancelled, CallFailed, DeadlinePassed, Refusal, StreamFailed, UnknownMethod
 
 if TYPE_CHECKING:
+    from .call_register import TheirCall
     from .children import Children
-    from .their_calls import Call
 
 logger = get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Answers:
         self._connection_id = connection_id
         self.mute = False
 
-    def answer(self, call: Call, result: Any, failure: Exception | None, *, alone: bool) -> None:
+    def answer(self, call: TheirCall, result: Any, failure: Exception | None, *, alone: bool) -> None:
         """Answer a call that has ended.
 
         Args:
@@ -118,11 +118,11 @@ class Answers:
         """Answer a call that nothing answers to."""
         self._put_unasked(id, self._face.text(UnknownMethod(target)))
 
-    def answer_dropped(self, call: Call) -> None:
+    def answer_dropped(self, call: TheirCall) -> None:
         """Answer a call that was cancelled, or whose deadline has passed, while it waited."""
         self._put_unasked(call.id, self._cancelled_text(call))
 
-    def _cancelled_text(self, call: Call) -> str:
+    def _cancelled_text(self, call: TheirCall) -> str:
         name = call.method.name
         if not call.cancelled:
             return self._face.text(DeadlinePassed(name))

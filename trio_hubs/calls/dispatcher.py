@@ -33,7 +33,8 @@ from .keep_alive import KeepAlive
 from .our_calls import OurCalls
 from .outbox import Outbox
 from .replay import Replay
-from .their_calls import LONGEST_TURN, TheirCalls
+from .their_calls import TheirCalls
+from .workers import LONGEST_TURN
 
 logger = get_logger(__name__)
 
