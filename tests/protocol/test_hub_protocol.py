@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from trio_hubs.errors import BindingError, ProtocolError
 from trio_hubs.protocol.hub_protocol import HubProtocol
-from trio_hubs.protocol.messages import Message, Ping, StreamItem
+from trio_hubs.protocol.messages import Completion, Message, Ping, StreamItem
 
 from .samples import PROTOCOLS, every_message, parse, plain
 
@@ -26,6 +26,15 @@ def test_every_message_alone(make: type[HubProtocol]) -> None:
     protocol = make()
     for message in every_message(protocol):
         assert same(parse(protocol.parser(None), protocol.encode(message)), [message])
+
+
+@BOTH
+@pytest.mark.parametrize("id", ["1", 'quoted "é" \x1e'])
+@pytest.mark.parametrize("value", [None, 1, "text \x1e", [1, {"a": 2}]])
+def test_a_result_that_is_encoded_already(make: type[HubProtocol], id: str, value: object) -> None:
+    protocol = make()
+    result = protocol.payloads.dumper(object)(value)
+    assert protocol.encode_result(id, result) == protocol.encode(Completion(id, result=Raw(result)))
 
 
 @BOTH

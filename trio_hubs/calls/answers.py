@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
-from msgspec import Raw
 
 from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
@@ -93,11 +92,11 @@ class Answers:
         if not id:
             return
         try:
-            answer = Completion(id, result=Raw(method.dump(result)))
+            data = method.dump(result)
         except BindingError as error:
             self.answer_failed(id, method, error, alone=alone)
         else:
-            self._put(answer, alone=alone)
+            self._put_encoded(self._protocol.encode_result(id, data), alone=alone)
 
     def answer_failed(self, id: str, method: Method, error: Exception, *, alone: bool) -> None:
         """Answer a call that failed."""
@@ -134,9 +133,12 @@ class Answers:
             self._outbox.put_unasked(self._protocol.encode(Completion(id, error=text)))
 
     def _put(self, completion: Completion, *, alone: bool) -> None:
-        if not completion.invocation_id or self.mute:
+        if completion.invocation_id:
+            self._put_encoded(self._protocol.encode(completion), alone=alone)
+
+    def _put_encoded(self, data: bytes, *, alone: bool) -> None:
+        if self.mute:
             return
-        data = self._protocol.encode(completion)
         if alone:
             self._outbox.put_now(data)
         else:

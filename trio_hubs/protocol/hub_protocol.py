@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar, final
 
+from msgspec import Raw
+
 from ..errors import ProtocolError
 from .framing import Framing
-from .messages import Message
+from .messages import Completion, Message
 from .payloads import Naming, Payloads
 
 
@@ -44,6 +46,10 @@ class HubProtocol(abc.ABC):
     @abc.abstractmethod
     def encode(self, message: Message) -> bytes:
         """One whole framed message."""
+
+    def encode_result(self, invocation_id: str, result: bytes) -> bytes:
+        """A whole framed completion with a result that is encoded already."""
+        return self.encode(Completion(invocation_id, result=Raw(result)))
 
     @abc.abstractmethod
     def item_encoder(self, invocation_id: str, item_type: object) -> "ItemEncoder":

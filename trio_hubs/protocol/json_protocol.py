@@ -46,6 +46,9 @@ class JsonHubProtocol(HubProtocol):
     def encode(self, message: Message) -> bytes:
         return _encoder.encode(message) + RECORD_SEPARATOR
 
+    def encode_result(self, invocation_id: str, result: bytes) -> bytes:
+        return b'{"type":3,"invocationId":%b,"result":%b}\x1e' % (_encode(invocation_id), result)
+
     def item_encoder(self, invocation_id: str, item_type: object) -> ItemEncoder:
         return _JsonItemEncoder(invocation_id, self.payloads, item_type)
 

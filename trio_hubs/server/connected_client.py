@@ -19,7 +19,7 @@ from ..tasks import open_background
 from . import texts
 from .clients import HubCallerClients
 from .filters import HubLifetimeContext
-from .hub import Hub, HubCallerContext
+from .hub import HubCallerContext
 from .hub_definition import Unauthorized
 from .method_table import MethodTable
 
@@ -43,7 +43,7 @@ class ConnectedClient(Face, Life):
 
     session: Session
     _context: HubCallerContext
-    _clients: HubCallerClients[Any]
+    _attributes: dict[str, Any]  # of its hub instances
 
     def __init__(self, served: ServedHub, table: MethodTable, connection_id: str) -> None:
         self._served = served
@@ -59,10 +59,8 @@ class ConnectedClient(Face, Life):
         return (method,) if method is not None else ()
 
     def enter(self, method: Method, children: Children) -> Callable[..., Any]:
-        return self._definition.bound(self._table, method, self._instance(children))
-
-    def _instance(self, children: Children) -> Hub[Any]:
-        return self._definition.instance(self._context, self._clients, self._served.groups, children)
+        hub = self._definition.instance(self._attributes, children)
+        return self._definition.bound(self._table, method, hub)
 
     def text(self, refusal: Refusal) -> str:
         if isinstance(refusal, CallFailed) and isinstance(refusal.error, Unauthorized):
@@ -76,7 +74,7 @@ class ConnectedClient(Face, Life):
         connection = self.session.connection
         self._context = HubCallerContext(self.session, self._connection_id, connection.user, {})
         connection.on_user_refreshed = self._user_refreshed
-        self._clients = HubCallerClients(
+        clients = HubCallerClients(
             self.session,
             self._connection_id,
             self._served.roster,
@@ -84,6 +82,7 @@ class ConnectedClient(Face, Life):
             options.slow_clients,
             options.client_result_timeout,
         )
+        self._attributes = {"context": self._context, "clients": clients, "groups": self._served.groups}
         await self._served.roster.add(self._connection_id, self.session, self._context.user_id)
         if self.waits:
             try:
@@ -99,6 +98,7 @@ class ConnectedClient(Face, Life):
             return
         user = session.connection.user
         self._context = HubCallerContext(session, before.connection_id, user, before.items)
+        self._attributes = self._attributes | {"context": self._context}
         if self._table.refreshed is not None:
             method, message = self._table.refreshed
             session.their_calls.take(method, "", message)  # in its turn among the client's calls
@@ -132,7 +132,10 @@ class ConnectedClient(Face, Life):
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""
         async with open_background() as nursery, Children(nursery, nursery.cancel_scope) as children:
-            await hook(HubLifetimeContext(self._context, self._instance(children)), *args)
+            await hook(
+                HubLifetimeContext(self._context, self._definition.instance(self._attributes, children)),
+                *args,
+            )
         if children.failure is not None:
             raise children.failure
 

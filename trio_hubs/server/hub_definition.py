@@ -16,9 +16,9 @@ from ..connections.users import Policy, meets
 from ..errors import HubException, text_of
 from ..protocol.hub_protocol import TransferFormat
 from ..protocol.registry import PROTOCOLS
-from .clients import ClientProxy, Groups, HubCallerClients
+from .clients import ClientProxy
 from .filters import FilterChain, HubFilter, HubInvocationContext
-from .hub import Hub, HubCallerContext
+from .hub import Hub
 from .method_table import MethodTable
 from .options import HubOptions
 
@@ -75,15 +75,19 @@ class HubDefinition:
         """What its protocols need."""
         return frozenset(table.protocol.transfer_format for table in self.tables.values())
 
-    def instance(
-        self, context: HubCallerContext, clients: HubCallerClients[Any], groups: Groups, children: Children
-    ) -> Hub[Any]:
-        """Make the hub instance of one invocation."""
+    def instance(self, attributes: Mapping[str, Any], children: Children) -> Hub[Any]:
+        """Make the hub instance of one invocation.
+
+        Args:
+            attributes: What the instances of one connection have in common.
+            children: Starts the invocation's child tasks.
+        """
         hub = self.factory()
         if not isinstance(hub, self.hub):
             raise TypeError(f"the factory of {self.hub.__qualname__} made a {type(hub).__qualname__}")
-        # Not by assignment, which a hub may refuse, as a frozen dataclass does.
-        vars(hub).update(context=context, clients=clients, groups=groups, _children=children)
+        own = vars(hub)  # for a hub may refuse assignments, as a frozen dataclass does
+        own.update(attributes)
+        own["_children"] = children
         return hub
 
     def bound(self, table: MethodTable, method: Method, hub: Hub[Any]) -> Callable[..., Any]:

@@ -93,10 +93,14 @@ class FrameReader:
             if is_data:
                 if size < start:
                     break
-                self._key = data[start - 4 : start] if masked else b""
-                at = start
-                self._remaining = length
                 self.fragmented = first < 0x80
+                part = data[start : start + length]
+                at = start + len(part)
+                key = data[start - 4 : start]
+                payloads.append(mask(part, key) if masked else part)
+                if len(part) < length:
+                    self._remaining = length - len(part)
+                    self._key = key[len(part) % 4 :] + key[: len(part) % 4]
                 continue
             end = start + length
             if size < end:

@@ -11,15 +11,18 @@ CLOSE = 0x88
 PING = 0x89
 PONG = 0x8A
 
+_SMALL = 512  # bytes up to which one operation on large integers is faster than four on every fourth byte
+_REPEATED = [sum(1 << 32 * word for word in range(words)) for words in range(_SMALL // 4 + 1)]
 _XOR = [bytes(a ^ b for a in range(256)) for b in range(256)]
 
 
 def mask(payload: bytes, key: bytes) -> bytes:
     """Mask or unmask a payload with a four-byte key; it is the same operation."""
     size = len(payload)
-    if size < 512:  # one big-integer operation wins over four strided ones
-        keys = (key * ((size + 3) // 4))[:size]
-        return (int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")).to_bytes(size, "little")
+    if size <= _SMALL:
+        words = (size + 3) // 4
+        keys = int.from_bytes(key, "little") * _REPEATED[words]
+        return (int.from_bytes(payload, "little") ^ keys).to_bytes(words * 4, "little")[:size]
     masked = bytearray(payload)
     for i in range(4):
         masked[i::4] = masked[i::4].translate(_XOR[key[i]])
