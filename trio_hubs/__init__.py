@@ -4,8 +4,10 @@ from .calls.channels import ChannelReader, ChannelWriter, open_channel
 from .calls.methods import Deadline
 from .calls.names import hub_method
 from .client.hub_connection import HubConnection, open_hub_connection
+from .client.link import HubLink
 from .client.options import HubConnectionOptions
-from .client.state import HubConnectionState
+from .client.reconnect import Backoff, ReconnectPolicy
+from .client.state import HubConnectionState, StateChange
 from .connections.client.opening import open_connection
 from .connections.connection import Connection
 from .connections.http import Request, Response
@@ -15,6 +17,7 @@ from .errors import (
     BindingError,
     ChannelClosed,
     ConnectionClosed,
+    ConnectionFailed,
     HandshakeError,
     HubException,
     HubsError,
@@ -35,6 +38,7 @@ from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPol
 
 __all__ = [
     "Authenticate",
+    "Backoff",
     "BindingError",
     "CallerProxy",
     "ChannelClosed",
@@ -44,6 +48,7 @@ __all__ = [
     "Conflate",
     "Connection",
     "ConnectionClosed",
+    "ConnectionFailed",
     "Deadline",
     "Disconnect",
     "DropOldest",
@@ -63,14 +68,17 @@ __all__ = [
     "HubFilter",
     "HubInvocationContext",
     "HubLifetimeContext",
+    "HubLink",
     "HubOptions",
     "HubsError",
     "NegotiationError",
     "Policy",
     "ProtocolError",
+    "ReconnectPolicy",
     "Request",
     "Response",
     "SlowClientPolicy",
+    "StateChange",
     "Statistics",
     "StreamBroken",
     "StreamOverflow",

@@ -4,6 +4,14 @@ Whatever goes wrong between two peers is a :exc:`HubsError`: one ``except HubsEr
 else.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+Failure = TypeVar("Failure", bound="ConnectionFailed")
+
 
 class HubsError(Exception):
     """The root of the tree; never raised itself."""
@@ -17,22 +25,65 @@ class ProtocolError(HubsError):
     """
 
 
-class HandshakeError(HubsError):
+class ConnectionFailed(HubsError):
+    """A connection could not be opened, or is over; never raised itself.
+
+    Attributes:
+        status: The HTTP status of the answer that failed it, if it was one.
+        retry_after: Seconds after which the server wants to be asked again, if it said so.
+        close_code: The code of the WebSocket's close, if that ended it.
+        server_text: What the server said of it, or "".
+        retriable: Whether connecting again may help: not where the server refuses this client, or has sent it away.
+        failures: The transports that were tried or left out, by name, each with the reason.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        status: int | None = None,
+        retry_after: float | None = None,
+        close_code: int | None = None,
+        server_text: str = "",
+        retriable: bool = True,
+        failures: Mapping[str, ConnectionFailed] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(*args)
+        self.status = status
+        self.retry_after = retry_after
+        self.close_code = close_code
+        self.server_text = server_text
+        self.retriable = retriable
+        self.failures = failures
+
+    def retold(self, kind: type[Failure], text: str) -> Failure:
+        """The same failure of another kind, told in other words."""
+        return kind(
+            text,
+            status=self.status,
+            retry_after=self.retry_after,
+            close_code=self.close_code,
+            server_text=self.server_text,
+            retriable=self.retriable,
+            failures=self.failures,
+        )
+
+
+class HandshakeError(ConnectionFailed):
     """The hub handshake failed.
 
     Raised in a client when the server refuses the handshake or answers with something else.
     """
 
 
-class NegotiationError(HubsError):
+class NegotiationError(ConnectionFailed):
     """Negotiating a connection failed.
 
     Raised in a client when the server's answer to negotiate is an error, malformed, or offers no usable
-    transport.
+    transport, or when none of them can be opened.
     """
 
 
-class ConnectionClosed(HubsError):
+class ConnectionClosed(ConnectionFailed):
     """The connection is over.
 
     Raised on either side in whatever still waits on the connection, or tries to use it; the text says why it

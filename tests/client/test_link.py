@@ -5,31 +5,21 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PING, close, no_task_left, open_raw_server, raw_server
-from trio_hubs import ConnectionClosed, HubConnectionState, open_hub_connection
-from trio_hubs.client import link
+from trio_hubs import ConnectionClosed, HubConnectionState, HubLink, open_hub_connection
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+async def slowly(link: HubLink) -> None:
     """What is done at the beginning of a link takes its time."""
-    opened = link._Life.opened
-
-    async def open_slowly(life: link._Life) -> None:
-        await trio.sleep(20)
-        await opened(life)
-
-    monkeypatch.setattr(link._Life, "opened", open_slowly)
-    monkeypatch.setattr(link._Life, "waits", True)
+    await trio.sleep(20)
 
 
-@pytest.mark.usefixtures("slow")
 async def test_a_beginning_that_is_cancelled_ends_the_link(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = raw_server(monkeypatch)
     await server.send_bytes(b"{}\x1e")
     with no_task_left(), trio.move_on_after(5) as scope:
-        async with open_hub_connection("http://raw", skip_negotiation=True):
+        async with open_hub_connection("http://raw", skip_negotiation=True, setup=slowly):
             raise AssertionError
     assert scope.cancelled_caught
     assert trio.current_time() == 5
@@ -37,7 +27,6 @@ async def test_a_beginning_that_is_cancelled_ends_the_link(
     assert await server.rest() == [PING, close(allow_reconnect=True)]
 
 
-@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("says_goodbye", [True, False])
 async def test_an_end_during_the_beginning_is_told(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, says_goodbye: bool
@@ -50,16 +39,15 @@ async def test_an_end_during_the_beginning_is_told(
         server.connection.close()
     text = "following error: bad" if says_goodbye else "The connection has been closed"
     with no_task_left(), pytest.raises(ConnectionClosed, match=text):
-        async with open_hub_connection("http://raw", skip_negotiation=True):
+        async with open_hub_connection("http://raw", skip_negotiation=True, setup=slowly):
             raise AssertionError
     assert trio.current_time() == 0
 
 
-@pytest.mark.usefixtures("slow")
 async def test_calls_can_be_made_once_the_beginning_is_over(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_raw_server(monkeypatch) as (connection, _):
+    async with open_raw_server(monkeypatch, setup=slowly) as (connection, _):
         assert trio.current_time() >= 20
         assert connection.state is HubConnectionState.CONNECTED
 

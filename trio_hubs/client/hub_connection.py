@@ -1,140 +1,80 @@
-"""A client's connection to a hub: open for the body of a block, and gone after it with all of its tasks."""
+"""A client's connection to a hub: open for the body of a block, over one link after another, and gone after it with
+all of its tasks.
+"""
 
 from __future__ import annotations
 
+import random
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import trio
 
 from ..calls.channels import ChannelReader
-from ..calls.session import Session
+from ..calls.our_calls import OurCalls
 from ..connections.client.opening import check_request, open_duplex
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, ConnectionFailed, NegotiationError
+from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.registry import PROTOCOLS
 from ..tasks import open_background
+from .calls import HubCalls
 from .handlers import Handlers
-from .link import Dial, run_link
+from .link import Dial, HubLink, run_link
 from .options import HubConnectionOptions
-from .state import Event, HubConnectionState, Lifecycle
+from .reconnect import Backoff, ReconnectPolicy, Retries
+from .state import Event, HubConnectionState, Lifecycle, StateChange
 
-T = TypeVar("T")
+logger = get_logger(__name__)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
+Setup: TypeAlias = Callable[[HubLink], Awaitable[object]]
 
-class HubConnection:
+
+class HubConnection(HubCalls):
     """An open connection to a hub; made by :func:`open_hub_connection`.
 
-    All calls may be made by any number of tasks at the same time.
+    All calls may be made by any number of tasks at the same time. When the connection is lost, whatever waits for the
+    server fails; where it reconnects, later calls go over the new connection.
     """
 
-    _session: Session  # of the latest link
+    _link: HubLink  # the latest one on which calls could be made
 
-    def __init__(self, protocol: HubProtocol, handlers: Handlers, options: HubConnectionOptions) -> None:
+    def __init__(
+        self,
+        protocol: HubProtocol,
+        handlers: Handlers,
+        options: HubConnectionOptions,
+        dials: Sequence[Dial],
+        *,
+        reconnect: ReconnectPolicy | None = None,
+        retry_first: bool = False,
+        setup: Setup | None = None,
+    ) -> None:
         self._protocol = protocol
         self._handlers = handlers
         self._options = options
+        self._dials = dials
+        self._retries = Retries(reconnect, options.stable_time)
+        self._retry_first = retry_first
+        self._setup = setup
         self._lifecycle = Lifecycle()
         self._reason = ConnectionClosed("The connection has been closed.")
+        self._waiting = 0  # calls that wait until the connection is ready
 
     @property
     def connection_id(self) -> str | None:
-        """The connection's public id; ``None`` when negotiation was skipped."""
-        return self._session.connection.id
+        """The public id, another one after each reconnect; ``None`` when negotiation was skipped."""
+        return self._link.connection_id
 
     @property
     def state(self) -> HubConnectionState:
         """Where the connection is in its life."""
         return self._lifecycle.state
-
-    @overload
-    async def invoke(self, name: str, /, *args: Any, result_type: type[T]) -> T: ...
-    @overload
-    async def invoke(self, name: str, /, *args: Any, result_type: Any = Any) -> Any: ...
-    async def invoke(self, name: str, /, *args: Any, result_type: Any = Any) -> Any:
-        """Call a hub method and wait for its result.
-
-        A checkpoint. When it is cancelled, the server is told to cancel the method, too.
-
-        Args:
-            name: The method's wire name; any letter case will do.
-            *args: Its arguments. A :class:`ChannelReader`, or any other async iterable, is an upload stream; one
-                that raises makes the upload fail at the server, and the end of the call ends it.
-            result_type: What to convert the result to; plain values by default.
-
-        Returns:
-            The result; ``None`` when the method has none.
-
-        Raises:
-            HubException: The server answered with an error.
-            BindingError: An argument cannot be encoded, or the result is of another type.
-            ConnectionClosed: The connection is over, or ended before the answer came.
-
-        Source:
-            Hub protocol, "Invocations"; cancellation as of .NET 11.
-        """
-        return await self._session.our_calls.invoke(name, args, result_type)
-
-    async def send(self, name: str, /, *args: Any) -> None:
-        """Call a hub method without waiting for it: nothing tells whether it went well.
-
-        A checkpoint; returns when the call is queued. Uploads among the arguments go on in the background.
-
-        Args:
-            name: The method's wire name.
-            *args: Its arguments, as in :meth:`invoke`.
-
-        Raises:
-            BindingError: An argument cannot be encoded.
-            ConnectionClosed: The connection is over.
-
-        Source:
-            Hub protocol, "Invocations", non-blocking.
-        """
-        await self._session.our_calls.send(name, args)
-
-    @overload
-    def stream(
-        self, name: str, /, *args: Any, item_type: type[T], capacity: int = 10
-    ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
-    @overload
-    def stream(
-        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10
-    ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
-    def stream(
-        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10
-    ) -> AbstractAsyncContextManager[ChannelReader[Any]]:
-        """Call a streaming hub method, and hold its stream open for the body of ``async with``.
-
-        Leaving the body cancels the server's method unless it has ended; what it still sends is thrown away.
-        Behind a slow body the connection is not read, so that the server waits; while a task waits for other things of
-        the server, items queue up to ``HubConnectionOptions.connection_buffer_limit``.
-
-        Args:
-            name: The method's wire name.
-            *args: Its arguments, as in :meth:`invoke`.
-            item_type: What to convert items to; plain values by default.
-            capacity: So many items may lie unread, however large, before their sender has to wait; and more, while they
-                are within ``HubConnectionOptions.stream_buffer_size``.
-
-        Returns:
-            A context manager that gives the stream's reader. Reading raises :exc:`HubException` when the server ends
-            the stream with an error, :exc:`BindingError` for an item of another type, :exc:`StreamOverflow` when too
-            much came while the body waited for other things, and :exc:`ConnectionClosed` when the connection ends; each
-            after the items that came before.
-
-        Raises:
-            BindingError: An argument cannot be encoded.
-            ConnectionClosed: The connection is over.
-
-        Source:
-            Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
-        """
-        return self._session.our_calls.stream(name, args, item_type, capacity)
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait until the connection is over. A checkpoint.
@@ -175,41 +115,126 @@ class HubConnection:
 
         return add
 
-    async def _run(
-        self, dial: Dial, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    def state_changes(self) -> ChannelReader[StateChange]:
+        """Read each change of :attr:`state` from now on, with its reason; the last one is to ``DISCONNECTED``.
+
+        Returns:
+            A reader, to be used as ``with connection.state_changes() as changes:``. When more than 100 changes lie
+            unread, it raises :exc:`StreamOverflow` after them.
+        """
+        return self._lifecycle.watch()
+
+    async def _ready(self, *, wait: bool) -> OurCalls:
+        if wait:
+            await self._wait_ready()
+        if self.state is HubConnectionState.DISCONNECTED:
+            raise self._reason.retold(ConnectionClosed, str(self._reason))
+        return await self._link._ready(wait=False)
+
+    async def _wait_ready(self) -> None:
+        """Wait while the connection is lost and shall be regained."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._waiting += 1
+        try:
+            while self._away:
+                if self._waiting > self._options.maximum_waiting_calls:
+                    raise ConnectionClosed(
+                        f"The connection is lost, and {self._options.maximum_waiting_calls} calls wait for it already."
+                    )
+                await self._lifecycle.wait_change()
+        finally:
+            self._waiting -= 1
+
+    @property
+    def _away(self) -> bool:
+        """Whether there is no link now, but may be one later."""
+        if self.state is HubConnectionState.CONNECTED:
+            return self._link.over
+        return self.state is HubConnectionState.RECONNECTING
+
+    # ---- life
+
+    async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, and live until the connection is over; started when calls can be made."""
+        retries = self._retries
+        reason: ConnectionFailed | None = None
 
-        def made(session: Session) -> None:
-            self._session = session
-
-        def opened() -> None:
+        async def use(link: HubLink) -> None:
+            if self._setup is not None and not await _set_up(link, self._setup):
+                return
+            self._link = link
+            retries.opened()
+            if self.state is HubConnectionState.CONNECTING:
+                task_status.started()
             self._lifecycle.apply(Event.OPENED)
-            task_status.started()
 
         try:
-            self._reason = await run_link(
-                dial, self._protocol, self._handlers, self._options, made=made, opened=opened
-            )
-            if self.state is HubConnectionState.CONNECTING:
-                raise self._reason
+            while True:
+                error = await self._attempt(use)
+                first = self.state is HubConnectionState.CONNECTING
+                delay = retries.next_delay(error) if self._retry_first or not first else None
+                if delay is None:
+                    if first:
+                        raise error
+                    reason = self._reason = _final(error, retries)
+                    return
+                if self.state is HubConnectionState.CONNECTED:
+                    self._lifecycle.apply(Event.LOST, error)
+                logger.info("not connected, next attempt in %.1f s: %s", delay, error)
+                await trio.sleep(delay)
         finally:
-            self._lifecycle.apply(Event.ENDED)
+            self._lifecycle.apply(Event.ENDED, reason)
+
+    async def _attempt(self, use: Callable[[HubLink], Awaitable[None]]) -> ConnectionFailed:
+        """Live over one link, to the first server that can be had; gives why it ended, or could not be made."""
+        failures: list[ConnectionFailed] = []
+        for dial in random.sample(self._dials, len(self._dials)):
+            try:
+                return await run_link(dial, self._protocol, self._handlers, self._options, use)
+            except ConnectionFailed as error:
+                failures.append(error)
+        if len(failures) == 1:
+            return failures[0]
+        return NegotiationError(
+            "None of the servers can be connected to: " + " ".join(f"({error})" for error in failures),
+            retriable=any(error.retriable for error in failures),
+            retry_after=min(error.retry_after or 0.0 for error in failures),
+        )
 
     @asynccontextmanager
-    async def _opened(self, dial: Dial) -> AsyncGenerator[None]:
+    async def _opened(self) -> AsyncGenerator[None]:
         async with open_background() as nursery:
-            await nursery.start(self._run, dial)
+            await nursery.start(self._run)
             try:
                 yield
             finally:
                 self._lifecycle.apply(Event.LEFT)
-                self._session.end()
+                self._link.end()
+
+
+async def _set_up(link: HubLink, setup: Setup) -> bool:
+    """Do what is done at the beginning of each link; whether there still is one afterwards."""
+    try:
+        await setup(link)
+    except ConnectionClosed:
+        if not link.over:
+            raise
+    return not link.over
+
+
+def _final(error: ConnectionFailed, retries: Retries) -> ConnectionClosed:
+    """What is told of a connection that is not tried again."""
+    if not retries.failed and isinstance(error, ConnectionClosed):
+        return error
+    return error.retold(
+        ConnectionClosed,
+        f"The connection was lost, and given up after {retries.failed} attempts in {retries.elapsed:.0f} s: {error}",
+    )
 
 
 @asynccontextmanager
 async def open_hub_connection(
-    url: str,
+    url: str | Sequence[str],
     *,
     protocol: Literal["json", "messagepack"] = "json",
     payloads: Literal["python", "dotnet"] = "python",
@@ -217,6 +242,9 @@ async def open_hub_connection(
     headers: Mapping[str, str] | None = None,
     skip_negotiation: bool = False,
     ssl_context: ssl.SSLContext | None = None,
+    reconnect: bool | ReconnectPolicy = False,
+    retry_first: bool = False,
+    setup: Callable[[HubLink], Awaitable[object]] | None = None,
     options: HubConnectionOptions | None = None,
 ) -> AsyncGenerator[HubConnection]:
     """Connect to a hub for the body of ``async with``.
@@ -226,13 +254,20 @@ async def open_hub_connection(
     lost, whatever waits for the server fails; the body goes on.
 
     Args:
-        url: The hub's URL, such as ``http://127.0.0.1:8000/counter``.
+        url: The hub's URL, such as ``http://127.0.0.1:8000/counter``; or several, of servers that are alike. Each
+            attempt to connect tries them in a random order, each once.
         protocol: What to speak; both are understood by every SignalR server that has them installed.
         payloads: Names of fields and enums on the wire: as in Python, or as .NET's defaults have them.
         handlers: Client methods by name, as for :meth:`HubConnection.on`; set before anything is received.
         headers: Further headers for the HTTP requests.
         skip_negotiation: Connect by WebSocket at once; the connection then has no id.
         ssl_context: For ``https``; the system's defaults by default.
+        reconnect: Whether to connect again when the connection is lost, and when: ``True`` for :class:`Backoff`'s
+            times, or a policy. Never done where the server does not want it.
+        retry_first: Whether that is done for the first connection, too.
+        setup: Called with each new connection, before anything else is sent on it, to join groups or the like. Other
+            calls wait until it returns, or fail, as while the connection is lost; handlers run meanwhile. The end of
+            that connection cancels it. What it raises ends the block.
         options: Times and limits; the defaults by default.
 
     Yields:
@@ -248,21 +283,31 @@ async def open_hub_connection(
         The .NET client's ``StartAsync`` and ``StopAsync``.
     """
     options = options or HubConnectionOptions()
-    check_request(url, headers or {})
+    urls = [url] if isinstance(url, str) else list(url)
+    if not urls:
+        raise ValueError("url must have one URL at least")
+    for each in urls:
+        check_request(each, headers or {})
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
     speaks = PROTOCOLS[protocol](payloads)
     table = Handlers(speaks.payloads)
     for name, handler in (handlers or {}).items():
         table.add(name, handler)
-    dial = partial(
-        open_duplex,
-        url,
-        headers=headers,
-        skip_negotiation=skip_negotiation,
-        ssl_context=ssl_context,
-        connect_timeout=options.connect_timeout,
+    dials = [
+        partial(
+            open_duplex,
+            each,
+            headers=headers,
+            skip_negotiation=skip_negotiation,
+            ssl_context=ssl_context,
+            connect_timeout=options.connect_timeout,
+        )
+        for each in urls
+    ]
+    policy = Backoff() if reconnect is True else reconnect or None
+    connection = HubConnection(
+        speaks, table, options, dials, reconnect=policy, retry_first=retry_first, setup=setup
     )
-    connection = HubConnection(speaks, table, options)
-    async with connection._opened(dial):
+    async with connection._opened():
         yield connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from typing import TypeAlias
@@ -12,14 +12,16 @@ import trio
 from ..calls.answers import Face
 from ..calls.handshake import receive_handshake
 from ..calls.heartbeat import beat, period_for
+from ..calls.our_calls import OurCalls
 from ..calls.session import Session
 from ..connections.duplex import Duplex
-from ..errors import ConnectionClosed, HandshakeError, ProtocolError
+from ..errors import ConnectionClosed, ConnectionFailed, HandshakeError, ProtocolError
 from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Close, Ping
 from ..tasks import open_background
 from . import texts
+from .calls import HubCalls
 from .options import HubConnectionOptions
 
 Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
@@ -31,11 +33,8 @@ class _Life:
 
     waits = False
 
-    def __init__(self, opened: Callable[[], None]) -> None:
-        self._opened = opened
-
     async def opened(self) -> None:
-        self._opened()
+        pass
 
     async def closed(self, error: Exception | None) -> None:
         pass
@@ -47,10 +46,39 @@ class _Life:
         return ConnectionClosed(texts.silence(seconds))
 
     def closed_by_peer(self, message: Close) -> Exception | None:
-        return ConnectionClosed(texts.closed(message))
+        return ConnectionClosed(
+            texts.closed(message), server_text=message.error, retriable=message.allow_reconnect
+        )
 
     def close_text(self, error: Exception) -> str:
         return ""
+
+
+class HubLink(HubCalls):
+    """One connection to a hub's server, from its handshake to its end, after which calls on it fail.
+
+    A :class:`HubConnection` that reconnects has one after another.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def connection_id(self) -> str | None:
+        """Its public id; ``None`` when negotiation was skipped."""
+        return self._session.connection.id
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._session.ended
+
+    def end(self) -> None:
+        """End it in order."""
+        self._session.end()
+
+    async def _ready(self, *, wait: bool) -> OurCalls:
+        return self._session.our_calls
 
 
 async def run_link(
@@ -58,9 +86,7 @@ async def run_link(
     protocol: HubProtocol,
     face: Face,
     options: HubConnectionOptions,
-    *,
-    made: Callable[[Session], None],
-    opened: Callable[[], None],
+    use: Callable[[HubLink], Awaitable[None]],
 ) -> ConnectionClosed:
     """Dial, shake hands, and live until the link ends, by whichever side; cancellation ends it in order.
 
@@ -69,23 +95,23 @@ async def run_link(
         protocol: What to speak.
         face: What the server can call.
         options: Times and limits.
-        made: Told of the session before anything happens on it.
-        opened: Called when calls can be made.
+        use: Called with the link in a task of its own, which the link's end cancels.
 
     Returns:
         Why it ended.
 
     Raises:
         HandshakeError: The server does not speak the protocol, or took too long.
+        Exception: Whatever ``use`` raised.
     """
     async with dial() as connection, open_background() as nursery:
         rest = await _shake_hands(connection, protocol, options.handshake_timeout)
-        session = Session(connection, protocol, face, _Life(opened), options.session_options())
+        session = Session(connection, protocol, face, _Life(), options.session_options())
         session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
-        made(session)
         nursery.start_soon(
             beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
         )
+        nursery.start_soon(use, HubLink(session))
         await session.run(rest)
     return session.reason
 
@@ -100,10 +126,17 @@ async def _shake_hands(connection: Duplex, protocol: HubProtocol, timeout: float
     except trio.TooSlowError:
         raise HandshakeError(f"The server did not answer the handshake within {timeout:g} s.") from None
     except (ProtocolError, ConnectionClosed) as error:
-        raise HandshakeError(f"The handshake failed: {error}") from error
+        text = f"The handshake failed: {error}"
+        raise (
+            error.retold(HandshakeError, text)
+            if isinstance(error, ConnectionFailed)
+            else HandshakeError(text, retriable=False)
+        ) from error
     if taken is None:
         raise HandshakeError(texts.NO_HANDSHAKE)
     response, rest = taken
     if response.error:
-        raise HandshakeError(texts.handshake_refused(response.error))
+        raise HandshakeError(
+            texts.handshake_refused(response.error), server_text=response.error, retriable=False
+        )
     return rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..calls.options import Role, SessionOptions
-from ..connections.validators import positive, positive_or_none
+from ..connections.validators import non_negative, positive, positive_or_none
 
 
 @attrs.frozen(kw_only=True)
@@ -39,3 +39,8 @@ class HubConnectionOptions:
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
         return SessionOptions.of(Role.CLIENT, self)
+
+    stable_time: float = attrs.field(default=10.0, validator=non_negative)
+    """When a connection that lasted so long is lost, the attempts to regain it are counted anew."""
+    maximum_waiting_calls: int = attrs.field(default=1000, validator=positive)
+    """So many calls may wait, as they asked for, until a lost connection is regained; more raise at once."""

@@ -1,31 +1,41 @@
-"""The states of a hub connection, and what leads from one to the next.
+"""The states of a hub connection, what leads from one to the next, and what is told of that.
 
 Law: a hub connection changes its state by this table alone, and never leaves its last one.
 
-| state | opened | left | ended |
-|---|---|---|---|
-| connecting | connected | disconnecting | disconnected |
-| connected | | disconnecting | disconnected |
-| disconnecting | disconnecting | disconnecting | disconnected |
-| disconnected | | disconnected | disconnected |
+| state | opened | lost | left | ended |
+|---|---|---|---|---|
+| connecting | connected | | disconnecting | disconnected |
+| connected | | reconnecting | disconnecting | disconnected |
+| reconnecting | connected | | disconnecting | disconnected |
+| disconnecting | disconnecting | | disconnecting | disconnected |
+| disconnected | | | disconnected | disconnected |
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
+import attrs
 import trio
+
+from ..calls.channels import ChannelReader, ChannelWriter, open_channel
+from ..errors import ChannelClosed, ConnectionFailed, StreamOverflow
+
+MAXIMUM_CHANGES = 100
+"""So many changes may lie unread by one reader."""
 
 
 class HubConnectionState(Enum):
     """Where a hub connection is in its life."""
 
     CONNECTING = "connecting"
-    """It is being dialled, or shakes hands."""
+    """It is being dialled, shakes hands, or is set up."""
     CONNECTED = "connected"
     """Calls can be made."""
+    RECONNECTING = "reconnecting"
+    """It was lost, and is tried again."""
     DISCONNECTING = "disconnecting"
-    """Its block has been left, and its end is under way."""
+    """Its end, asked for on this side, is under way."""
     DISCONNECTED = "disconnected"
     """It is over."""
 
@@ -34,18 +44,23 @@ class Event(Enum):
     """What happens to a hub connection."""
 
     OPENED = "calls can be made"
-    LEFT = "its block is being left"
+    LOST = "its link has ended, and there shall be another one"
+    LEFT = "it shall end"
     ENDED = "nothing goes on any more"
 
 
-_CONNECTING, _CONNECTED, _DISCONNECTING, _DISCONNECTED = HubConnectionState
+_CONNECTING, _CONNECTED, _RECONNECTING, _DISCONNECTING, _DISCONNECTED = HubConnectionState
 
 TRANSITIONS = {
     (_CONNECTING, Event.OPENED): _CONNECTED,
     (_CONNECTING, Event.LEFT): _DISCONNECTING,
     (_CONNECTING, Event.ENDED): _DISCONNECTED,
+    (_CONNECTED, Event.LOST): _RECONNECTING,
     (_CONNECTED, Event.LEFT): _DISCONNECTING,
     (_CONNECTED, Event.ENDED): _DISCONNECTED,
+    (_RECONNECTING, Event.OPENED): _CONNECTED,
+    (_RECONNECTING, Event.LEFT): _DISCONNECTING,
+    (_RECONNECTING, Event.ENDED): _DISCONNECTED,
     (_DISCONNECTING, Event.OPENED): _DISCONNECTING,
     (_DISCONNECTING, Event.LEFT): _DISCONNECTING,
     (_DISCONNECTING, Event.ENDED): _DISCONNECTED,
@@ -53,6 +68,19 @@ TRANSITIONS = {
     (_DISCONNECTED, Event.ENDED): _DISCONNECTED,
 }
 """What is not here cannot happen."""
+
+
+@attrs.frozen
+class StateChange:
+    """A hub connection has come to another state.
+
+    Attributes:
+        state: The state.
+        reason: Why the connection was lost, or is over; ``None`` for good news, and where its end was asked for.
+    """
+
+    state: HubConnectionState
+    reason: ConnectionFailed | None = None
 
 
 class Lifecycle:
@@ -64,14 +92,43 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.state = HubConnectionState.CONNECTING
-        self._over = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._watchers: list[ChannelWriter[StateChange]] = []
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Event, reason: ConnectionFailed | None = None) -> None:
         """Something has happened."""
-        self.state = TRANSITIONS[self.state, event]
+        before, self.state = self.state, TRANSITIONS[self.state, event]
+        if self.state is not before:
+            self._changed.unpark_all()
+            self._tell(StateChange(self.state, reason))
+
+    def _tell(self, change: StateChange) -> None:
+        for watcher in self._watchers[:]:
+            try:
+                watcher.write_nowait(change)
+            except ChannelClosed:
+                self._watchers.remove(watcher)
+            except trio.WouldBlock:
+                watcher.complete(StreamOverflow(f"More than {MAXIMUM_CHANGES} changes of state lie unread."))
+                self._watchers.remove(watcher)
         if self.state is HubConnectionState.DISCONNECTED:
-            self._over.set()
+            while self._watchers:
+                self._watchers.pop().complete()
+
+    def watch(self) -> ChannelReader[StateChange]:
+        """Give a reader of all changes from now on."""
+        writer, reader = open_channel(StateChange, capacity=MAXIMUM_CHANGES)
+        self._watchers.append(writer)
+        if self.state is HubConnectionState.DISCONNECTED:
+            self._watchers.pop().complete()
+        return reader
+
+    async def wait_change(self) -> None:
+        """Wait until the state is another one. A checkpoint."""
+        await self._changed.park()
 
     async def wait_over(self) -> None:
         """Wait for the last state. A checkpoint."""
-        await self._over.wait()
+        await trio.lowlevel.checkpoint()
+        while self.state is not HubConnectionState.DISCONNECTED:
+            await self._changed.park()

@@ -11,3 +11,4 @@ Validator: TypeAlias = Callable[[Any, Any, Any], None]
 
 positive: Validator = attrs.validators.gt(0)
 positive_or_none: Validator = attrs.validators.optional(positive)
+non_negative: Validator = attrs.validators.ge(0)

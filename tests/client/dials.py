@@ -1,0 +1,98 @@
+"""What the attempts of our client to connect come to, one after another, in memory."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from tests.hub_peer import PING, RawPeer
+from trio_hubs import HubConnection, HubConnectionOptions
+from trio_hubs.client.handlers import Handlers
+from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.protocol.registry import PROTOCOLS
+
+
+class Dials:
+    """The servers that a client finds when it dials.
+
+    Attributes:
+        times: When it has dialled.
+    """
+
+    def __init__(self, protocol: str = "json") -> None:
+        self.protocol = protocol
+        self.times: list[float] = []
+        self._found: deque[MemoryConnection | Exception] = deque()
+        self._default: Exception | None = None
+        self._more = trio.lowlevel.ParkingLot()
+        self._count = 0
+
+    def server(self, *, answer: bytes = b"{}\x1e") -> RawPeer:
+        """A server for the next dial that finds nothing else, which answers the handshake so; ids count from 1."""
+        server_end, client_end = memory_connection_pair(capacity=1000)
+        self._count += 1
+        client_end.id = f"id {self._count}"
+        if answer:
+            server_end._outgoing.send_nowait(answer)
+        self._found.append(client_end)
+        self._more.unpark_all()
+        return RawPeer(server_end, self.protocol)
+
+    def fail(self, *errors: Exception) -> None:
+        """The next dials fail so."""
+        self._found += errors
+
+    def fail_always(self, error: Exception | None) -> None:
+        """Dials that find nothing else fail so, rather than wait."""
+        self._default = error
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncGenerator[MemoryConnection]:
+        """Dial."""
+        self.times.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        while not self._found:
+            if self._default is not None:
+                raise self._default
+            await self._more.park()
+        found = self._found.popleft()
+        if isinstance(found, Exception):
+            raise found
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@asynccontextmanager
+async def open_over(
+    dials: Dials | Sequence[Dials],
+    *,
+    handlers: Mapping[str, Callable[..., Any]] | None = None,
+    options: HubConnectionOptions | None = None,
+    **chosen: Any,
+) -> AsyncGenerator[HubConnection]:
+    """Connect our client to what it finds, for the body.
+
+    Args:
+        dials: What it finds at its URL, or at each of several.
+        handlers: As for `open_hub_connection`.
+        options: As for `open_hub_connection`.
+        **chosen: How the connection goes on.
+    """
+    several = [dials] if isinstance(dials, Dials) else dials
+    protocol = PROTOCOLS[several[0].protocol]("python")
+    table = Handlers(protocol.payloads)
+    for name, handler in (handlers or {}).items():
+        table.add(name, handler)
+    connection = HubConnection(protocol, table, options or HubConnectionOptions(), several, **chosen)
+    async with connection._opened():
+        yield connection
+
+
+async def greet(server: RawPeer) -> None:
+    """Take our client's handshake and first ping."""
+    assert await server.receive_record() == {"protocol": server.protocol, "version": 1}
+    assert await server.receive() == PING

@@ -1,0 +1,131 @@
+"""What can be called on a hub: over one link, or over the link of the moment."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar, overload
+
+from ..calls.channels import ChannelReader
+from ..calls.our_calls import OurCalls
+
+T = TypeVar("T")
+
+
+class HubCalls(abc.ABC):
+    """Calls of a hub; they may be made by any number of tasks at the same time."""
+
+    @abc.abstractmethod
+    async def _ready(self, *, wait: bool) -> OurCalls:
+        """What makes calls now.
+
+        Args:
+            wait: Whether to wait for it where there is no connection.
+
+        Raises:
+            ConnectionClosed: There is nothing to wait for.
+        """
+
+    @overload
+    async def invoke(
+        self, name: str, /, *args: Any, result_type: type[T], wait_for_ready: bool = False
+    ) -> T: ...
+    @overload
+    async def invoke(
+        self, name: str, /, *args: Any, result_type: Any = Any, wait_for_ready: bool = False
+    ) -> Any: ...
+    async def invoke(
+        self, name: str, /, *args: Any, result_type: Any = Any, wait_for_ready: bool = False
+    ) -> Any:
+        """Call a hub method and wait for its result.
+
+        A checkpoint. When it is cancelled, the server is told to cancel the method, too.
+
+        Args:
+            name: The method's wire name; any letter case will do.
+            *args: Its arguments. A :class:`ChannelReader`, or any other async iterable, is an upload stream; one
+                that raises makes the upload fail at the server, and the end of the call ends it.
+            result_type: What to convert the result to; plain values by default.
+            wait_for_ready: Where the connection is lost and shall be regained, wait for that; else raise at once. What
+                was sent before the loss is not sent again.
+
+        Returns:
+            The result; ``None`` when the method has none.
+
+        Raises:
+            HubException: The server answered with an error.
+            BindingError: An argument cannot be encoded, or the result is of another type.
+            ConnectionClosed: The connection is over, or ended before the answer came.
+
+        Source:
+            Hub protocol, "Invocations"; cancellation as of .NET 11.
+        """
+        return await (await self._ready(wait=wait_for_ready)).invoke(name, args, result_type)
+
+    async def send(self, name: str, /, *args: Any, wait_for_ready: bool = False) -> None:
+        """Call a hub method without waiting for it: nothing tells whether it went well.
+
+        A checkpoint; returns when the call is queued. Uploads among the arguments go on in the background.
+
+        Args:
+            name: The method's wire name.
+            *args: Its arguments, as in :meth:`invoke`.
+            wait_for_ready: As in :meth:`invoke`.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: The connection is over.
+
+        Source:
+            Hub protocol, "Invocations", non-blocking.
+        """
+        await (await self._ready(wait=wait_for_ready)).send(name, args)
+
+    @overload
+    def stream(
+        self, name: str, /, *args: Any, item_type: type[T], capacity: int = 10, wait_for_ready: bool = False
+    ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
+    @overload
+    def stream(
+        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10, wait_for_ready: bool = False
+    ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
+    def stream(
+        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10, wait_for_ready: bool = False
+    ) -> AbstractAsyncContextManager[ChannelReader[Any]]:
+        """Call a streaming hub method, and hold its stream open for the body of ``async with``.
+
+        Leaving the body cancels the server's method unless it has ended; what it still sends is thrown away.
+        Behind a slow body the connection is not read, so that the server waits; while a task waits for other things of
+        the server, items queue up to ``HubConnectionOptions.connection_buffer_limit``.
+
+        Args:
+            name: The method's wire name.
+            *args: Its arguments, as in :meth:`invoke`.
+            item_type: What to convert items to; plain values by default.
+            capacity: So many items may lie unread, however large, before their sender has to wait; and more, while they
+                are within ``HubConnectionOptions.stream_buffer_size``.
+            wait_for_ready: As in :meth:`invoke`.
+
+        Returns:
+            A context manager that gives the stream's reader. Reading raises :exc:`HubException` when the server ends
+            the stream with an error, :exc:`BindingError` for an item of another type, :exc:`StreamOverflow` when too
+            much came while the body waited for other things, and :exc:`ConnectionClosed` when the connection ends; each
+            after the items that came before.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: The connection is over.
+
+        Source:
+            Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
+        """
+        return self._stream(name, args, item_type, capacity, wait_for_ready)
+
+    @asynccontextmanager
+    async def _stream(
+        self, name: str, args: tuple[Any, ...], item_type: Any, capacity: int, wait_for_ready: bool
+    ) -> AsyncGenerator[ChannelReader[Any]]:
+        calls = await self._ready(wait=wait_for_ready)
+        async with calls.stream(name, args, item_type, capacity) as reader:
+            yield reader
