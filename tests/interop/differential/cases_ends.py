@@ -59,7 +59,17 @@ ASKED = (
         ),
     ),
     talk("asked: somebody unknown", invoke("1", "AskConnection", "nobody", "question")),
-    talk("asked: in time", invoke("1", "AskWithTimeout", 20)),
+    Case(
+        "asked: in time",
+        (
+            *opening(),
+            Send((invoke("1", "AskWithTimeout", 60_000),)),
+            Next(),
+            Send((complete("<asked>", result="answer"),)),
+            Read(("1",)),
+            *ending(),
+        ),
+    ),
     Case(
         "asked: too late",
         (
