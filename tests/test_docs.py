@@ -25,6 +25,7 @@ EXAMPLES = [
     for number, block in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), 1)
 ]
 LINK = re.compile(r"\]\((?!https?:)(?P<page>[^)#]*)(?:#(?P<section>[^)]*))?\)")
+NAME = re.compile(r"`([\w.]+)`")
 ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<default>[^|]*) \|", re.MULTILINE)
 
 
@@ -77,3 +78,26 @@ def in_words(number: float) -> str:
         if number >= size and number % size == 0:
             return f"{number // size:g} {unit}"
     return f"{number:,g}" if number < 1000 else f"{number:,.0f}"
+
+
+def test_each_function_on_the_way_of_a_stream_exists() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    section = page.partition("## One stream invocation, floor by floor")[2].partition("\n## ")[0]
+    named = {
+        name
+        for cell in re.findall(r"^\|[^|]*\|([^|]*)\|", section, re.MULTILINE)
+        for name in NAME.findall(cell)
+    }
+    assert len(named) > 10
+    known: set[str] = set()
+    for module in (ROOT / "trio_hubs").rglob("*.py"):
+        for node in ast.parse(module.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                known.add(node.name)
+            elif isinstance(node, ast.ClassDef):
+                known |= {
+                    f"{node.name}.{part.name}"
+                    for part in node.body
+                    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+                }
+    assert sorted(named - known) == []
