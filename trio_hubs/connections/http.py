@@ -105,7 +105,7 @@ class Request:
         """Make a request of the raw parts of an HTTP/1.1 message.
 
         Raises:
-            ValueError: The target is none (RFC 9112, section 3.2).
+            ValueError: The target is malformed (RFC 9112, section 3.2).
         """
         path, _, query = target.decode("latin-1").partition("?")
         if not path.startswith("/") and method != b"CONNECT" and (method, path) != (b"OPTIONS", "*"):

@@ -1,4 +1,4 @@
-"""The sleep of a task that looks after others' deadlines: when it comes late, that is no fault of theirs."""
+"""The sleep of a task that watches deadlines: its own lateness counts for none of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import trio
 
 
 async def sleep_late(period: float) -> float:
-    """Sleep for so many seconds; those whom our own slowness has kept from running run first.
+    """Sleep; tasks that our own slowness has kept from running run first.
 
     Returns:
-        By how much it was longer, where it has become twice as long, or more; else 0. Nobody's deadline should count
-        that; but whatever was due by then still comes, for else it never would while we are always slow.
+        By how much the sleep was longer than the period, if it took twice as long or more; else 0. No deadline of
+        another should count that time; but what was due by then still comes, or it never would while we stay slow.
     """
     before = trio.current_time()
     await trio.sleep(period)

@@ -24,9 +24,9 @@ class User:
 
     Attributes:
         id: What ``clients.user(id)`` calls them by; all connections of one user have the same.
-        claims: Whatever else is known of them; who has no id is known by these alone.
+        claims: What else is known of them; a user without an id is known by these alone.
         expires_at: When this ceases to hold, in Unix seconds; ``None`` for never.
-        leeway: So many seconds of that are for clocks that differ; clients are told to renew it before them.
+        leeway: How many seconds of that are for clocks that differ; clients are told to renew it before those.
     """
 
     id: str | None = None
@@ -48,7 +48,7 @@ def is_same(one: User | None, other: User | None) -> bool:
 
 
 Authenticate: TypeAlias = Callable[[Request], "User | Awaitable[User | None] | None"]
-"""Finds out who makes a request; ``None`` is nobody that it knows."""
+"""Finds out who makes a request; ``None`` where it does not know."""
 
 Policy: TypeAlias = Callable[[User], "bool | Awaitable[bool]"]
 """Whether a user may do what the policy stands at."""
@@ -61,7 +61,7 @@ def authorize(policy: M) -> M: ...
 def authorize(policy: Any = None) -> Any:
     """Let only users in: on a hub's class, a hub method, or the handler of raw connections.
 
-    On a hub or a handler, requests of nobody get 401 and those of others 403, before any connection is made. On
+    On a hub or a handler, a request of nobody gets 401 and one of another user 403, before a connection is made. On
     a method, the call fails with an error, and the connection goes on. Several marks must all be met.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
 from trio_hubs.connections.server.arrivals import Arrival, Arrivals
 
@@ -177,3 +177,28 @@ async def test_without_a_selector_to_wait_for_sockets_are_waited_for(
         await arrival.wait()
         arrival.take()
         assert not arrivals.unread
+
+
+async def test_one_that_is_there_already_is_not_waited_for() -> None:
+    async with running() as arrivals:
+        with open_pairs(2) as ((near, far), (other_near, other_far)):
+            first, second = Arrival(arrivals, near), Arrival(arrivals, other_near)
+            other_far.send(b"2")
+            far.send(b"1")
+            with assert_no_checkpoints():
+                await second.wait()  # though the task that watches has not run yet
+            second.take()
+            await first.wait()
+            first.take()
+
+
+async def test_one_that_is_waited_for_after_the_end_waits_for_its_cancellation(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as arrivals:
+        with open_pairs(1) as ((near, _),):
+            arrival = Arrival(arrivals, near)
+            arrivals.selector = None  # as when its task has ended
+            with trio.move_on_after(0.01) as waiting:
+                await arrival.wait()
+            assert waiting.cancelled_caught

@@ -12,7 +12,7 @@ import socket
 import trio
 
 _PASSES = 8
-"""So many passes of the scheduler a request waits for one before it, whose task may be about to end an answer."""
+"""How many passes of the scheduler a request waits for one before it, whose task may be about to end an answer."""
 
 
 class Arrivals:
@@ -36,19 +36,25 @@ class Arrivals:
             try:
                 while fileno is not None:
                     await trio.lowlevel.wait_readable(fileno())
-                    for key, _ in selector.select(0):
-                        selector.unregister(key.fileobj)
-                        self.unread[key.data] = None
-                        key.data.come.set()
+                    self.look()
             finally:
                 self.selector = None
+
+    def look(self) -> None:
+        """Note which requests have come, while the selector runs."""
+        if self.selector is None:
+            return
+        for key, _ in self.selector.select(0):
+            self.selector.unregister(key.fileobj)
+            self.unread[key.data] = None
+            key.data.come.set()
 
 
 class Arrival:
     """The next request on a socket; to be watched for before its client can send it, and taken in the end.
 
     Args:
-        arrivals: Those of the server.
+        arrivals: The requests of the server.
         sock: The socket.
     """
 
@@ -66,7 +72,9 @@ class Arrival:
             await trio.lowlevel.wait_readable(self._socket)
             return
         if not self.come.is_set():
-            await self.come.wait()
+            self._arrivals.look()  # as the first request of a socket is mostly there
+            if not self.come.is_set():
+                await self.come.wait()
         unread = self._arrivals.unread
         known, passes = self, 0
         while self in unread and (first := next(iter(unread))) is not self:

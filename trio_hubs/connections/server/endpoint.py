@@ -1,4 +1,4 @@
-"""A path at which connections are made: negotiate, then a transport, whatever the bytes mean.
+"""A path at which connections are made: negotiation, then a transport. What the bytes mean is not known here.
 
 Statuses and texts are those of ASP.NET Core's HttpConnectionDispatcher. Every request of a connection comes from the
 same user; a request that is refused changes nothing.

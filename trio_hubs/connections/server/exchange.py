@@ -92,7 +92,7 @@ class Deferred:
     Attributes:
         serve: Answers by the exchange.
         left: Called when the client leaves meanwhile.
-        headers: Further headers of the answer, whatever it is.
+        headers: Further headers of the answer.
     """
 
     serve: Callable[[Exchange], Awaitable[None]]

@@ -1,6 +1,6 @@
 """The front door: HTTP/1.1 on a stream, one request after another, until one becomes a WebSocket.
 
-Whatever comes in gets a well-formed answer. A request that cannot be read gets a 4xx and ends its
+Each request gets a well-formed answer. A request that cannot be read gets a 4xx and ends its
 connection; a handler that fails gets a 500 and a log line; nobody else notices.
 """
 
@@ -217,7 +217,7 @@ class _HttpConnection:
 
 
 def _refusal(error: h11.RemoteProtocolError) -> Response:
-    """The answer to what is no request."""
+    """The answer to a malformed request."""
     fault = _fault(error)
     logger.info("bad HTTP request: %s", fault)
     return Response(fault, status=error.error_status_hint, headers=_CLOSE)

@@ -48,10 +48,10 @@ class HttpWire:
     async def next_request(self) -> h11.Event | type[h11.PAUSED]:
         """Wait for a request's head; empty lines ahead of it are nothing (RFC 9112, section 2.2).
 
-        Whatever comes behind the head is left for later.
+        What comes behind the head is left for later.
 
         Raises:
-            h11.RemoteProtocolError: It is none.
+            h11.RemoteProtocolError: It is malformed.
         """
         self.expect()
         data = self.take_rest()
@@ -80,7 +80,7 @@ class HttpWire:
 
     def expect(self) -> None:
         """The next request may come from now on: to be called before the client gets the end of an answer."""
-        self._watching.cancel()  # for what it reads has not come to whoever sees what comes first
+        self._watching.cancel()  # for what it reads would be missing in the next request
         if self._arrival is None and isinstance(self._stream, DirectSocketStream):
             self._arrival = Arrival(self._arrivals, self._stream.socket)
 

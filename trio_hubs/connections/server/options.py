@@ -57,21 +57,21 @@ class EndpointOptions:
     minimum_negotiate_version: int = attrs.field(default=0, validator=attrs.validators.in_((0, 1)))
     """The lowest version of negotiation that is still answered [0]."""
     maximum_negotiated: int = attrs.field(default=100_000, validator=positive)
-    """So many negotiated connections wait for their transport at a time; above it negotiation answers 503."""
+    """How many negotiated connections may wait for their transport; above it negotiation answers 503."""
     disconnect_timeout: float = attrs.field(default=15.0, validator=positive)
-    """A connection without its transport is over after so long: negotiated and unused, between polls, or torn [15]."""
+    """How long a connection lasts without a transport: negotiated and unused, between polls, or torn [15]."""
     send_timeout: float = attrs.field(default=10.0, validator=positive)
-    """A client that takes nothing of what is sent to it for so long is disconnected [10]."""
+    """How long a client may take nothing of what is sent to it before it is disconnected [10]."""
     poll_timeout: float = attrs.field(default=90.0, validator=positive)
-    """So long a poll waits for data; then it is answered empty [90]."""
+    """How long a poll waits for data; then it is answered empty [90]."""
     close_timeout: float = attrs.field(default=5.0, validator=positive)
-    """So long a client may take to answer the close of its WebSocket [5]."""
+    """How long a client may take to answer the close of its WebSocket [5]."""
     application_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """From so many posted bytes on that nobody has read, further posts wait; what fits in is read ahead [64 KiB]."""
+    """Posted bytes that may lie unread before further posts wait; what fits in is read ahead [64 KiB]."""
     early_posts_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
-    """Where so many bytes are posted to connections without a transport, further such posts wait for theirs, unread."""
+    """Bytes that may be posted to connections without a transport, together; further such posts wait, unread."""
     transport_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """From so many bytes on that wait for a client, whoever sends to it waits [64 KiB]."""
+    """Bytes that may wait for a client before sending to it waits [64 KiB]."""
     stateful_reconnect: bool = False
     """Whether clients may come back to a torn connection with a new WebSocket and lose nothing [no]."""
     close_on_authentication_expiration: bool = False

@@ -1,9 +1,9 @@
 """From which origins' pages requests may come: a foreign page must not ride on a user's cookies.
 
-Browsers send ``Origin`` with whatever a foreign page's scripts and forms send, also with a WebSocket's request, for
+Browsers send ``Origin`` with all that a foreign page's scripts and forms send, also with a WebSocket's request, for
 which nothing else protects a server; with the GET of an image or a link they do not, but say by ``Sec-Fetch-Site`` or
 ``Referer`` where it comes from. So what comes from a foreign page is refused before anything looks at it, unless the
-page's origin is allowed; whoever sends none of these is no browser.
+page's origin is allowed; a client that sends none of these is no browser.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Origins:
         return page or f"a {headers.get('sec-fetch-site', 'foreign')} page"
 
     def _is_foreign_get(self, request: Request) -> bool:
-        """Whether a browser makes this GET for a foreign page, by whatever it says; its ``Origin`` is in order."""
+        """Whether a browser makes this GET for a foreign page, by any of its headers; its ``Origin`` is in order."""
         headers = request.headers
         site = headers.get("sec-fetch-site")
         if site in ("same-origin", "none"):  # none is the user, who has typed it
@@ -104,7 +104,7 @@ REFUSAL = Response("The origin of this page is not among the allowed ones.", sta
 
 
 def _origin_of(url: str) -> str:
-    """The origin of a page's URL, as in ``Origin``; nothing for what is no URL."""
+    """The origin of a page's URL, as in ``Origin``; nothing where it is no URL."""
     try:
         parts = urlsplit(url.lower())
     except ValueError:

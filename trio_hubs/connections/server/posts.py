@@ -38,7 +38,7 @@ class Posts:
     """The posts of a connection that wait, or whose turn it is.
 
     Args:
-        incoming: Where their bodies go, which has room for so much of them as is read ahead.
+        incoming: Where their bodies go; as much is read ahead as it has room for.
         early: What is posted before connections are open.
     """
 
@@ -62,7 +62,7 @@ class Posts:
         self.opened()
 
     async def wait_admitted(self, size: int) -> None:
-        """Wait until so much may be posted. A checkpoint only when it has to wait."""
+        """Wait until this many bytes may be posted. A checkpoint only when it has to wait."""
         if not self._opened.is_set():
             if self._early.size + size > self._early.limit:
                 await self._opened.wait()

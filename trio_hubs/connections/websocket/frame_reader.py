@@ -23,7 +23,7 @@ class FrameReader:
         masked: Whether they must be masked, as a client's are; then ours are not.
 
     Attributes:
-        pongs: Frames that answer the pings that have come, for whoever sends them to take.
+        pongs: Frames that answer the pings that have come, for the sender to take.
         closed: The code and the reason of the close frame that has come; the code is 1005 where it named none.
         odd: Whether something came that is not in order, after which nothing is read here.
         fragmented: Whether a message goes on in the next data frame.

@@ -85,7 +85,7 @@ class WebSocketConnection(Duplex):
         while True:
             if reader.pongs:
                 await self._answer_pings()
-            if payload := self._payload:  # kept meanwhile, so that whoever cancels this loses nothing
+            if payload := self._payload:  # kept meanwhile, so that a cancelled call loses nothing
                 self._payload = b""
                 return payload
             if reader.over:
@@ -138,7 +138,7 @@ class WebSocketConnection(Duplex):
         )
 
     async def _answer_pings(self) -> None:
-        # Whoever sends a frame meanwhile sends them, too; but not more and more of them.
+        # The next sender of a frame sends them, too; but not more and more of them.
         if not self._send_lock.locked() or len(self._reader.pongs) > READ_SIZE:
             async with self._send_lock:
                 if self._cut or self._closing:
@@ -252,7 +252,7 @@ class WebSocketConnection(Duplex):
                     self._reader.odd = True
                     self._fallback = await stack.enter_async_context(self._open_fallback(to_its_end=False))
                 yield
-            except Exception:  # which cancellation is none
+            except Exception:  # not a cancellation
                 code = INTERNAL_ERROR
                 raise
             finally:
