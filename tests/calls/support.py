@@ -137,6 +137,7 @@ class Table(Face):
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
         method = Method(name, function, Signature.of(function), PROTOCOL.payloads)
+        method.answers = name not in self.methods
         self.methods.setdefault(name, []).append(method)
 
     def method(self, function: F) -> F:

@@ -1,5 +1,6 @@
 """Our client's calls, streams and uploads, beside a raw server: what it says, and what it makes of what it hears."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, RawPeer, call, cancel, ended, item, open_raw_server, result, stream
-from trio_hubs import BindingError, HubException, open_channel
+from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel
 
 from .sources import broken, numbers, written
 
@@ -293,6 +294,22 @@ async def test_a_failed_upload_is_an_error_to_the_server(
             item("1", 0),
             ended("1", "Stream errored by client: 'broken'"),
         ]
+
+
+@both_protocols
+@pytest.mark.parametrize("how", ["send", "invoke"])
+async def test_a_source_whose_own_connection_is_gone_fails_its_upload(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def bridge() -> AsyncIterator[int]:
+        yield 0
+        raise ConnectionClosed("source gone")
+
+    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+        nursery.start_soon(getattr(connection, how), "Sum", bridge())
+        messages = await server.arrived()
+        assert messages[1:] == [item("1", 0), ended("1", "Stream errored by client: 'source gone'")]
+        await server.send(ended("2"))
 
 
 @both_protocols

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, call, close, ended, open_raw_server, result
-from trio_hubs import ChannelReader, HubConnectionOptions
+from trio_hubs import ChannelReader, HubConnectionOptions, hub_method
 from trio_hubs.calls.refusals import ArgumentsUnfit, CallFailed, UnknownMethod
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
@@ -130,11 +130,22 @@ async def test_names_match_in_their_exact_letter_case_and_unknown_ones_are_logge
     autojump_clock: MockClock, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[int] = []
+    caplog.set_level(logging.DEBUG)
     async with open_raw_server(monkeypatch, handlers={"Hear": heard.append}) as (_, server):
         await server.send(call(name, 1), call("Hear", 2))
         await server.arrived()
     assert heard == [2]
     assert f"'{name}'" in caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+async def test_a_server_that_waits_for_nobody_is_worth_a_warning(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_raw_server(monkeypatch) as (_, server):
+        await server.send(call("Nobody", id="1"))
+        assert await server.arrived() == [ended("1", "Client didn't provide a result.")]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 @both_protocols
@@ -299,3 +310,168 @@ async def test_a_handler_may_be_decorated(autojump_clock: MockClock, monkeypatch
         assert add(1, 2) == 3
         await server.send(call("Add", 40, 2, id="1"))
         assert await server.take(1) == [result("1", 42)]
+
+
+# ---- several handlers, one result
+
+
+def noted() -> int:
+    return 1
+
+
+def untold():  # type: ignore[no-untyped-def]  # noqa: ANN201
+    return 2
+
+
+def told_other() -> object:
+    return "object"
+
+
+def silent() -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("handlers", "answer"),
+    [
+        ([silent, untold, noted], 1),
+        ([told_other, silent, untold], "object"),
+        ([silent, untold, untold], 2),
+        ([silent], None),
+    ],
+)
+async def test_the_handler_that_promises_a_result_answers(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, handlers: list[Any], answer: Any
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        for handler in handlers:
+            connection.on("Ask", handler)
+        await server.send(call("Ask", id="1"))
+        assert await server.arrived() == [result("1", answer)]
+
+
+async def test_a_handler_that_fails_beside_the_one_that_answers_is_only_logged(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async with open_raw_server(monkeypatch, handlers={"Ask": fail}) as (connection, server):
+        connection.on("Ask", noted)
+        await server.send(call("Ask", id="1"))
+        assert await server.arrived() == [result("1", 1)]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_two_handlers_that_promise_a_result_are_refused_until_the_first_is_removed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        remove = connection.on("Ask", noted)
+        connection.on("Ask", untold)
+        with pytest.raises(ValueError, match=r"^'Ask' already has a value returning handler\."):
+            connection.on("Ask", told_other)
+        remove()
+        await server.send(call("Ask", id="1"))
+        assert await server.arrived() == [result("1", 2)]
+        connection.on("Ask", told_other)
+        await server.send(call("Ask", id="2"))
+        assert await server.arrived() == [result("2", "object")]
+
+
+# ---- an object whose methods are the handlers
+
+
+class Base:
+    def inherited(self) -> str:
+        return "inherited"
+
+
+class Listener(Base):
+    """Handlers with something in common."""
+
+    label = "not a handler"
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    @property
+    def nor_this(self) -> str:
+        raise AssertionError
+
+    async def receive_message(self, user: str, point: Point) -> None:
+        self.heard.append((user, point))
+
+    @hub_method("bye")
+    def goodbye(self) -> int:
+        return len(self.heard)
+
+    @staticmethod
+    def of_nobody(number: int) -> int:
+        return number
+
+    def _private(self) -> None:
+        raise AssertionError
+
+
+@both_protocols
+async def test_the_methods_of_an_object_are_handlers_by_their_wire_names(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    async with open_raw_server(monkeypatch, protocol, handlers=listener) as (_, server):
+        await server.send(call("ReceiveMessage", "ann", {"x": 1}), call("bye", id="1"))
+        await server.send(call("Inherited", id="2"), call("OfNobody", 3, id="3"))
+        assert await server.arrived() == [result("1", 1), result("2", "inherited"), result("3", 3)]
+        await server.send(call("Private", id="4"), call("NorThis", id="5"))
+        nobody = "Client didn't provide a result."
+        assert await server.arrived() == [ended("4", nobody), ended("5", nobody)]
+    assert listener.heard == [("ann", Point(1))]
+
+
+@pytest.mark.parametrize("handlers", [Listener, [], noted, object()])
+def test_what_has_no_handlers_is_refused(handlers: object) -> None:
+    with pytest.raises(TypeError, match="has no methods to be handlers"):
+        Handlers(Payloads("json")).add_all(handlers)
+
+
+# ---- choices
+
+
+@both_protocols
+@pytest.mark.parametrize("tolerant", [False, True])
+async def test_extra_arguments_are_left_out_where_that_is_chosen(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, tolerant: bool
+) -> None:
+    heard: list[Any] = []
+
+    def hear(number: int, text: str = "") -> None:
+        heard.append((number, text))
+
+    options = HubConnectionOptions(ignore_extra_arguments=tolerant)
+    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}, options=options) as (
+        _,
+        server,
+    ):
+        await server.send(
+            call("Hear", 1), call("Hear", 2, "b", {"new": True}, 4), call("Hear"), call("Hear", "x", "y", "z")
+        )
+        await server.arrived()
+    assert heard == ([(1, ""), (2, "b")] if tolerant else [(1, "")])
+
+
+async def test_handlers_run_beside_each_other_where_that_is_chosen(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    async def slow(number: int) -> None:
+        heard.append(f"{number} began")
+        await trio.sleep(10 - number)
+        heard.append(f"{number} done")
+
+    options = HubConnectionOptions(maximum_parallel_invocations=2)
+    async with open_raw_server(monkeypatch, handlers={"Slow": slow}, options=options) as (_, server):
+        await server.send(call("Slow", 1), call("Slow", 2), call("Slow", 3))
+        await trio.sleep(20)
+    assert heard == ["1 began", "2 began", "2 done", "3 began", "1 done", "3 done"]

@@ -181,11 +181,22 @@ class Method:
         inline: It runs to its end without waiting for anything, so it needs no task.
         deadline: Which of its arguments is the caller's deadline, if one is.
         dump: Encodes its result.
+        answers: Whether its result is the call's, where one call runs several methods.
+
+    Args:
+        extra: Whether a call may have more arguments than it takes, which are left out.
     """
 
     def __init__(
-        self, name: str, function: Callable[..., Any], signature: Signature, payloads: Payloads
+        self,
+        name: str,
+        function: Callable[..., Any],
+        signature: Signature,
+        payloads: Payloads,
+        *,
+        extra: bool = False,
     ) -> None:
+        self.answers = True
         self.name = name
         self.function = function
         self.signature = signature
@@ -203,7 +214,7 @@ class Method:
         if signature.variadic:
             self._load = payloads.variadic_loader(*signature.variadic)
         else:
-            self._load = payloads.arguments_loader(signature.parameters, signature.required)
+            self._load = payloads.arguments_loader(signature.parameters, signature.required, extra=extra)
 
     def load(self, arguments: Raw) -> list[Any]:
         """Decode a call's arguments.

@@ -237,11 +237,13 @@ class OurCalls:
         try:
             await self._outgoing.send(id, items, Any)
             refusal = None
-        except ConnectionClosed:
-            logger.debug("upload %s ended with the connection", id)
         except Exception as failure:
-            logger.warning("upload %s failed", id, exc_info=failure)
-            refusal = UploadFailed(failure)
+            # It may also be of another connection, from which the items come.
+            if isinstance(failure, ConnectionClosed) and not self._outbox.state.sends:
+                logger.debug("upload %s ended with the connection", id)
+            else:
+                logger.warning("upload %s failed", id, exc_info=failure)
+                refusal = UploadFailed(failure)
         finally:
             error = "" if refusal is None else self._text(refusal)
             self._outbox.put(self._protocol.encode(Completion(id, error=error)))

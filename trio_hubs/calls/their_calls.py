@@ -7,6 +7,7 @@ runs to its first checkpoint. Only calls that wait behind others are dropped whe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
@@ -26,7 +27,7 @@ from .call_register import CallRegister, TheirCall
 from .channels import GIVE_WAY
 from .incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
 from .methods import Method
-from .options import SessionOptions
+from .options import Role, SessionOptions
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
 from .places import Places
@@ -114,10 +115,12 @@ class TheirCalls:
         """File a call, and start it if its turn has come."""
         methods = self._face.find(message.target)
         if not methods:
-            logger.warning("connection %s: nothing answers to %.100r", self._connection_id, message.target)
+            unwanted = self._options.role is Role.CLIENT and not message.invocation_id
+            level = logging.DEBUG if unwanted else logging.WARNING
+            logger.log(level, "connection %s: nothing answers to %.100r", self._connection_id, message.target)
             self._answers.answer_unknown(message.invocation_id, message.target)
-        for index, method in enumerate(methods):
-            self.take(method, "" if index else message.invocation_id, message)  # the first one answers
+        for method in methods:
+            self.take(method, message.invocation_id if method.answers else "", message)
 
     def take(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
         """File a call of a method: of the peer's, or of our own side's that has its turn among these."""

@@ -93,7 +93,9 @@ class HubConnection(HubCalls):
         """Have a handler called whenever the server calls a client method.
 
         Handlers run one after another, in the order of the server's calls and, for one call, in the order they
-        were added. One that raises is logged, and disturbs nothing else.
+        were added; more at a time with ``HubConnectionOptions.maximum_parallel_invocations``. One that raises is
+        logged, and disturbs nothing else. A server that waits for a result gets that of the handler whose annotation
+        promises one, else of the first without an annotation, else ``None``; or the text of what the handler raised.
 
         Args:
             name: The client method's name, in its exact letter case.
@@ -105,6 +107,7 @@ class HubConnection(HubCalls):
 
         Raises:
             TypeError: An annotation cannot be resolved.
+            ValueError: It promises a result, as another handler of the name does.
         """
         if handler is not None:
             return self._handlers.add(name, handler)
@@ -238,7 +241,7 @@ async def open_hub_connection(
     *,
     protocol: Literal["json", "messagepack"] = "json",
     payloads: Literal["python", "dotnet"] = "python",
-    handlers: Mapping[str, Callable[..., Any]] | None = None,
+    handlers: object = None,
     headers: Mapping[str, str] | None = None,
     skip_negotiation: bool = False,
     ssl_context: ssl.SSLContext | None = None,
@@ -258,7 +261,9 @@ async def open_hub_connection(
             attempt to connect tries them in a random order, each once.
         protocol: What to speak; both are understood by every SignalR server that has them installed.
         payloads: Names of fields and enums on the wire: as in Python, or as .NET's defaults have them.
-        handlers: Client methods by name, as for :meth:`HubConnection.on`; set before anything is received.
+        handlers: Client methods, added before anything is received: by name, as for :meth:`HubConnection.on`; or an
+            object whose public methods they are: ``receive_message`` is called as ``ReceiveMessage``, or as
+            ``@hub_method`` names it.
         headers: Further headers for the HTTP requests.
         skip_negotiation: Connect by WebSocket at once; the connection then has no id.
         ssl_context: For ``https``; the system's defaults by default.
@@ -291,9 +296,9 @@ async def open_hub_connection(
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
     speaks = PROTOCOLS[protocol](payloads)
-    table = Handlers(speaks.payloads)
-    for name, handler in (handlers or {}).items():
-        table.add(name, handler)
+    table = Handlers(speaks.payloads, ignore_extra_arguments=options.ignore_extra_arguments)
+    if handlers is not None:
+        table.add_all(handlers)
     dials = [
         partial(
             open_duplex,

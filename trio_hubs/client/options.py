@@ -28,6 +28,10 @@ class HubConnectionOptions:
     """When the server takes nothing of what is sent for so long, the connection ends."""
     maximum_message_size: int | None = attrs.field(default=None, validator=positive_or_none)
     """A framed message of the server above this ends the connection; ``None`` allows any [any]."""
+    maximum_parallel_invocations: int = attrs.field(default=1, validator=positive)
+    """So many handlers may run at a time; further calls of the server's wait, in order."""
+    ignore_extra_arguments: bool = False
+    """Whether a call may have more arguments than its handler takes, as those of a newer server do."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
     """So many bytes of a stream may lie unread, however many items, before their sender has to wait; and more, while
     they are within the stream's capacity, or a task waits for the server."""

@@ -37,6 +37,11 @@ def closed(message: Close) -> str:
     return "The server closed the connection."
 
 
+def two_results(name: str) -> str:
+    """A second handler of a name gives a result."""
+    return f"'{name}' already has a value returning handler. Multiple return values are not supported."
+
+
 def refused(refusal: Refusal) -> str:
     """What the server is told of a refusal, and our user of what it made of a call."""
     match refusal:

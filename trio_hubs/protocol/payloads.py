@@ -158,13 +158,14 @@ class Payloads:
         return load_many
 
     def arguments_loader(
-        self, types: Sequence[object], required: int | None = None
+        self, types: Sequence[object], required: int | None = None, *, extra: bool = False
     ) -> Callable[[Raw], list[Any]]:
         """A function that reads the array of arguments of a call.
 
         Args:
             types: Their types.
             required: How many must be there; all unless told otherwise.
+            extra: Whether there may be more of them, which are left out.
         """
         fewest = len(types) if required is None else required
         loaders = [self.loader(type_) for type_ in types]
@@ -180,7 +181,7 @@ class Payloads:
             except (ValueError, RecursionError):
                 values = None
             if values is None:  # the fault is told without this one
-                return self._load_singly(raw, loaders, fewest)
+                return self._load_singly(raw, loaders, fewest, extra=extra)
             for index, load_one in rest:
                 values[index] = _load_argument(index, load_one, values[index])
             return values
@@ -205,10 +206,10 @@ class Payloads:
 
         return load
 
-    def _load_singly(self, raw: Raw, loaders: Sequence[Load], fewest: int) -> list[Any]:
-        """Read the arguments one by one: to say which of them does not fit, or as some have been left out."""
+    def _load_singly(self, raw: Raw, loaders: Sequence[Load], fewest: int, *, extra: bool) -> list[Any]:
+        """Read the arguments one by one: to say which does not fit, or as there are fewer or more than parameters."""
         raws = self.split_arguments(raw)
-        fits = fewest <= len(raws) <= len(loaders)
+        fits = fewest <= len(raws) and (extra or len(raws) <= len(loaders))
         expected = fewest if len(raws) < fewest else len(loaders)
         miscount = BindingError(f"Invocation provides {len(raws)} argument(s) but target expects {expected}.")
         if not self._json and not fits:
