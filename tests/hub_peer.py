@@ -1,19 +1,19 @@
 """The raw other end of a hub connection, in memory: for tests of whole hubs, and of our client.
 
-Messages are dicts in the shape of JSON's, for both protocols; the codecs here are the tests' own, so that both sides
-cannot be wrong alike. Whatever is awaited here fails after a while of virtual time instead of hanging.
+Messages are those of ``tests/messages.py``. Whatever is awaited here fails after a while of virtual time instead of
+hanging.
 """
 
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol
 
-import msgspec
 import pytest
 import trio
 from typing_extensions import TypeVar
 
+from tests.messages import PING, Message, encode, take
 from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, open_hub_connection
 from trio_hubs.calls.session import Session
 from trio_hubs.client import hub_connection
@@ -22,139 +22,9 @@ from trio_hubs.server.local_roster import LocalRoster
 from trio_hubs.server.members import Members
 from trio_hubs.server.served_hub import ServedHub
 
-Message: TypeAlias = dict[str, Any]
-
 PROTOCOLS = ("json", "messagepack")
 PATIENCE = 1000.0
 """Virtual seconds after which nothing more can be expected."""
-
-# ---- messages
-
-PING: Message = {"type": 6}
-
-
-def call(target: str, *arguments: Any, id: str = "", uploads: tuple[str, ...] = ()) -> Message:
-    """An Invocation."""
-    return {"type": 1, **_call(target, arguments, id, uploads)}
-
-
-def stream(target: str, *arguments: Any, id: str = "1", uploads: tuple[str, ...] = ()) -> Message:
-    """A StreamInvocation."""
-    return {"type": 4, **_call(target, arguments, id, uploads)}
-
-
-def _call(target: str, arguments: tuple[Any, ...], id: str, uploads: tuple[str, ...]) -> Message:
-    message: Message = {"target": target, "arguments": list(arguments)}
-    if id:
-        message["invocationId"] = id
-    if uploads:
-        message["streamIds"] = list(uploads)
-    return message
-
-
-def item(id: str, value: Any) -> Message:
-    """A StreamItem."""
-    return {"type": 2, "invocationId": id, "item": value}
-
-
-def ended(id: str, error: str = "") -> Message:
-    """A Completion without a result."""
-    return {"type": 3, "invocationId": id, **({"error": error} if error else {})}
-
-
-def result(id: str, value: Any) -> Message:
-    """A Completion with a result."""
-    return {"type": 3, "invocationId": id, "result": value}
-
-
-def cancel(id: str) -> Message:
-    """A CancelInvocation."""
-    return {"type": 5, "invocationId": id}
-
-
-def close(error: str = "", *, allow_reconnect: bool = False) -> Message:
-    """A Close."""
-    return {
-        "type": 7,
-        **({"error": error} if error else {}),
-        **({"allowReconnect": True} if allow_reconnect else {}),
-    }
-
-
-# ---- codecs
-
-
-def encode(protocol: str, message: Message) -> bytes:
-    """A message as it is sent."""
-    if protocol == "json":
-        return json.dumps(message).encode() + b"\x1e"
-    return framed(msgspec.msgpack.encode(_elements(message)))
-
-
-def framed(body: bytes) -> bytes:
-    """A MessagePack body behind its length."""
-    length, prefix = len(body), bytearray()
-    while length > 0x7F:
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes(prefix) + bytes([length]) + body
-
-
-def _elements(message: Message) -> list[Any]:
-    kind, id = message["type"], message.get("invocationId")
-    if kind in (1, 4):
-        return [kind, {}, id, message["target"], message["arguments"], message.get("streamIds", [])]
-    if kind == 2:
-        return [kind, {}, id, message["item"]]
-    if kind == 3:
-        if "error" in message:
-            return [kind, {}, id, 1, message["error"]]
-        return [kind, {}, id, 3, message["result"]] if "result" in message else [kind, {}, id, 2]
-    if kind == 5:
-        return [kind, {}, id]
-    return [6] if kind == 6 else [7, message.get("error"), message.get("allowReconnect", False)]
-
-
-def _message(elements: list[Any]) -> Message:
-    kind = elements[0]
-    if kind == 6:
-        return {"type": 6}
-    if kind == 7:
-        return close(elements[1] or "", allow_reconnect=elements[2])
-    message: Message = {"type": kind}
-    if elements[2] is not None:
-        message["invocationId"] = elements[2]
-    if kind in (1, 4):
-        message |= {"target": elements[3], "arguments": elements[4]}
-        if elements[5]:
-            message["streamIds"] = elements[5]
-    elif kind == 2:
-        message["item"] = elements[3]
-    elif kind == 3 and elements[3] != 2:
-        message["error" if elements[3] == 1 else "result"] = elements[4]
-    return message
-
-
-def _take(protocol: str, buffer: bytearray) -> Iterator[Message]:
-    """Take the whole messages off a buffer."""
-    while protocol == "json" and (end := buffer.find(b"\x1e")) >= 0:
-        yield json.loads(buffer[:end])
-        del buffer[: end + 1]
-    while protocol == "messagepack" and buffer:
-        length = shift = at = 0
-        while True:
-            if at == len(buffer):
-                return
-            length |= (buffer[at] & 0x7F) << shift
-            shift += 7
-            at += 1
-            if buffer[at - 1] < 0x80:
-                break
-        if len(buffer) < at + length:
-            return
-        yield _message(msgspec.msgpack.decode(buffer[at : at + length]))
-        del buffer[: at + length]
-
 
 # ---- the raw peer
 
@@ -211,7 +81,7 @@ class RawPeer(Generic[W]):
                 raise trio.EndOfChannel
             self.pieces.append(piece)
             self._buffer += piece
-            self._messages += _take(self.protocol, self._buffer)
+            self._messages += take(self.protocol, self._buffer)
         return self._messages.pop(0)
 
     async def receive_record(self) -> Message:
@@ -224,7 +94,7 @@ class RawPeer(Generic[W]):
             self._buffer += piece
         record, _, rest = bytes(self._buffer).partition(b"\x1e")
         self._buffer[:] = rest
-        self._messages += _take(self.protocol, self._buffer)
+        self._messages += take(self.protocol, self._buffer)
         fields: Message = json.loads(record)
         return fields
 

@@ -6,13 +6,14 @@ from contextlib import AbstractAsyncContextManager
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import Message
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.errors import ConnectionClosed
 
-from .support import Json, Side
+from .support import Side
 
 
-async def ended(side: Side) -> Json:
+async def last_message(side: Side) -> Message:
     """Wait for the session's end; gives its last message."""
     await side.over.wait()
     return (await side.peer.rest())[-1]

@@ -11,6 +11,8 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
+from tests import messages
+from tests.messages import Message
 from trio_hubs.calls.answers import Face
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
@@ -41,63 +43,27 @@ from trio_hubs.protocol.messages import Close, Invocation, StreamInvocation
 from trio_hubs.server import texts as server_texts
 
 F = TypeVar("F", bound=Callable[..., Any])
-Json = dict[str, Any]
 PROTOCOL = JsonHubProtocol()
 
 
 # ---- messages as the wire has them
 
 
-def item(id: str, value: Any) -> Json:
-    return {"type": 2, "invocationId": id, "item": value}
+def invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Message:
+    """An Invocation, of an id first."""
+    return messages.call(target, *arguments, id=id, uploads=uploads)
 
 
-def result(id: str, value: Any) -> Json:
-    return {"type": 3, "invocationId": id, "result": value}
+def stream_invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Message:
+    """A StreamInvocation, of an id first."""
+    return messages.stream(target, *arguments, id=id, uploads=uploads)
 
 
-def done(id: str) -> Json:
-    return {"type": 3, "invocationId": id}
-
-
-def failed(id: str, error: str) -> Json:
-    return {"type": 3, "invocationId": id, "error": error}
-
-
-def cancel(id: str) -> Json:
-    return {"type": 5, "invocationId": id}
-
-
-def invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Json:
-    """A call; without an answer when it has no id."""
-    message = {"type": 1, "target": target, "arguments": list(arguments)}
-    return message | ({"invocationId": id} if id else {}) | ({"streamIds": list(uploads)} if uploads else {})
-
-
-def stream_invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Json:
-    return invocation(id, target, *arguments, uploads=uploads) | {"type": 4}
-
-
-PING: Json = {"type": 6}
-
-
-def ack(number: int) -> Json:
-    return {"type": 8, "sequenceId": number}
-
-
-def sequence(number: int) -> Json:
-    return {"type": 9, "sequenceId": number}
-
-
-def close(error: str = "", *, reconnect: bool = False) -> Json:
-    return {"type": 7} | ({"error": error} if error else {}) | ({"allowReconnect": True} if reconnect else {})
-
-
-def encode(*messages: Json) -> bytes:
+def encode(*messages: Message) -> bytes:
     return b"".join(json.dumps(message, separators=(",", ":")).encode() + b"\x1e" for message in messages)
 
 
-def decode(data: bytes) -> list[Json]:
+def decode(data: bytes) -> list[Message]:
     """The messages of bytes that end with a whole one."""
     records = data.split(b"\x1e")
     assert records.pop() == b""
@@ -207,7 +173,7 @@ class Recorder(Outbox):
 
     def __init__(self) -> None:
         super().__init__(memory_connection_pair()[0])
-        self.sent: list[Json] = []
+        self.sent: list[Message] = []
 
     def _append(self, data: bytes | bytearray, count: int) -> bool:
         idle = super()._append(data, count)
@@ -255,10 +221,10 @@ class Desk:
         )
 
     @property
-    def sent(self) -> list[Json]:
+    def sent(self) -> list[Message]:
         return self.outbox.sent
 
-    async def answers(self, *messages: Invocation | StreamInvocation) -> list[Json]:
+    async def answers(self, *messages: Invocation | StreamInvocation) -> list[Message]:
         """What has been sent, in all, once these calls have gone as far as they can."""
         for message in messages:
             self.their_calls.invoke(message)
@@ -271,14 +237,14 @@ class Peer:
 
     def __init__(self, connection: MemoryConnection) -> None:
         self.connection = connection
-        self._received: list[Json] = []
+        self._received: list[Message] = []
 
-    async def send(self, *messages: Json) -> None:
+    async def send(self, *messages: Message) -> None:
         """Send messages in one piece, and wait until they have had their effect."""
         await self.connection.send(encode(*messages))
         await wait_all_tasks_blocked()
 
-    async def receive(self) -> Json:
+    async def receive(self) -> Message:
         """The next message."""
         while not self._received:
             data = await self.connection.receive()
@@ -286,7 +252,7 @@ class Peer:
             self._received = decode(data)
         return self._received.pop(0)
 
-    async def rest(self) -> list[Json]:
+    async def rest(self) -> list[Message]:
         """All messages until the connection's end."""
         while data := await self.connection.receive():
             self._received += decode(data)

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from tests.messages import Message, ended, result
 from trio_hubs.calls.answers import Answers
 from trio_hubs.calls.call_register import TheirCall
 from trio_hubs.calls.refusals import UnknownMethod
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from trio_hubs.protocol.messages import ABSENT
 
-from .support import PROTOCOL, Json, Recorder, Table, done, failed, result
+from .support import PROTOCOL, Recorder, Table
 
 
 class Counter:
@@ -32,7 +33,7 @@ class Counter:
         call.began, call.cancelled = began, cancelled
         return call
 
-    def answered(self, call: TheirCall, value: Any = None, failure: Exception | None = None) -> list[Json]:
+    def answered(self, call: TheirCall, value: Any = None, failure: Exception | None = None) -> list[Message]:
         self.answers.answer(call, value, failure, alone=False)
         return self.outbox.sent
 
@@ -44,14 +45,14 @@ FAILURE = ValueError("broken")
     ("began", "cancelled", "failure", "answer"),
     [
         (False, False, None, result("1", 1)),
-        (False, False, FAILURE, failed("1", "plain failed: broken")),
-        (True, False, FAILURE, failed("1", "the stream failed: broken")),
-        (False, True, FAILURE, failed("1", "The invocation was canceled by the client.")),
-        (False, False, UnknownMethod("plain"), failed("1", "plain is unknown")),
+        (False, False, FAILURE, ended("1", "plain failed: broken")),
+        (True, False, FAILURE, ended("1", "the stream failed: broken")),
+        (False, True, FAILURE, ended("1", "The invocation was canceled by the client.")),
+        (False, False, UnknownMethod("plain"), ended("1", "plain is unknown")),
     ],
 )
 async def test_a_call_is_answered_as_it_ended(
-    began: bool, cancelled: bool, failure: Exception | None, answer: Json
+    began: bool, cancelled: bool, failure: Exception | None, answer: Message
 ) -> None:
     counter = Counter()
     assert counter.answered(counter.call(began=began, cancelled=cancelled), 1, failure) == [answer]
@@ -93,7 +94,7 @@ async def test_what_was_cancelled_is_told_why(cancelled: bool) -> None:
     text = (
         "The invocation was canceled by the client." if cancelled else "The deadline of 'plain' has passed."
     )
-    assert counter.outbox.sent == [failed("1", text)]
+    assert counter.outbox.sent == [ended("1", text)]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,6 @@ async def test_a_refusal_is_logged_with_its_reasons(caplog: pytest.LogCaptureFix
     refusal.__cause__ = cause
     counter = Counter()
     counter.answers.refuse("1", "plain", refusal)
-    assert counter.outbox.sent == [failed("1", "plain is unknown")]
+    assert counter.outbox.sent == [ended("1", "plain is unknown")]
     assert "plain is unknown why and what else" in caplog.text
-    assert done("1") not in counter.outbox.sent
+    assert ended("1") not in counter.outbox.sent

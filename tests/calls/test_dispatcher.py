@@ -4,27 +4,13 @@ from typing import Any
 
 import pytest
 
+from tests.messages import PING, ack, cancel, close, ended, item, sequence
 from trio_hubs.calls.dispatcher import Dispatcher
 from trio_hubs.calls.keep_alive import KeepAlive
 from trio_hubs.errors import ProtocolError
 from trio_hubs.protocol.messages import Close
 
-from .support import (
-    PING,
-    PROTOCOL,
-    Desk,
-    ack,
-    cancel,
-    close,
-    done,
-    encode,
-    invocation,
-    item,
-    raw,
-    read_all,
-    sequence,
-    session_options,
-)
+from .support import PROTOCOL, Desk, encode, invocation, raw, read_all, session_options
 
 
 class Board(Desk):
@@ -51,7 +37,7 @@ class Board(Desk):
 
 async def test_a_close_is_told_and_what_is_of_resuming_means_nothing() -> None:
     board = Board()
-    await board.feed(PING, ack(1), sequence(1), cancel("1"), done("9"), close("bye"))
+    await board.feed(PING, ack(1), sequence(1), cancel("1"), ended("9"), close("bye"))
     assert board.closes == [Close(error="bye")]
     assert board.sent == []
     assert board.dispatcher.take_ack() == b""
@@ -61,7 +47,7 @@ async def test_items_that_follow_each_other_are_taken_together(monkeypatch: pyte
     board = Board()
     taken: list[tuple[str, list[Any]]] = []
     monkeypatch.setattr(board.incoming, "feed", lambda id, items: taken.append((id, items)))
-    await board.feed(item("1", 1), item("1", 2), item("2", 3), done("2"), item("1", 4))
+    await board.feed(item("1", 1), item("1", 2), item("2", 3), ended("2"), item("1", 4))
     assert taken == [("1", raw(1, 2)), ("2", raw(3)), ("1", raw(4))]
 
 

@@ -8,26 +8,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import cancel, ended, item
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
-from .support import (
-    Desk,
-    cancel,
-    count_up,
-    depth,
-    done,
-    failed,
-    invocation,
-    item,
-    raw,
-    read_all,
-    run_outbox,
-    stream_invocation,
-)
+from .support import Desk, count_up, depth, invocation, raw, read_all, run_outbox, stream_invocation
 
 GONE = ConnectionClosed("gone")
 
@@ -246,7 +234,7 @@ async def test_uploads_of_a_send_go_on_in_the_background(desk: Desk) -> None:
         invocation("", "log", "text", uploads=["1"]),
         item("1", 0),
         item("1", 1),
-        done("1"),
+        ended("1"),
     ]
 
 
@@ -346,7 +334,7 @@ async def test_uploads_are_named_in_their_order_and_sent_beside_the_call(
     writer.complete()
     await wait_all_tasks_blocked()
     assert desk.sent[0] == invocation("3", "total", 5, uploads=["1", "2"])
-    assert desk.sent[1:] == [item("1", 0), done("1"), item("2", 7), done("2")]
+    assert desk.sent[1:] == [item("1", 0), ended("1"), item("2", 7), ended("2")]
     desk.our_calls.complete(Completion("3", result=raw(12)[0]))
     await wait_all_tasks_blocked()
     assert call.outcome == 12
@@ -360,7 +348,7 @@ async def test_a_stream_with_an_upload(desk: Desk) -> None:
             stream_invocation("2", "double", uploads=["1"]),
             item("1", 0),
             item("1", 1),
-            done("1"),
+            ended("1"),
         ]
         desk.incoming.complete("2", None)
         assert await read_all(reader) == []
@@ -371,7 +359,7 @@ async def test_a_broken_upload_is_an_error_to_the_peer(
 ) -> None:
     call = Waiting(nursery, desk.our_calls.invoke, "total", (broken(),), int)
     await wait_all_tasks_blocked()
-    assert desk.sent[1:] == [item("1", 1), failed("1", "Stream errored by client: 'source'")]
+    assert desk.sent[1:] == [item("1", 1), ended("1", "Stream errored by client: 'source'")]
     assert call.outcome is None  # the answer is still the peer's to give
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     call.scope.cancel()
@@ -402,7 +390,7 @@ async def test_the_end_of_a_call_ends_its_uploads(desk: Desk, nursery: trio.Nurs
             desk.our_calls.complete(Completion("2", "broken there"))
     await wait_all_tasks_blocked()
     last = [cancel("2")] if ended_by == "cancelling" else []
-    assert desk.sent[2:] == [failed("1", "Stream canceled by client."), *last]
+    assert desk.sent[2:] == [ended("1", "Stream canceled by client."), *last]
     if ended_by == "error":
         assert type(call.outcome) is HubException
 
@@ -417,7 +405,7 @@ async def test_uploads_are_filed_by_their_ids_while_they_go_on(desk: Desk) -> No
 async def test_leaving_a_stream_ends_its_uploads(desk: Desk) -> None:
     async with desk.our_calls.stream("double", (endless(),), int, 10):
         await wait_all_tasks_blocked()
-    assert desk.sent[2:] == [failed("1", "Stream canceled by client."), cancel("2")]
+    assert desk.sent[2:] == [ended("1", "Stream canceled by client."), cancel("2")]
 
 
 async def test_an_upload_ends_quietly_with_the_connection(
@@ -504,4 +492,4 @@ async def test_a_reader_can_be_an_upload(desk: Desk) -> None:
         desk.incoming.complete("1", None)
         await desk.our_calls.send("total", (reader,))
         await wait_all_tasks_blocked()
-    assert desk.sent[1:] == [invocation("", "total", uploads=["2"]), item("2", 1), done("2")]
+    assert desk.sent[1:] == [invocation("", "total", uploads=["2"]), item("2", 1), ended("2")]

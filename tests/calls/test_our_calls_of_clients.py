@@ -4,12 +4,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import ended, item, result
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
-from .support import PROTOCOL, Desk, done, failed, invocation, item, open_side, raw, result
+from .support import PROTOCOL, Desk, invocation, open_side, raw
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_an_item_for_an_upload_is_no_answer_to_a_call_of_ours() -> None:
 
         await side.peer.send(invocation("1", "asks"))
         assert await side.peer.receive() == invocation("s1", "ask")
-        await side.peer.send(done("1"), item("1", 5), failed("1", "no"), result("2", 3))
+        await side.peer.send(ended("1"), item("1", 5), ended("1", "no"), result("2", 3))
         await side.peer.send(result("s1", 7))
         assert await side.peer.receive() == result("1", 7)
 

@@ -7,23 +7,25 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import PING, ack, sequence
+from tests.messages import Message as Fields
 from trio_hubs.calls.outbox import Outbox, State
 from trio_hubs.calls.replay import Replay
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.protocol.messages import Message
 
-from .support import PING, PROTOCOL, Json, ack, decode, encode, invocation, sequence
+from .support import PROTOCOL, decode, encode, invocation
 from .support import run_outbox as run
 
 Waiting = Callable[[], AbstractContextManager[None]]
 
 
-def hello(number: int) -> Json:
+def hello(number: int) -> Fields:
     return invocation("", "hello", number)
 
 
-def parsed(*messages: Json) -> list[Message]:
+def parsed(*messages: Fields) -> list[Message]:
     """What the reader makes of messages."""
     return [message for part in PROTOCOL.parser(None).feed(encode(*messages)) for message in part]
 
@@ -68,7 +70,7 @@ class Socket(Duplex):
     def unsent(self) -> bool:
         return self.keeps and not self.away
 
-    def received(self) -> list[Json]:
+    def received(self) -> list[Fields]:
         """What has been sent since this was last asked."""
         messages = decode(b"".join(self.sent))
         self.sent.clear()
@@ -83,11 +85,11 @@ class Wire:
         self.replay = Replay(PROTOCOL, limit, waiting)
         self.outbox = Outbox(self.socket, replay=self.replay)
 
-    async def put(self, *messages: Json) -> None:
+    async def put(self, *messages: Fields) -> None:
         self.outbox.put(encode(*messages), len(messages))
         await wait_all_tasks_blocked()
 
-    async def resume(self) -> list[Json]:
+    async def resume(self) -> list[Fields]:
         self.socket.away = False
         self.outbox.resume()
         await wait_all_tasks_blocked()

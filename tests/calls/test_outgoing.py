@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import item
 from trio_hubs.calls.channels import GIVE_WAY, open_channel
 from trio_hubs.calls.outbox import HIGH_WATER, Outbox
 from trio_hubs.calls.outgoing import OutgoingStream, OutgoingStreams
@@ -13,7 +14,7 @@ from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
 from trio_hubs.protocol.hub_protocol import ItemEncoder
 
-from .support import PROTOCOL, Recorder, count_up, encode, invocation, item, run_outbox, turns
+from .support import PROTOCOL, Recorder, count_up, encode, invocation, run_outbox, turns
 
 ENCODER = PROTOCOL.item_encoder("1", int)
 

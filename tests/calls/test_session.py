@@ -7,24 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import PING, cancel, close, ended, item, result
 from trio_hubs.errors import BindingError, HubException, StreamOverflow
 
-from .session_log import Log, ended, open_stream
-from .support import (
-    PING,
-    Side,
-    cancel,
-    close,
-    done,
-    encode,
-    failed,
-    invocation,
-    item,
-    open_side,
-    read_all,
-    result,
-    stream_invocation,
-)
+from .session_log import Log, last_message, open_stream
+from .support import Side, encode, invocation, open_side, read_all, stream_invocation
 
 # ---- messages
 
@@ -32,16 +19,16 @@ from .support import (
 async def test_calls_are_answered() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 40), item("2", 2), done("2"))
+        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 40), item("2", 2), ended("2"))
         assert await side.peer.receive() == result("1", 42)
         await side.peer.send(stream_invocation("1", "count", 1))
-        assert [await side.peer.receive() for _ in range(2)] == [item("1", 0), done("1")]
+        assert [await side.peer.receive() for _ in range(2)] == [item("1", 0), ended("1")]
 
 
 async def test_what_came_behind_the_handshake_comes_first() -> None:
     async with open_side(data=encode(invocation("1", "nowhere"), PING) + encode(PING)[:3]) as side:
         await side.peer.connection.send(encode(PING)[3:])
-        assert await side.peer.receive() == failed("1", "nowhere is unknown")
+        assert await side.peer.receive() == ended("1", "nowhere is unknown")
         assert not side.over.is_set()
 
 
@@ -49,14 +36,14 @@ async def test_messages_may_come_in_any_pieces() -> None:
     async with open_side() as side:
         for byte in encode(invocation("1", "nowhere")):
             await side.peer.connection.send(bytes([byte]))
-        assert await side.peer.receive() == failed("1", "nowhere is unknown")
+        assert await side.peer.receive() == ended("1", "nowhere is unknown")
 
 
 async def test_a_cancel_in_the_same_packet_works() -> None:
     async with open_side() as side:
         Log(side)
         await side.peer.send(invocation("1", "slow"), cancel("1"))
-        assert await side.peer.receive() == failed("1", "The invocation was canceled by the client.")
+        assert await side.peer.receive() == ended("1", "The invocation was canceled by the client.")
         assert "call cleaned up" in side.life.events  # it has begun all the same
 
 
@@ -65,7 +52,7 @@ async def test_control_messages_are_handled_while_all_places_are_taken() -> None
         Log(side)
         await side.peer.send(invocation("1", "slow"))
         await side.peer.send(PING, cancel("1"))
-        assert await side.peer.receive() == failed("1", "The invocation was canceled by the client.")
+        assert await side.peer.receive() == ended("1", "The invocation was canceled by the client.")
 
 
 async def test_our_calls_are_answered_by_the_peer(nursery: trio.Nursery) -> None:
@@ -106,9 +93,9 @@ async def test_items_of_several_streams_are_told_apart() -> None:
             item("2", 3),
             item("7", 0),
             item("1", 4),
-            done("1"),
+            ended("1"),
             item("2", 5),
-            failed("2", "broken"),
+            ended("2", "broken"),
         )
         assert await read_all(first) == [1, 2, 4]
         assert second.read_ready() == [3, 5]
@@ -126,7 +113,7 @@ async def test_an_item_that_does_not_fit_stops_the_stream_and_nothing_else() -> 
                 await reader.read()
             assert await side.peer.receive() == cancel("1")
         await side.peer.send(invocation("1", "total", uploads=["u"]), item("u", "one"))
-        assert await side.peer.receive() == failed("1", "total failed: Failed to bind Stream message.")
+        assert await side.peer.receive() == ended("1", "total failed: Failed to bind Stream message.")
 
 
 async def test_messages_that_mean_nothing_do_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -135,13 +122,13 @@ async def test_messages_that_mean_nothing_do_nothing(caplog: pytest.LogCaptureFi
             {"type": 8, "sequenceId": 1},
             {"type": 9, "sequenceId": 1},
             {"type": 99},
-            done("9"),
+            ended("9"),
             item("9", 1),
             cancel("9"),
         )
         assert side.life.events == ["opened"]
         side.session.end()
-        assert await ended(side) == close()
+        assert await last_message(side) == close()
     assert caplog.records == []
 
 
@@ -224,7 +211,7 @@ async def test_answers_that_nobody_takes_stop_the_reading() -> None:
 
 
 async def test_refusals_that_nobody_takes_stop_the_reading() -> None:
-    text = failed("1", "x" * 1000 + " is unknown")
+    text = ended("1", "x" * 1000 + " is unknown")
     async with open_side(capacity=0) as side:
         sent = 0
 
@@ -323,7 +310,7 @@ async def test_calls_wait_until_the_connection_is_open(nursery: trio.Nursery) ->
 
     async with open_side(prepare=prepare) as side:
         await side.peer.send(invocation("1", "plain"), invocation("2", "unknown"))
-        assert await side.peer.receive() == failed("2", "unknown is unknown")
+        assert await side.peer.receive() == ended("2", "unknown is unknown")
         gate.set()
         assert await side.peer.receive() == result("1", 1)
 
@@ -347,7 +334,7 @@ async def test_a_refused_connection_is_told_so_and_never_closed(caplog: pytest.L
         side.life.on_open = refuse
 
     async with open_side(prepare=prepare) as side:
-        assert await ended(side) == close("ended: not you")
+        assert await last_message(side) == close("ended: not you")
         assert side.life.events == []
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "was refused" in caplog.text
@@ -390,7 +377,7 @@ async def test_an_end_before_the_connection_is_open_ends_the_opening() -> None:
 
     async with open_side(prepare=prepare) as side:
         await side.peer.send(close())
-        assert await ended(side) == close()
+        assert await last_message(side) == close()
         assert side.life.events == []
 
 
@@ -411,11 +398,11 @@ async def test_an_opening_that_fails_while_the_connection_ends_harms_nobody() ->
 
     async with open_side(prepare=prepare) as side:
         await side.peer.send(close())
-        assert await ended(side) == close()
+        assert await last_message(side) == close()
 
 
 async def test_a_close_behind_the_handshake_still_opens_and_closes_in_order() -> None:
     async with open_side(data=encode(invocation("1", "unknown"), close())) as side:
         await side.over.wait()
         assert side.life.events in ([], ["opened", ("closed", "")])
-        assert await side.peer.rest() == [failed("1", "unknown is unknown"), close()]
+        assert await side.peer.rest() == [ended("1", "unknown is unknown"), close()]

@@ -7,26 +7,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import PING, Message, ack, close, ended, item, result, sequence
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.server.backlog import Backlog
 
-from .support import (
-    PING,
-    Json,
-    ack,
-    close,
-    decode,
-    done,
-    encode,
-    invocation,
-    item,
-    result,
-    sequence,
-    stream_invocation,
-)
+from .support import decode, encode, invocation, stream_invocation
 from .torn import TornSide, open_torn
 
 BIG = "x" * 1000
@@ -39,16 +27,16 @@ async def say(side: TornSide, *texts: str) -> None:
         await wait_all_tasks_blocked()
 
 
-async def received(side: TornSide) -> list[Json]:
+async def received(side: TornSide) -> list[Message]:
     """What the peer has received by now."""
-    messages: list[Json] = []
+    messages: list[Message] = []
     with trio.move_on_after(0.0001):
         while data := await side.peer.connection.receive():
             messages += decode(data)
     return messages
 
 
-def texts(messages: list[Json]) -> list[str]:
+def texts(messages: list[Message]) -> list[str]:
     return [message["arguments"][0] for message in messages if message["type"] == 1]
 
 
@@ -124,7 +112,7 @@ async def test_an_end_does_not_wait_for_acknowledgements(autojump_clock: MockClo
             await side.over.wait()
         messages = await received(side)
         assert texts(messages) == ["1", "2"]
-        assert messages[-1] == close(reconnect=end == "shutdown")
+        assert messages[-1] == close(allow_reconnect=end == "shutdown")
 
 
 async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> None:
@@ -324,7 +312,7 @@ class Acknowledger:
 
     def __init__(self, side: TornSide, enough: int) -> None:
         self.side = side
-        self.received: list[Json] = []
+        self.received: list[Message] = []
         self.satisfied = trio.Event()
         self._enough = enough
 
@@ -361,7 +349,7 @@ async def test_a_stream_both_ways_does_not_wait_for_an_acknowledgement_that_nobo
             await side.peer.connection.send(encode(stream_invocation("1", "both", uploads=("u",))))
             for _ in range(100):
                 await side.peer.connection.send(encode(item("u", "x" * 500)))
-            await side.peer.connection.send(encode(done("u")))
+            await side.peer.connection.send(encode(ended("u")))
             await peer.satisfied.wait()
         nursery.cancel_scope.cancel()
 
@@ -483,7 +471,7 @@ async def test_an_end_in_good_order_is_final(autojump_clock: MockClock) -> None:
     async with open_torn() as side:
         side.peer.connection.close()
         await side.over.wait()
-        assert await received(side) == [close(reconnect=True)]
+        assert await received(side) == [close(allow_reconnect=True)]
 
 
 async def test_a_link_that_breaks_while_the_last_bytes_leave_keeps_nobody(autojump_clock: MockClock) -> None:

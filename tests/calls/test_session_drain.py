@@ -6,25 +6,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import cancel, close, ended, item, result
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.errors import ConnectionClosed
 
-from .session_log import ended
-from .support import (
-    Side,
-    cancel,
-    close,
-    done,
-    failed,
-    invocation,
-    item,
-    open_side,
-    result,
-    stream_invocation,
-)
+from .session_log import last_message
+from .support import Side, invocation, open_side, stream_invocation
 from .torn import open_torn
 
-GOODBYE = close(reconnect=True)
+GOODBYE = close(allow_reconnect=True)
 
 
 class Gate:
@@ -56,7 +46,7 @@ class Gate:
 async def test_an_idle_session_ends_at_once() -> None:
     async with open_side() as side:
         side.session.drain()
-        assert await ended(side) == GOODBYE
+        assert await last_message(side) == GOODBYE
         assert side.life.events == ["opened", ("closed", "")]
 
 
@@ -68,12 +58,12 @@ async def test_one_that_has_been_busy_and_is_not_any_more_ends_at_once() -> None
             invocation("1", "slow"), invocation("2", "plain"), stream_invocation("3", "stream")
         )
         side.session.drain()
-        assert await ended(side) == GOODBYE
+        assert await last_message(side) == GOODBYE
 
 
 @pytest.mark.parametrize(
     ("method", "answer"),
-    [("slow", result("1", "slow")), ("fails", failed("1", "fails failed: failed"))],
+    [("slow", result("1", "slow")), ("fails", ended("1", "fails failed: failed"))],
 )
 async def test_the_last_call_is_answered_first(method: str, answer: dict[str, object]) -> None:
     async with open_side() as side:
@@ -105,7 +95,7 @@ async def test_calls_without_an_answer_are_waited_for() -> None:
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
         gate.open.set()
-        assert await ended(side) == GOODBYE
+        assert await last_message(side) == GOODBYE
 
 
 async def test_a_call_that_comes_meanwhile_is_answered() -> None:
@@ -131,7 +121,7 @@ async def test_a_stream_is_waited_for() -> None:
         assert not side.over.is_set()
         gate.open.set()
         await side.over.wait()
-        assert await side.peer.rest() == [item("1", 1), item("1", 2), done("1"), GOODBYE]
+        assert await side.peer.rest() == [item("1", 1), item("1", 2), ended("1"), GOODBYE]
 
 
 async def test_a_stream_that_the_peer_cancels_is_not_waited_for() -> None:
@@ -141,7 +131,7 @@ async def test_a_stream_that_the_peer_cancels_is_not_waited_for() -> None:
         side.session.drain()
         await side.peer.send(cancel("1"))
         await side.over.wait()
-        assert await side.peer.rest() == [item("1", 1), done("1"), GOODBYE]
+        assert await side.peer.rest() == [item("1", 1), ended("1"), GOODBYE]
 
 
 async def test_an_upload_is_waited_for() -> None:
@@ -151,7 +141,7 @@ async def test_an_upload_is_waited_for() -> None:
         side.session.drain()
         await side.peer.send(item("u", 4), item("u", 5))
         assert not side.over.is_set()
-        await side.peer.send(done("u"))
+        await side.peer.send(ended("u"))
         await side.over.wait()
         assert await side.peer.rest() == [result("1", 9), GOODBYE]
 
@@ -174,7 +164,7 @@ async def test_a_call_refused_is_not_waited_for() -> None:
         await side.peer.send(invocation("1", "unknown"))
         side.session.drain()
         await side.over.wait()
-        assert await side.peer.rest() == [failed("1", "unknown is unknown"), GOODBYE]
+        assert await side.peer.rest() == [ended("1", "unknown is unknown"), GOODBYE]
 
 
 async def test_a_method_may_drain_its_own_session() -> None:
@@ -217,7 +207,7 @@ async def test_our_own_calls_are_not_waited_for(nursery: trio.Nursery) -> None:
         nursery.start_soon(ask)
         await wait_all_tasks_blocked()
         side.session.drain()
-        assert await ended(side) == GOODBYE
+        assert await last_message(side) == GOODBYE
         assert len(failures) == 1
 
 
@@ -253,7 +243,7 @@ async def test_an_opening_is_waited_for(waiting: bool) -> None:
         opening.set()
         await wait_all_tasks_blocked()
         if waiting:
-            await side.peer.send(done("u"))
+            await side.peer.send(ended("u"))
         await side.over.wait()
         answers = [result("1", "plain"), result("2", 0)] if waiting else []
         assert await side.peer.rest() == [*answers, GOODBYE]
@@ -297,7 +287,7 @@ async def test_draining_twice_is_draining() -> None:
         side.session.drain()
         side.session.drain()
         gate.open.set()
-        assert await ended(side) == GOODBYE
+        assert await last_message(side) == GOODBYE
 
 
 @pytest.mark.parametrize("end", ["close", "eof", "us"])
@@ -312,7 +302,7 @@ async def test_another_end_comes_first(end: str) -> None:
             side.peer.connection.close()
         else:
             side.session.end(ValueError("other"))
-        last = await ended(side)
+        last = await last_message(side)
         assert last == {"close": close(), "eof": GOODBYE, "us": close("ended: other")}[end]
 
 

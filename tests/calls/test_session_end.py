@@ -7,24 +7,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import PING, cancel, close, ended, item, result
 from trio_hubs.calls.session_end import TRANSITIONS, Event, State
 from trio_hubs.errors import ConnectionClosed, UploadBroken
 
-from .session_log import Log, ended
-from .support import (
-    PING,
-    Side,
-    cancel,
-    close,
-    done,
-    encode,
-    failed,
-    invocation,
-    item,
-    open_side,
-    result,
-    stream_invocation,
-)
+from .session_log import Log, last_message
+from .support import Side, encode, invocation, open_side, stream_invocation
 
 # ---- the order of the end
 
@@ -88,7 +76,7 @@ async def test_a_shutdown_cancels_a_method_that_reads_an_upload() -> None:
         await end_by_shutdown(side)
         await side.over.wait()
         assert side.life.events == ["opened", ("closed", "")]
-        assert await side.peer.rest() == [close(reconnect=True)]
+        assert await side.peer.rest() == [close(allow_reconnect=True)]
 
 
 async def test_a_stream_of_ours_fails_with_the_connection() -> None:
@@ -166,14 +154,14 @@ async def test_the_session_ends_though_being_told_of_it_fails(autojump_clock: Mo
         async with open_side() as side:
             side.life.on_close = fail
             side.session.end()
-            assert await ended(side) == close()
+            assert await last_message(side) == close()
 
 
 async def test_only_the_first_end_counts() -> None:
     async with open_side() as side:
         side.session.end(ValueError("first"))
         side.session.end(ValueError("second"), allow_reconnect=True)
-        assert await ended(side) == close("ended: first")
+        assert await last_message(side) == close("ended: first")
         assert side.life.events[-1] == ("closed", "first")
 
 
@@ -193,7 +181,7 @@ STEPS = [
     invocation("3", "total", uploads=["4"]),
     item("4", 1),
     cancel("2"),
-    done("4"),
+    ended("4"),
     result("1", 3),
 ]
 
@@ -224,28 +212,28 @@ async def test_a_peer_may_vanish_after_each_message(count: int, how: str) -> Non
 async def test_closed_by_the_peer() -> None:
     async with open_side() as side:
         await side.peer.send(close())
-        assert await ended(side) == close()
+        assert await last_message(side) == close()
         assert side.life.events[-1] == ("closed", "")
 
 
 async def test_closed_by_the_peer_with_an_error() -> None:
     async with open_side() as side:
         await side.peer.send(close("peer's fault"))
-        assert await ended(side) == close()
+        assert await last_message(side) == close()
         assert side.life.events[-1] == ("closed", "peer's fault")
 
 
 async def test_an_end_of_input_allows_to_come_back() -> None:
     async with open_side() as side:
         side.peer.connection.close()
-        assert await ended(side) == close(reconnect=True)
+        assert await last_message(side) == close(allow_reconnect=True)
         assert side.life.events[-1] == ("closed", "")
 
 
 async def test_a_shutdown_allows_to_come_back() -> None:
     async with open_side() as side:
         side.scope.cancel()
-        assert await ended(side) == close(reconnect=True)
+        assert await last_message(side) == close(allow_reconnect=True)
         assert side.life.events[-1] == ("closed", "")
 
 
@@ -264,7 +252,7 @@ async def test_a_protocol_error_is_told_and_allows_to_come_back(
         await side.peer.connection.send(encode(invocation("1", "unknown")) + data)
         await side.over.wait()
         first, last = await side.peer.rest()
-        assert first == failed("1", "unknown is unknown")
+        assert first == ended("1", "unknown is unknown")
         assert last["error"].startswith("ended: ")
         assert text in last["error"]
         assert last["allowReconnect"]
@@ -276,8 +264,8 @@ async def test_an_end_inside_a_message_is_a_protocol_error() -> None:
     async with open_side() as side:
         await side.peer.connection.send(encode(PING)[:3])
         side.peer.connection.close()
-        assert await ended(side) == close(
-            "ended: Connection terminated while reading a message.", reconnect=True
+        assert await last_message(side) == close(
+            "ended: Connection terminated while reading a message.", allow_reconnect=True
         )
 
 

@@ -7,28 +7,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import PING, Message, ack, close, ended, item, result, sequence
 from trio_hubs.calls.channels import ChannelReader
 
-from .support import (
-    PING,
-    Json,
-    ack,
-    close,
-    done,
-    encode,
-    invocation,
-    item,
-    open_side,
-    result,
-    sequence,
-    stream_invocation,
-)
+from .support import encode, invocation, open_side, stream_invocation
 from .torn import StatefulPeer, TornSide, open_torn
 
 quick = pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
 
 
-def hello(number: int) -> Json:
+def hello(number: int) -> Message:
     """A call of ours, to be told from others."""
     return invocation("", "hello", number)
 
@@ -209,7 +197,7 @@ async def test_our_acknowledgement_follows_what_comes_again(autojump_clock: Mock
 async def test_an_acknowledgement_while_we_repeat_loses_nothing(autojump_clock: MockClock) -> None:
     async with open_torn(capacity=0) as side:
 
-        async def take(count: int) -> list[Json]:
+        async def take(count: int) -> list[Message]:
             return [await side.peer.receive() for _ in range(count)]
 
         await say(side, 1)
@@ -240,7 +228,7 @@ async def test_a_sequence_that_is_too_high_closes(autojump_clock: MockClock, num
             assert await side.peer.receive() == sequence(1)
         await side.peer.send(sequence(number))
         text = "Sequence ID greater than amount of messages we've received."
-        assert await side.peer.receive() == close(f"ended: {text}", reconnect=True)
+        assert await side.peer.receive() == close(f"ended: {text}", allow_reconnect=True)
         await side.over.wait()
         assert side.life.events[-1] == ("closed", text)
 
@@ -314,7 +302,7 @@ async def test_a_call_is_cancelled_across_a_tear(autojump_clock: MockClock) -> N
         await side.tear()
         await side.resume(sequence(2), {"type": 5, "invocationId": "1"})
         received = [await side.peer.receive() for _ in range(3)]
-        assert received == [sequence(1), item("1", 1), done("1")]
+        assert received == [sequence(1), item("1", 1), ended("1")]
 
 
 class Work:
@@ -359,14 +347,14 @@ async def test_everything_arrives_once_whatever_is_lost(
     ) as side:
         work = Work(side)
         peer = StatefulPeer(side)
-        script: list[Json] = [
+        script: list[Message] = [
             stream_invocation("count", "count", 30),
             invocation("sum", "total", uploads=("u",)),
         ]
         for number in range(40):
             kind = random.choice(("echo", "later", "asks"))
             script += [invocation(f"{number}", kind, f"{number}"), item("u", number)]
-        script.append(done("u"))
+        script.append(ended("u"))
         answered = 0
         while script or not peer.settled or side.session.their_calls.idle is False:
             match random.randrange(7):
@@ -396,7 +384,7 @@ async def test_everything_arrives_once_whatever_is_lost(
         answers = {message["invocationId"]: message for message in peer.taken if message["type"] == 3}
         items = [message["item"] for message in peer.taken if message["type"] == 2]
         assert items == list(range(30))
-        assert answers.pop("count") == done("count")
+        assert answers.pop("count") == ended("count")
         assert answers.pop("sum") == result("sum", sum(range(40)))
         assert answers == {f"{number}": result(f"{number}", f"{number}") for number in range(40)}
         assert len([message for message in peer.taken if message["type"] == 3]) == 42

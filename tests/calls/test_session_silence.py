@@ -4,12 +4,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import PING, close, ended, item
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.options import Role
 from trio_hubs.connections.memory import MemoryConnection
 
-from .session_log import ended, open_stream
-from .support import PING, Side, close, done, encode, invocation, item, open_side
+from .session_log import last_message, open_stream
+from .support import Side, encode, invocation, open_side
 
 INTERVAL = 15
 """Seconds between pings."""
@@ -96,7 +97,7 @@ async def test_a_silent_peer_is_closed(autojump_clock: MockClock, role: Role) ->
         await ticks(side, 29.5)
         assert not side.over.is_set()
         await ticks(side, 2)
-        assert await ended(side) == close("ended: silent for 30 s", reconnect=True)
+        assert await last_message(side) == close("ended: silent for 30 s", allow_reconnect=True)
         assert side.life.events[-1] == ("closed", "silent for 30 s")
 
 
@@ -113,7 +114,7 @@ async def test_every_message_is_a_sign_of_life(autojump_clock: MockClock) -> Non
         await side.peer.send(PING)
         for _ in range(4):
             await ticks(side, 25)
-            await side.peer.send(done("9"))
+            await side.peer.send(ended("9"))
         assert not side.over.is_set()
 
 

@@ -7,10 +7,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import ended, item, result
 from trio_hubs.errors import ConnectionClosed, HubException, UploadBroken
 
 from .gates import CANCELLED, Gates, plain, started
-from .support import Desk, call, done, failed, item, result, stream_call
+from .support import Desk, call, stream_call
 
 # ---- plain calls
 
@@ -114,7 +115,7 @@ async def test_a_failed_call_is_answered_and_logged(
     desk.method(plain)
     sent = await desk.answers(call("1", "broken"), call("2", "plain"))
     assert sorted(sent, key=str) == sorted(
-        [failed("1", "broken failed: broken"), result("2", "plain")], key=str
+        [ended("1", "broken failed: broken"), result("2", "plain")], key=str
     )
     (record,) = caplog.records
     expected = logging.WARNING if isinstance(error, HubException) else logging.ERROR
@@ -128,7 +129,7 @@ async def test_several_errors_stay_a_group(desk: Desk) -> None:
         raise ExceptionGroup("all of it", [ValueError(), TypeError()])
 
     assert await desk.answers(call("1", "broken")) == [
-        failed("1", "broken failed: all of it (2 sub-exceptions)")
+        ended("1", "broken failed: all of it (2 sub-exceptions)")
     ]
 
 
@@ -141,7 +142,7 @@ async def test_an_error_in_a_nursery_of_the_method_is_answered_bare(desk: Desk) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
 
-    assert await desk.answers(call("1", "broken")) == [failed("1", "broken failed: broken")]
+    assert await desk.answers(call("1", "broken")) == [ended("1", "broken failed: broken")]
 
 
 async def test_a_result_that_cannot_be_encoded_is_an_error(desk: Desk) -> None:
@@ -160,8 +161,8 @@ async def test_a_result_that_cannot_be_encoded_is_an_error(desk: Desk) -> None:
 
 async def test_an_unknown_method_is_an_error(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     assert await desk.answers(call("1", "nowhere"), stream_call("2", "nowhere")) == [
-        failed("1", "nowhere is unknown"),
-        failed("2", "nowhere is unknown"),
+        ended("1", "nowhere is unknown"),
+        ended("2", "nowhere is unknown"),
     ]
     assert len(caplog.records) == 2
 
@@ -172,11 +173,11 @@ async def test_a_call_of_the_wrong_kind_is_an_error(desk: Desk) -> None:
     assert await desk.answers(
         call("1", "stream", "a"), stream_call("2", "plain"), call("", "stream", "a")
     ) == [
-        failed(
+        ended(
             "1",
             "The client attempted to invoke the streaming 'stream' method with a non-streaming invocation.",
         ),
-        failed(
+        ended(
             "2",
             "The client attempted to invoke the non-streaming 'plain' method with a streaming invocation.",
         ),
@@ -210,9 +211,9 @@ async def test_a_hub_that_cannot_be_made_is_an_error(desk: Desk, monkeypatch: py
     assert await desk.answers(
         call("1", "plain"), call("2", "wait", "a"), stream_call("3", "stream", "a")
     ) == [
-        failed("1", "plain failed: no hub"),
-        failed("2", "wait failed: no hub"),
-        failed("3", "stream failed: no hub"),
+        ended("1", "plain failed: no hub"),
+        ended("2", "wait failed: no hub"),
+        ended("3", "stream failed: no hub"),
     ]
 
 
@@ -258,15 +259,15 @@ async def test_of_several_methods_one_that_does_not_fit_disturbs_no_other(desk: 
 async def test_two_streams_cannot_have_one_id(desk: Desk) -> None:
     gates = Gates(desk)
     assert await desk.answers(stream_call("1", "stream", "a"), stream_call("1", "stream", "b")) == [
-        failed("1", "Invocation ID '1' is already in use."),
+        ended("1", "Invocation ID '1' is already in use."),
         item("1", "a"),
     ]
     desk.their_calls.cancel("1")
-    assert (await desk.answers())[2:] == [done("1")]
+    assert (await desk.answers())[2:] == [ended("1")]
     assert gates.notes == ["a started", "a cancelled"]
     await desk.answers(stream_call("1", "stream", "c"))
     await gates.open("c")
-    assert desk.sent[3:] == [item("1", "c"), done("1")]
+    assert desk.sent[3:] == [item("1", "c"), ended("1")]
 
 
 async def test_plain_calls_of_one_id_are_answered_each(nursery: trio.Nursery) -> None:
@@ -275,7 +276,7 @@ async def test_plain_calls_of_one_id_are_answered_each(nursery: trio.Nursery) ->
     await desk.answers(call("1", "wait", "a"), call("1", "wait", "b"))
     await gates.open("b")
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [result("1", "b"), failed("1", CANCELLED)]
+    assert await desk.answers() == [result("1", "b"), ended("1", CANCELLED)]
 
 
 # ---- the connection's end
@@ -304,7 +305,7 @@ async def test_a_lost_connection_elsewhere_is_an_error_like_any_other(desk: Desk
     async def tell() -> None:
         raise ConnectionClosed("another connection")
 
-    assert await desk.answers(call("1", "tell")) == [failed("1", "tell failed: another connection")]
+    assert await desk.answers(call("1", "tell")) == [ended("1", "tell failed: another connection")]
 
 
 @pytest.mark.parametrize("where", ["method", "coroutine", "child", "plain failure"])
@@ -313,13 +314,13 @@ async def test_a_call_that_fails_while_the_connection_ends_harms_nobody_and_is_l
 ) -> None:
     """Not even with nurseries of their own, in which others are being cancelled at the same time."""
     desk = Desk()
-    ended: list[str] = []
+    ends: list[str] = []
 
     async def fail() -> None:
         try:
             await trio.sleep_forever()
         finally:
-            ended.append("failed")
+            ends.append("failed")
             raise ValueError("broken")
 
     async def clumsy() -> None:
@@ -341,8 +342,8 @@ async def test_a_call_that_fails_while_the_connection_ends_harms_nobody_and_is_l
         await desk.answers(call("1", "clumsy"))
         desk.their_calls.stop()
         nursery.cancel_scope.cancel()
-    assert ended == ["failed"]
-    assert desk.sent in ([], [failed("1", "clumsy failed: broken")])
+    assert ends == ["failed"]
+    assert desk.sent in ([], [ended("1", "clumsy failed: broken")])
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "connection desk: 'clumsy' failed" in record.getMessage()

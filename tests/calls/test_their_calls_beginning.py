@@ -10,12 +10,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import ended, item, result
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.protocol.messages import Invocation, StreamInvocation
 
 from .gates import CANCELLED, Gates, started
-from .support import Desk, call, done, failed, item, result, stream_call
+from .support import Desk, call, stream_call
 
 WHO = ContextVar("who", default="nobody")
 
@@ -66,7 +67,7 @@ async def test_a_call_that_is_cancelled_before_its_task_runs_begins(desk: Desk, 
     desk.their_calls.invoke(MESSAGES[kind])
     desk.their_calls.cancel("1")
     (answer,) = await desk.answers()
-    assert answer == (done("1") if kind in ("stream", "double") else failed("1", CANCELLED))
+    assert answer == (ended("1") if kind in ("stream", "double") else ended("1", CANCELLED))
     assert notes.began[0] == kind
     assert desk.their_calls.idle
 
@@ -95,7 +96,7 @@ async def test_calls_begin_in_their_order_beside_those_that_are_cancelled(nurser
     for id, name in (("1", "a"), ("2", "b"), ("3", "c")):
         desk.their_calls.invoke(call(id, "wait", name))
     desk.their_calls.cancel("2")
-    assert await desk.answers() == [failed("2", CANCELLED)]
+    assert await desk.answers() == [ended("2", CANCELLED)]
     assert [note for note in gates.notes if "started" in note] == ["a started", "b started", "c started"]
 
 
@@ -106,9 +107,9 @@ async def test_behind_many_that_are_cancelled_calls_are_dropped_without_a_search
         desk.their_calls.invoke(call(id, "wait", id))
     for id in ids:
         desk.their_calls.cancel(id)
-    assert desk.sent == [failed(id, CANCELLED) for id in ids[GIVE_WAY:]]
+    assert desk.sent == [ended(id, CANCELLED) for id in ids[GIVE_WAY:]]
     assert (
-        await desk.answers() == desk.sent == [failed(id, CANCELLED) for id in ids[GIVE_WAY:] + ids[:GIVE_WAY]]
+        await desk.answers() == desk.sent == [ended(id, CANCELLED) for id in ids[GIVE_WAY:] + ids[:GIVE_WAY]]
     )
     assert [note for note in gates.notes if "started" in note] == [f"{id} started" for id in ids[:GIVE_WAY]]
 
@@ -119,7 +120,7 @@ async def test_streams_ahead_keep_no_call_from_beginning(desk: Desk) -> None:
         desk.their_calls.invoke(stream_call(id, "stream", id))
     desk.their_calls.invoke(call("3", "wait", "3"))
     desk.their_calls.cancel("3")
-    assert await desk.answers() == [item("1", "1"), item("2", "2"), failed("3", CANCELLED)]
+    assert await desk.answers() == [item("1", "1"), item("2", "2"), ended("3", CANCELLED)]
     assert "3 started" in gates.notes
 
 
@@ -128,7 +129,7 @@ async def test_a_call_that_waits_for_room_is_dropped_when_it_is_cancelled(desk: 
     desk.outbox.size = HIGH_WATER
     await desk.answers(call("1", "wait", "a"))
     desk.their_calls.cancel("1")
-    assert desk.sent == [failed("1", CANCELLED)]
+    assert desk.sent == [ended("1", CANCELLED)]
     desk.outbox.size = 0
     desk.outbox._producers.unpark_all()
     await wait_all_tasks_blocked()
@@ -169,7 +170,7 @@ async def test_a_call_that_waits_behind_others_is_dropped_with_the_connection(
 async def test_a_callee_that_is_hushed_goes_on_and_answers_none(desk: Desk) -> None:
     gates = Gates(desk)
     await desk.answers(call("1", "wait", "a"), call("", "wait", "b"), call("2", "nowhere"))
-    refused = failed("2", "nowhere is unknown")
+    refused = ended("2", "nowhere is unknown")
     assert desk.sent == [refused]
     desk.their_calls.hush()
     await gates.open("a")
@@ -302,7 +303,7 @@ async def test_each_call_has_a_context_of_its_own(nursery: trio.Nursery) -> None
     assert [answer for answer in answers if answer["invocationId"] == "1"] == [
         item("1", "connection"),
         item("1", "a"),
-        done("1"),
+        ended("1"),
     ]
     assert result("2", "connection") in answers
     assert WHO.get() == "later"

@@ -6,10 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader
 
 from .gates import CANCELLED, Gates
-from .support import Desk, call, done, failed, item, result, stream_call
+from .support import Desk, call, stream_call
 
 
 async def test_a_running_call_is_cancelled(desk: Desk) -> None:
@@ -17,7 +18,7 @@ async def test_a_running_call_is_cancelled(desk: Desk) -> None:
     await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
     desk.their_calls.cancel("1")
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [failed("1", CANCELLED)]
+    assert await desk.answers() == [ended("1", CANCELLED)]
     desk.their_calls.cancel("1")
     await gates.open("b")
     assert desk.sent[1:] == [result("2", "b")]
@@ -28,7 +29,7 @@ async def test_a_running_stream_is_cancelled_without_an_error(desk: Desk) -> Non
     gates = Gates(desk)
     await desk.answers(stream_call("1", "stream", "a"))
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [item("1", "a"), done("1")]
+    assert await desk.answers() == [item("1", "a"), ended("1")]
     assert gates.notes == ["a started", "a cancelled"]
 
 
@@ -38,7 +39,7 @@ async def test_a_waiting_call_is_cancelled_and_answered_before_its_turn(desk: De
     await desk.answers(stream_call("3", "stream", "c"), call("4", "wait", "d"))
     desk.their_calls.cancel("2")
     desk.their_calls.cancel("3")
-    assert desk.sent == [failed("2", CANCELLED), done("3")]
+    assert desk.sent == [ended("2", CANCELLED), ended("3")]
     await gates.open("a")
     await gates.open("d")
     assert desk.sent[2:] == [result("1", "a"), result("4", "d")]
@@ -50,7 +51,7 @@ async def test_a_call_that_is_cancelled_in_the_same_batch_begins_all_the_same(de
     for message in (call("1", "wait", "a"), stream_call("2", "stream", "b")):
         desk.their_calls.invoke(message)
         desk.their_calls.cancel(message.invocation_id)
-    assert await desk.answers() == [failed("1", CANCELLED), item("2", "b"), done("2")]
+    assert await desk.answers() == [ended("1", CANCELLED), item("2", "b"), ended("2")]
     assert gates.notes == ["a started", "a cancelled", "b started", "b cancelled"]
 
 
@@ -75,7 +76,7 @@ async def test_cleanup_may_wait_and_comes_before_the_answer(desk: Desk, autojump
     desk.their_calls.cancel("1")
     await trio.sleep(6)
     assert steps == ["cleaned, 0 answers"]
-    assert desk.sent == [failed("1", CANCELLED)]
+    assert desk.sent == [ended("1", CANCELLED)]
 
 
 async def test_a_method_that_fails_while_being_cancelled_is_answered_once_and_logged(
@@ -100,7 +101,7 @@ async def test_a_method_that_fails_while_being_cancelled_is_answered_once_and_lo
     desk.their_calls.cancel("1")
     await desk.answers(stream_call("2", "clumsy_stream"))
     desk.their_calls.cancel("2")
-    assert await desk.answers() == [failed("1", CANCELLED), item("2", 1), done("2")]
+    assert await desk.answers() == [ended("1", CANCELLED), item("2", 1), ended("2")]
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
@@ -141,7 +142,7 @@ async def test_a_coroutine_of_a_sync_function_can_be_cancelled(desk: Desk) -> No
     desk.their_calls.cancel("1")
     await desk.answers(call("2", "clumsy"))
     desk.their_calls.cancel("2")
-    assert await desk.answers() == [failed("1", CANCELLED), failed("2", CANCELLED)]
+    assert await desk.answers() == [ended("1", CANCELLED), ended("2", CANCELLED)]
     assert await desk.answers(call("", "delegate")) == desk.sent[:2]
     await gates.open("a")
 
@@ -154,7 +155,7 @@ async def test_a_cancelled_call_forgets_its_uploads(desk: Desk) -> None:
     await desk.answers(call("1", "total", uploads=["s"]))
     assert "s" in desk.incoming
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [failed("1", CANCELLED)]
+    assert await desk.answers() == [ended("1", CANCELLED)]
     assert "s" not in desk.incoming
     desk.their_calls.invoke(call("2", "total", uploads=["s"]))
     desk.their_calls.cancel("2")
@@ -174,7 +175,7 @@ async def test_a_call_that_needs_a_task_after_all_is_cancelled(desk: Desk, batch
     if not batch:
         await wait_all_tasks_blocked()
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [failed("1", CANCELLED)]
+    assert await desk.answers() == [ended("1", CANCELLED)]
     assert desk.their_calls.idle
 
 
@@ -184,7 +185,7 @@ async def test_a_waiting_call_that_is_cancelled_twice_is_answered_once(desk: Des
     desk.their_calls.cancel("2")
     desk.their_calls.cancel("2")
     await gates.open("a")
-    assert desk.sent == [failed("2", CANCELLED), result("1", "a")]
+    assert desk.sent == [ended("2", CANCELLED), result("1", "a")]
     assert desk.their_calls.idle
 
 
@@ -202,7 +203,7 @@ async def test_a_waiting_call_with_uploads_that_is_cancelled_forgets_them(desk: 
     await desk.answers(call("3", "total", uploads=("u",)))  # its ids are free again
     await gates.open("a")
     desk.incoming.complete("u", None)
-    assert await desk.answers() == [failed("2", CANCELLED), result("1", "a"), result("3", 0)]
+    assert await desk.answers() == [ended("2", CANCELLED), result("1", "a"), result("3", 0)]
 
 
 async def test_a_call_may_be_cancelled_before_calls_run(nursery: trio.Nursery) -> None:
@@ -211,9 +212,9 @@ async def test_a_call_may_be_cancelled_before_calls_run(nursery: trio.Nursery) -
     for id in "12":
         desk.their_calls.invoke(call(id, "plain"))
     desk.their_calls.cancel("1")
-    assert desk.sent == [failed("1", CANCELLED)]
+    assert desk.sent == [ended("1", CANCELLED)]
     desk.their_calls.start(nursery)
-    assert await desk.answers() == [failed("1", CANCELLED), result("2", 1)]
+    assert await desk.answers() == [ended("1", CANCELLED), result("2", 1)]
 
 
 async def test_the_last_of_the_waiting_calls_may_be_cancelled(desk: Desk) -> None:
@@ -223,4 +224,4 @@ async def test_the_last_of_the_waiting_calls_may_be_cancelled(desk: Desk) -> Non
     desk.their_calls.cancel("1")
     await desk.answers(call("3", "wait", "c"))
     await gates.open("c")
-    assert desk.sent == [failed("2", CANCELLED), failed("1", CANCELLED), result("3", "c")]
+    assert desk.sent == [ended("2", CANCELLED), ended("1", CANCELLED), result("3", "c")]

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 import trio
 
+from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader, ChannelWriter, open_channel
 
 from .gates import CANCELLED, Gates, plain, started
-from .support import Desk, call, done, failed, item, result, stream_call
+from .support import Desk, call, stream_call
 
 
 class Child:
@@ -86,7 +87,7 @@ async def test_children_of_a_cancelled_call_are_cancelled(desk: Desk, kind: str)
     with_child(desk, kind, child)
     await desk.answers(call("1", "parent"))
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [failed("1", CANCELLED)]
+    assert await desk.answers() == [ended("1", CANCELLED)]
     assert child.notes == ["started", "cancelled"]
     desk.method(plain)
     assert (await desk.answers(call("2", "plain")))[1:] == [result("2", "plain")]
@@ -98,7 +99,7 @@ async def test_a_child_that_fails_fails_the_call(desk: Desk, kind: str) -> None:
     with_child(desk, kind, child)
     await desk.answers(call("1", "parent"))
     child.gate.set()
-    assert await desk.answers() == [failed("1", "parent failed: broken child")]
+    assert await desk.answers() == [ended("1", "parent failed: broken child")]
 
 
 async def test_children_of_an_inline_call_hold_its_place(nursery: trio.Nursery) -> None:
@@ -122,7 +123,7 @@ async def test_children_of_a_cancelled_stream_are_cancelled(desk: Desk, kind: st
     await desk.answers(stream_call("1", "parent"))
     assert child.notes == ["started"]
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [item("1", 1), done("1")]
+    assert await desk.answers() == [item("1", 1), ended("1")]
     assert child.notes == ["started", "cancelled"]
 
 
@@ -132,7 +133,7 @@ async def test_a_child_that_fails_fails_the_stream(desk: Desk, kind: str) -> Non
     with_child(desk, kind, child)
     await desk.answers(stream_call("1", "parent"))
     child.gate.set()
-    assert await desk.answers() == [item("1", 1), failed("1", "the stream failed: broken child")]
+    assert await desk.answers() == [item("1", 1), ended("1", "the stream failed: broken child")]
 
 
 async def test_the_end_of_a_stream_cancels_its_children(desk: Desk) -> None:
@@ -145,7 +146,7 @@ async def test_the_end_of_a_stream_cancels_its_children(desk: Desk) -> None:
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
 
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), done("1")]
+    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), ended("1")]
     assert child.notes == ["started", "cancelled"]
 
 
@@ -162,7 +163,7 @@ async def test_a_child_may_write_the_stream(desk: Desk) -> None:
         desk.face.children.start_soon(write)
         return reader
 
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", n) for n in range(3)] + [done("1")]
+    assert await desk.answers(stream_call("1", "stream")) == [item("1", n) for n in range(3)] + [ended("1")]
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -177,7 +178,7 @@ async def test_a_method_that_fails_cancels_its_children(desk: Desk, is_async: bo
         broken()
 
     desk.face.add("broken", broken_later if is_async else broken)
-    assert await desk.answers(call("1", "broken")) == [failed("1", "broken failed: broken")]
+    assert await desk.answers(call("1", "broken")) == [ended("1", "broken failed: broken")]
     assert child.notes in ([], ["started", "cancelled"])
 
 

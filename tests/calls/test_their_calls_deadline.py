@@ -9,6 +9,7 @@ import trio
 from msgspec import Raw
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import Message, ended, item, result
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.methods import Deadline, Method, Signature
 from trio_hubs.errors import BindingError
@@ -16,14 +17,14 @@ from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 
 from .gates import CANCELLED, started
-from .support import Desk, Json, call, failed, item, read_all, result, stream_call
+from .support import Desk, call, read_all, stream_call
 
 NEVER_CHECKED = Deadline(-7.0)
 PAYLOADS = [JsonHubProtocol().payloads, MessagePackHubProtocol().payloads]
 
 
-def passed(id: str, name: str) -> Json:
-    return failed(id, f"The deadline of '{name}' has passed.")
+def passed(id: str, name: str) -> Message:
+    return ended(id, f"The deadline of '{name}' has passed.")
 
 
 async def slow(seconds: float, deadline: Deadline) -> float:
@@ -170,7 +171,7 @@ async def test_cancelling_before_the_deadline_has_its_own_text(desk: Desk, autoj
     await wait_all_tasks_blocked()
     desk.their_calls.cancel("1")
     await trio.sleep(10)
-    assert desk.sent == [failed("1", CANCELLED)]
+    assert desk.sent == [ended("1", CANCELLED)]
 
 
 async def test_a_method_that_ends_in_spite_of_its_deadline_gives_its_result(
@@ -199,7 +200,7 @@ async def test_a_method_that_fails_at_its_deadline_is_told_to_have_failed(
 
     desk.their_calls.invoke(call("1", "fails", 1))
     await trio.sleep(2)
-    assert desk.sent == [failed("1", "fails failed: untidy")]
+    assert desk.sent == [ended("1", "fails failed: untidy")]
 
 
 async def test_children_end_at_the_deadline_too(desk: Desk, autojump_clock: MockClock) -> None:

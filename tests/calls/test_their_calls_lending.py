@@ -6,8 +6,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import result
+
 from .gates import Gates, plain, started
-from .support import Desk, call, result
+from .support import Desk, call
 
 
 class Asking:

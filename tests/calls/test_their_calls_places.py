@@ -4,12 +4,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.messages import ended, result
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.calls.their_calls import UPLOAD_SIZE
 
 from .gates import Gates, plain, started
-from .support import Desk, call, done, failed, raw, result, stream_call, turns
+from .support import Desk, call, raw, stream_call, turns
 
 
 async def test_calls_run_one_after_another(desk: Desk) -> None:
@@ -63,7 +64,7 @@ async def test_streams_do_not_hold_places(desk: Desk) -> None:
     assert gates.notes == [f"{name} started" for name in "abcd"]
     for name in "cdba":
         await gates.open(name)
-    assert desk.sent[3:] == [done("c"), result("d", "d"), done("b"), done("a")]
+    assert desk.sent[3:] == [ended("c"), result("d", "d"), ended("b"), ended("a")]
     await desk.answers(call("e", "wait", "e"), call("f", "wait", "f"))
     assert gates.notes[4:] == ["e started"]  # and no place has come about by it
 
@@ -127,7 +128,7 @@ async def test_a_call_waits_while_the_outbox_is_full(desk: Desk, name: str) -> N
 async def test_one_stream_too_many_is_refused(nursery: trio.Nursery) -> None:
     desk = started(nursery, maximum_streams=1)
     gates = Gates(desk)
-    assert failed("2", "Too many streams: 'stream' would be one more than 1.") in await desk.answers(
+    assert ended("2", "Too many streams: 'stream' would be one more than 1.") in await desk.answers(
         stream_call("1", "stream", "a"), stream_call("2", "stream", "b")
     )
     desk.their_calls.cancel("1")
@@ -161,7 +162,7 @@ async def test_waiting_calls_count_as_unread_and_are_bounded(nursery: trio.Nurse
     assert not desk.incoming.reading.wanted
     await desk.answers(call("3", "wait", "x" * 1000))
     assert await desk.answers(call("4", "wait", "b")) == [
-        failed("4", "Too many calls wait: 'wait' was not queued.")
+        ended("4", "Too many calls wait: 'wait' was not queued.")
     ]
     for name in ("a", "x" * 1000, "x" * 1000):
         await gates.open(name)

@@ -6,12 +6,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.errors import ChannelClosed, HubException
 
 from .gates import plain
-from .support import Desk, call, done, failed, item, raw, result, stream_call
+from .support import Desk, call, raw, stream_call
 
 IN_USE = (
     "An unexpected error occurred invoking 'total' on the server. "
@@ -27,7 +28,7 @@ async def test_the_items_of_a_generator_then_the_end(desk: Desk) -> None:
         for number in range(stop):
             yield number
 
-    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [done("1")]
+    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
 
 
 async def test_a_stream_is_filed_by_its_calls_id_until_its_end(desk: Desk) -> None:
@@ -36,7 +37,7 @@ async def test_a_stream_is_filed_by_its_calls_id_until_its_end(desk: Desk) -> No
     assert await desk.answers(stream_call("1", "plain")) == []
     assert set(desk.outgoing.by_id) == {"1"}
     writer.complete()
-    assert await desk.answers() == [done("1")]
+    assert await desk.answers() == [ended("1")]
     assert not desk.outgoing.by_id
 
 
@@ -53,8 +54,8 @@ async def test_the_items_of_a_reader_then_the_end(desk: Desk) -> None:
     for target in (writer, later_writer):
         target.try_write(1)
         target.complete()
-    assert await desk.answers(stream_call("1", "plain")) == [item("1", 1), done("1")]
-    assert await desk.answers(stream_call("2", "later")) == [*desk.sent[:2], item("2", 1), done("2")]
+    assert await desk.answers(stream_call("1", "plain")) == [item("1", 1), ended("1")]
+    assert await desk.answers(stream_call("2", "later")) == [*desk.sent[:2], item("2", 1), ended("2")]
 
 
 def reader_of(reader: ChannelReader[int]) -> Callable[[], ChannelReader[int]]:
@@ -75,7 +76,7 @@ async def test_a_coroutine_for_a_stream_is_awaited(desk: Desk) -> None:
         return later()  # type: ignore[return-value]  # what users do
 
     desk.method(stream)
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), done("1")]
+    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), ended("1")]
 
 
 async def test_a_stream_that_fails_ends_with_the_error_after_its_items(desk: Desk) -> None:
@@ -90,9 +91,9 @@ async def test_a_stream_that_fails_ends_with_the_error_after_its_items(desk: Des
     desk.face.add("channel", reader_of(reader))
     assert await desk.answers(stream_call("1", "generator"), stream_call("2", "channel")) == [
         item("1", 1),
-        failed("1", "the stream failed: broken"),
+        ended("1", "the stream failed: broken"),
         item("2", 2),
-        failed("2", "the stream failed: broken"),
+        ended("2", "the stream failed: broken"),
     ]
 
 
@@ -112,7 +113,7 @@ async def test_a_streaming_method_that_fails_is_a_failed_method(desk: Desk) -> N
     def stream() -> ChannelReader[int]:
         raise ValueError("broken")
 
-    assert await desk.answers(stream_call("1", "stream")) == [failed("1", "stream failed: broken")]
+    assert await desk.answers(stream_call("1", "stream")) == [ended("1", "stream failed: broken")]
 
 
 async def test_a_streaming_method_without_a_stream_is_an_error(desk: Desk) -> None:
@@ -122,7 +123,7 @@ async def test_a_streaming_method_without_a_stream_is_an_error(desk: Desk) -> No
 
     desk.method(plain)
     assert await desk.answers(stream_call("1", "stream"), call("2", "plain")) == [
-        failed(
+        ended(
             "1",
             "The value returned by the streaming method 'stream' is not a ChannelReader<> or IAsyncEnumerable<>.",
         ),
@@ -135,7 +136,7 @@ async def test_the_reader_of_a_cancelled_stream_is_closed(desk: Desk) -> None:
     desk.face.add("stream", reader_of(reader))
     await desk.answers(stream_call("1", "stream"))
     desk.their_calls.cancel("1")
-    assert await desk.answers() == [done("1")]
+    assert await desk.answers() == [ended("1")]
     with pytest.raises(ChannelClosed):
         await writer.write(1)
 
@@ -187,7 +188,7 @@ async def test_the_sender_of_a_cancelled_stream_hears_of_it(leave: str) -> None:
 
 
 async def test_a_method_with_a_safe_channel_streams(desk: Desk) -> None:
-    ended: list[str] = []
+    ends: list[str] = []
 
     @desk.method
     @trio.as_safe_channel
@@ -196,15 +197,15 @@ async def test_a_method_with_a_safe_channel_streams(desk: Desk) -> None:
             for number in range(stop):
                 yield number
         finally:
-            ended.append("ended")
+            ends.append("ended")
 
-    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [done("1")]
-    assert ended == ["ended"]
+    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
+    assert ends == ["ended"]
     assert desk.their_calls.idle
 
 
 async def test_a_safe_channel_that_fails_or_is_cancelled_is_a_stream_like_any_other(desk: Desk) -> None:
-    ended: list[str] = []
+    ends: list[str] = []
 
     @desk.method
     @trio.as_safe_channel
@@ -215,16 +216,16 @@ async def test_a_safe_channel_that_fails_or_is_cancelled_is_a_stream_like_any_ot
                 raise ValueError("broken")
             await trio.sleep_forever()
         finally:
-            ended.append("ended")
+            ends.append("ended")
 
     assert await desk.answers(stream_call("1", "wait", True)) == [
         item("1", 1),
-        failed("1", "the stream failed: broken"),
+        ended("1", "the stream failed: broken"),
     ]
     await desk.answers(stream_call("2", "wait", False))
     desk.their_calls.cancel("2")
-    assert (await desk.answers())[2:] == [item("2", 1), done("2")]
-    assert ended == ["ended", "ended"]
+    assert (await desk.answers())[2:] == [item("2", 1), ended("2")]
+    assert ends == ["ended", "ended"]
     assert desk.their_calls.idle
 
 
@@ -257,7 +258,7 @@ async def test_a_stream_both_ways(desk: Desk) -> None:
         desk.incoming.feed("s", raw(number))
         await wait_all_tasks_blocked()
     desk.incoming.complete("s", None)
-    assert await desk.answers() == [item("1", 2), item("1", 4), done("1")]
+    assert await desk.answers() == [item("1", 2), item("1", 4), ended("1")]
 
 
 async def test_an_upload_that_breaks_raises_in_the_method(desk: Desk) -> None:
@@ -267,7 +268,7 @@ async def test_an_upload_that_breaks_raises_in_the_method(desk: Desk) -> None:
 
     await desk.answers(call("1", "total", uploads=["s"]))
     desk.incoming.complete("s", HubException("upload failed"))
-    assert await desk.answers() == [failed("1", "total failed: upload failed")]
+    assert await desk.answers() == [ended("1", "total failed: upload failed")]
 
 
 async def test_uploads_are_forgotten_when_the_method_ends(desk: Desk) -> None:
@@ -296,9 +297,9 @@ async def test_the_number_of_uploads_must_fit(desk: Desk) -> None:
     assert await desk.answers(
         call("1", "total"), call("2", "total", uploads=["a", "b"]), call("3", "plain", uploads=["c"])
     ) == [
-        failed("1", text.format("total", 0, 1)),
-        failed("2", text.format("total", 2, 1)),
-        failed("3", text.format("plain", 1, 0)),
+        ended("1", text.format("total", 0, 1)),
+        ended("2", text.format("total", 2, 1)),
+        ended("3", text.format("plain", 1, 0)),
     ]
     assert not any(id in desk.incoming for id in "abc")
 
@@ -312,7 +313,7 @@ async def test_an_upload_id_in_use_is_refused(desk: Desk) -> None:
         call("1", "total", uploads=["a", "b"]),
         call("2", "total", uploads=["c", "b"]),
         call("3", "total", uploads=["d", "d"]),
-    ) == [failed(id, IN_USE.format(stream)) for id, stream in (("2", "b"), ("3", "d"))]
+    ) == [ended(id, IN_USE.format(stream)) for id, stream in (("2", "b"), ("3", "d"))]
     assert "c" not in desk.incoming
     assert "d" not in desk.incoming
     desk.incoming.feed("a", raw(1))

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.messages import Message, ack, sequence
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.session import Session
@@ -14,7 +15,7 @@ from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection
 from trio_hubs.connections.server.resumable import ResumableConnection
 
-from .support import PROTOCOL, Diary, Json, Peer, Table, ack, decode, encode, sequence, session_options
+from .support import PROTOCOL, Diary, Peer, Table, decode, encode, session_options
 
 COUNTED = (1, 2, 3, 4, 5)
 """The types of messages that count."""
@@ -86,7 +87,7 @@ class TornSide:
         self.link.cut()
         await wait_all_tasks_blocked()
 
-    async def resume(self, *messages: Json) -> Peer:
+    async def resume(self, *messages: Message) -> Peer:
         """Go on over a new link, with these messages first."""
         peer = await self.attach()
         await peer.send(*messages)
@@ -137,15 +138,15 @@ class StatefulPeer:
     """
 
     def __init__(self, side: TornSide) -> None:
-        self.taken: list[Json] = []
+        self.taken: list[Message] = []
         self._side = side
-        self._sent: list[Json] = []
+        self._sent: list[Message] = []
         self._acknowledged = 0  # by the server
         self._next = 1
         self._received = 0
         self._rest = b""
 
-    async def send(self, *messages: Json, arriving: float = 1.0) -> None:
+    async def send(self, *messages: Message, arriving: float = 1.0) -> None:
         """Send messages, of whose bytes only so large a part arrives."""
         self._sent += [message for message in messages if message["type"] in COUNTED]
         data = encode(*messages)
@@ -167,7 +168,7 @@ class StatefulPeer:
             for message in decode(piece):
                 self._take(message)
 
-    def _take(self, message: Json) -> None:
+    def _take(self, message: Message) -> None:
         if message["type"] == 8:
             self._acknowledged = max(self._acknowledged, message["sequenceId"])
         elif message["type"] == 9:

@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from tests.hub_peer import PING, RawPeer
+from tests.hub_peer import RawPeer
+from tests.messages import PING
 from trio_hubs import HubConnection, HubConnectionOptions
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair

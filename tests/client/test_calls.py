@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, RawPeer, call, cancel, ended, item, open_raw_server, result, stream
+from tests.hub_peer import PROTOCOLS, RawPeer, open_raw_server
+from tests.messages import call, cancel, ended, item, result, stream
 from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel
 
 from .sources import broken, numbers, written

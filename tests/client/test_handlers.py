@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, close, ended, open_raw_server, result
+from tests.hub_peer import PROTOCOLS, open_raw_server
+from tests.messages import call, close, ended, result
 from trio_hubs import ChannelReader, HubConnectionOptions, hub_method
 from trio_hubs.calls.refusals import ArgumentsUnfit, CallFailed, UnknownMethod
 from trio_hubs.client.handlers import Handlers

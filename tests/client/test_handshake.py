@@ -8,7 +8,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, TEXT, Peer, acceptance, connected_to
-from tests.hub_peer import PROTOCOLS, call, encode, no_task_left, open_raw_server, raw_server
+from tests.hub_peer import PROTOCOLS, no_task_left, open_raw_server, raw_server
+from tests.messages import call, encode
 from trio_hubs import HandshakeError, HubConnectionOptions, open_hub_connection
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)

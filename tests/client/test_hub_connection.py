@@ -8,18 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    PING,
-    PROTOCOLS,
-    call,
-    close,
-    encode,
-    framed,
-    item,
-    no_task_left,
-    open_raw_server,
-    raw_server,
-)
+from tests.hub_peer import PROTOCOLS, no_task_left, open_raw_server, raw_server
+from tests.messages import PING, call, close, encode, framed, item
 from trio_hubs import (
     ConnectionClosed,
     Hub,

@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PING, close, no_task_left, open_raw_server, raw_server
+from tests.hub_peer import no_task_left, open_raw_server, raw_server
+from tests.messages import PING, close
 from trio_hubs import ConnectionClosed, HubConnectionState, HubLink, open_hub_connection
 
 

@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, RawPeer, call, close, no_task_left, result
+from tests.hub_peer import PROTOCOLS, RawPeer, no_task_left
+from tests.messages import call, close, result
 from trio_hubs import (
     ConnectionClosed,
     HandshakeError,

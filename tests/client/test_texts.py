@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import Message, call, cancel, ended, item, open_raw_server, stream
+from tests.hub_peer import open_raw_server
+from tests.messages import Message, call, cancel, ended, item, stream
 from trio_hubs import HubConnection, HubException, open_channel
 from trio_hubs.calls.refusals import DeadlinePassed, Refusal, TooManyCalls
 from trio_hubs.client import texts

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.hub_peer import PING, RawClient, call, close, framed
+from tests.hub_peer import RawClient
+from tests.messages import PING, call, close, framed
 
 
 def garbage(protocol: str) -> bytes:

@@ -7,7 +7,8 @@ import trio
 from trio.testing import MockClock
 
 import trio_hubs
-from tests.hub_peer import call, close, item, no_task_left, open_client, stream
+from tests.hub_peer import no_task_left, open_client
+from tests.messages import call, close, item, stream
 from trio_hubs import ChannelReader, Hub
 
 from .witness import both_protocols

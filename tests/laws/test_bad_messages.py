@@ -5,21 +5,8 @@ import logging
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    PING,
-    Message,
-    call,
-    cancel,
-    close,
-    encode,
-    ended,
-    framed,
-    item,
-    members_of,
-    no_task_left,
-    open_client,
-    result,
-)
+from tests.hub_peer import members_of, no_task_left, open_client
+from tests.messages import PING, Message, call, cancel, close, encode, ended, framed, item, result
 from trio_hubs import Hub
 
 from .witness import CLOSED, both_protocols, witness

@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, cancel, encode, ended, item, no_task_left, open_client, result, stream
+from tests.hub_peer import no_task_left, open_client
+from tests.messages import call, cancel, encode, ended, item, result, stream
 from trio_hubs import ChannelReader, ChannelWriter, Hub, StreamOverflow, open_channel
 
 from .witness import both_protocols, witness

@@ -3,18 +3,8 @@
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    Message,
-    call,
-    cancel,
-    ended,
-    item,
-    members_of,
-    no_task_left,
-    open_client,
-    result,
-    stream,
-)
+from tests.hub_peer import members_of, no_task_left, open_client
+from tests.messages import Message, call, cancel, ended, item, result, stream
 
 from .ends import ENDS, PARALLEL, each_end
 from .witness import CANCELED, both_protocols, witness

@@ -11,19 +11,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import call as invocation
-from tests.hub_peer import (
-    cancel,
-    close,
-    ended,
-    framed,
-    item,
-    local_roster,
-    members_of,
-    no_task_left,
-    result,
-    stream,
-)
+from tests.hub_peer import local_roster, members_of, no_task_left
+from tests.messages import call as invocation
+from tests.messages import cancel, close, ended, framed, item, result, stream
 from tests.server.app_peer import PAIRS, AppClient, ServedApp, connect, open_app
 from trio_hubs import (
     ChannelReader,

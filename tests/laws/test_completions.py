@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import Message, call, cancel, ended, item, open_client, result, stream
+from tests.hub_peer import open_client
+from tests.messages import Message, call, cancel, ended, item, result, stream
 
 from .answers import Answers
 from .witness import both_protocols

@@ -4,17 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    call,
-    close,
-    encode,
-    item,
-    members_of,
-    no_task_left,
-    open_client,
-    served_hub,
-    stream,
-)
+from tests.hub_peer import members_of, no_task_left, open_client, served_hub
+from tests.messages import call, close, encode, item, stream
 from trio_hubs import ChannelReader, Hub, UploadBroken
 from trio_hubs.server.served_hub import ServedHub
 

@@ -6,20 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    Message,
-    call,
-    cancel,
-    close,
-    ended,
-    item,
-    members_of,
-    no_task_left,
-    open_client,
-    result,
-    served_hub,
-    stream,
-)
+from tests.hub_peer import members_of, no_task_left, open_client, served_hub
+from tests.messages import Message, call, cancel, close, ended, item, result, stream
 
 from .answers import Answers
 from .ends import ENDS, PARALLEL, each_end, garbage

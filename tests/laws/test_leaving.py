@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.server.http_peer import request, upgrade
-from tests.hub_peer import call, no_task_left, open_raw_server, stream
+from tests.hub_peer import no_task_left, open_raw_server
+from tests.messages import call, stream
 from tests.server.app_peer import TRANSPORTS, hub_app, open_app, visit
 from trio_hubs import (
     ChannelReader,

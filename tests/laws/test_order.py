@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import Message, call, ended, item, open_client, result, stream
+from tests.hub_peer import open_client
+from tests.messages import Message, call, ended, item, result, stream
 from trio_hubs import ChannelReader, Hub
 
 from .witness import both_protocols

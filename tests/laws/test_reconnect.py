@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import RawPeer, call, item, members_of, result, served_hub, stream
+from tests.hub_peer import RawPeer, members_of, served_hub
+from tests.messages import call, item, result, stream
 from trio_hubs import ChannelReader, Hub, Request
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.connections.memory import memory_connection_pair

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import RawClient, call, members_of, open_client, result
+from tests.hub_peer import RawClient, members_of, open_client
+from tests.messages import call, result
 from tests.server.app_peer import PAIRS, ServedApp, open_app, visit
 from trio_hubs import Conflate, Disconnect, DropOldest, Hub, HubApp, HubOptions
 from trio_hubs.server.slow_clients import SlowClientPolicy

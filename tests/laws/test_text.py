@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import call, ended, item, open_client, open_raw_server, result
+from tests.hub_peer import open_client, open_raw_server
+from tests.messages import call, ended, item, result
 from trio_hubs import ChannelReader, Hub, HubException
 
 HALF = "\ud83d"  # what is left of an emoji when JavaScript cuts it

@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PING, call, close, ended, item, members_of, open_client, result, served_hub
+from tests.hub_peer import members_of, open_client, served_hub
+from tests.messages import PING, call, close, ended, item, result
 from trio_hubs import ChannelReader, Hub
 
 from .witness import CLOSED, witness

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import call, ended, item, open_client, result, served_hub, stream
+from tests.hub_peer import open_client, served_hub
+from tests.messages import call, ended, item, result, stream
 from trio_hubs import ChannelReader, Hub, HubException
 from trio_hubs.server.served_hub import ServedHub
 

@@ -6,19 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    Message,
-    RawClient,
-    call,
-    cancel,
-    encode,
-    ended,
-    item,
-    members_of,
-    no_task_left,
-    open_client,
-    stream,
-)
+from tests.hub_peer import RawClient, members_of, no_task_left, open_client
+from tests.messages import Message, call, cancel, encode, ended, item, stream
 
 from .ends import ENDS
 from .witness import both_protocols, witness

@@ -4,18 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    call,
-    cancel,
-    close,
-    encode,
-    ended,
-    item,
-    open_client,
-    open_raw_server,
-    result,
-    stream,
-)
+from tests.hub_peer import open_client, open_raw_server
+from tests.messages import call, cancel, close, encode, ended, item, result, stream
 
 from .witness import CANCELED, both_protocols, witness
 

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, cancel, ended, item, members_of, open_client, served_hub, stream
+from tests.hub_peer import PROTOCOLS, members_of, open_client, served_hub
+from tests.messages import call, cancel, ended, item, stream
 from trio_hubs import Hub
 from trio_hubs.protocol.payloads import Payloads
 

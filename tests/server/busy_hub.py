@@ -6,7 +6,7 @@ from typing import Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.hub_peer import call, item, stream
+from tests.messages import call, item, stream
 from tests.server.app_peer import AppClient, hub_app
 from trio_hubs import ChannelReader, Hub, HubApp, UploadBroken
 

@@ -13,7 +13,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawClient, call, ended, open_client, result
+from tests.hub_peer import RawClient, open_client
+from tests.messages import call, ended, result
 from trio_hubs import (
     BindingError,
     Conflate,

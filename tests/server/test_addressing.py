@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawClient, call, members_of, open_client, result, served_hub
+from tests.hub_peer import RawClient, members_of, open_client, served_hub
+from tests.messages import call, result
 from trio_hubs import ClientProxy, Hub, HubCallerClients, HubClients, User
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol

@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, call, ended, item, result, stream
+from tests.hub_peer import PROTOCOLS
+from tests.messages import call, ended, item, result, stream
 from trio_hubs import Hub, HubApp, HubFilter, HubOptions, Request, User, authorize, hub_method
 
 from .app_peer import TRANSPORTS, AppClient, ServedApp, open_app, visit

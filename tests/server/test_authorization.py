@@ -8,7 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.server.http_peer import Client, request
-from tests.hub_peer import PROTOCOLS, call, ended, item, open_client, result, served_hub, stream
+from tests.hub_peer import PROTOCOLS, open_client, served_hub
+from tests.messages import call, ended, item, result, stream
 from tests.server.app_peer import PAIRS, TRANSPORTS, connect, hub_app, open_app, visit
 from trio_hubs import (
     ChannelReader,

@@ -8,7 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from tests.connections.websocket.websocket_peer import CLOSE, close_payload
-from tests.hub_peer import PATIENCE, PING, call, close, framed, members_of, no_task_left
+from tests.hub_peer import PATIENCE, members_of, no_task_left
+from tests.messages import PING, call, close, framed
 from tests.server.app_peer import PAIRS, AppClient, ServedApp, open_app, visit
 from tests.server.busy_hub import Busy, assert_order, busy_app, set_to_work
 

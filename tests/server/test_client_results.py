@@ -7,21 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import (
-    PROTOCOLS,
-    RawClient,
-    call,
-    cancel,
-    close,
-    ended,
-    item,
-    no_task_left,
-    open_client,
-    result,
-    served_hub,
-    session_of,
-    stream,
-)
+from tests.hub_peer import PROTOCOLS, RawClient, no_task_left, open_client, served_hub, session_of
+from tests.messages import call, cancel, close, ended, item, result, stream
 from trio_hubs import BindingError, ChannelReader, ConnectionClosed, Hub, HubException, User, Wait
 from trio_hubs.server.clients import HubClients
 from trio_hubs.server.served_hub import ServedHub

@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, ended, members_of, open_client, result, served_hub, stream
+from tests.hub_peer import PROTOCOLS, members_of, open_client, served_hub
+from tests.messages import call, ended, result, stream
 from trio_hubs import BindingError, ConnectionClosed, Hub, open_channel
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PING, call, close, open_client, result, served_hub
+from tests.hub_peer import open_client, served_hub
+from tests.messages import PING, call, close, result
 from trio_hubs import Hub, HubApp, HubOptions, Request, User
 
 from .app_peer import TRANSPORTS, open_app, visit

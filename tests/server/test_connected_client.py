@@ -6,19 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    PING,
-    PROTOCOLS,
-    call,
-    close,
-    encode,
-    ended,
-    members_of,
-    no_task_left,
-    open_client,
-    result,
-    served_hub,
-)
+from tests.hub_peer import PROTOCOLS, members_of, no_task_left, open_client, served_hub
+from tests.messages import PING, call, close, encode, ended, result
 from trio_hubs import Hub, HubException, HubFilter, HubLifetimeContext, Request
 from trio_hubs.connections.http import CaseInsensitive
 from trio_hubs.server.filters import ConnectedNext

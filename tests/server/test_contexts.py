@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub
+from tests.hub_peer import PROTOCOLS, open_client, served_hub
+from tests.messages import call, result
 from trio_hubs import Hub, HubFilter, HubInvocationContext
 
 TENANT = ContextVar("tenant", default="nobody")

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import call, close, ended, item, no_task_left, result, stream
+from tests.hub_peer import no_task_left
+from tests.messages import call, close, ended, item, result, stream
 from tests.server.app_peer import (
     PAIRS,
     TRANSPORTS,

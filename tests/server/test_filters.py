@@ -7,20 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    PROTOCOLS,
-    call,
-    cancel,
-    close,
-    ended,
-    item,
-    no_task_left,
-    open_client,
-    result,
-    served_hub,
-    session_of,
-    stream,
-)
+from tests.hub_peer import PROTOCOLS, no_task_left, open_client, served_hub, session_of
+from tests.messages import call, cancel, close, ended, item, result, stream
 from tests.server.app_peer import open_app, visit
 from tests.server.filtered_hub import Filtered, Invoking, noting
 from trio_hubs import ChannelReader, HubApp, HubException, HubFilter, HubInvocationContext, HubLifetimeContext

@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, close, members_of, no_task_left, open_client, result, served_hub
+from tests.hub_peer import PROTOCOLS, members_of, no_task_left, open_client, served_hub
+from tests.messages import call, close, result
 from tests.server.filtered_hub import Filtered, Lifetime
 from trio_hubs import HubException, HubLifetimeContext
 from trio_hubs.server.filters import ConnectedNext, DisconnectedNext

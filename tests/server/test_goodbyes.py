@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import call, close
+from tests.messages import call, close
 from tests.server.app_peer import PAIRS, open_app, visit
 from trio_hubs import ConnectionClosed, Hub, HubApp, HubOptions
 

@@ -7,17 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import (
-    PROTOCOLS,
-    RawClient,
-    call,
-    encode,
-    members_of,
-    no_task_left,
-    open_client,
-    result,
-    served_hub,
-)
+from tests.hub_peer import PROTOCOLS, RawClient, members_of, no_task_left, open_client, served_hub
+from tests.messages import call, encode, result
 from trio_hubs import HandshakeError, Hub
 from trio_hubs.protocol.hub_protocol import TransferFormat
 

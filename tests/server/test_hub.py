@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub, stream
+from tests.hub_peer import PROTOCOLS, open_client, served_hub
+from tests.messages import call, result, stream
 from trio_hubs import ChannelReader, Hub, hub_method, open_channel
 from trio_hubs.server.hub import hub_methods
 

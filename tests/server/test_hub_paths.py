@@ -2,7 +2,8 @@
 
 from trio.testing import MockClock
 
-from tests.hub_peer import call, local_roster, result
+from tests.hub_peer import local_roster
+from tests.messages import call, result
 from tests.server.app_peer import open_app, visit
 from trio_hubs import Hub, HubApp, HubOptions
 

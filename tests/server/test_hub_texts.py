@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, close, ended, item, open_client, result, stream
+from tests.hub_peer import PROTOCOLS, open_client
+from tests.messages import call, close, ended, item, result, stream
 from trio_hubs import Hub, HubException, Request
 from trio_hubs.connections.http import CaseInsensitive
 

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, call, local_roster, open_client, served_hub, session_of
+from tests.hub_peer import PROTOCOLS, local_roster, open_client, served_hub, session_of
+from tests.messages import call
 from trio_hubs import Disconnect, Hub, User, Wait
 from trio_hubs.calls.channels import GIVE_WAY
 from trio_hubs.server.local_roster import LocalRoster

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import call, result
+from tests.messages import call, result
 from tests.server.app_peer import open_app, visit
 from trio_hubs import (
     Disconnect,

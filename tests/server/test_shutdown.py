@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PATIENCE, RawPeer, call, close, members_of, no_task_left
+from tests.hub_peer import PATIENCE, RawPeer, members_of, no_task_left
+from tests.messages import call, close
 from tests.server.app_peer import PAIRS, TRANSPORTS, AppClient, ServedApp, connect, open_app, visit
 from tests.server.busy_hub import WORK, Busy, assert_order, busy_app, set_to_work
 from trio_hubs import Connection, ConnectionClosed, HubApp, HubOptions

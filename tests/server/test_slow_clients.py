@@ -11,18 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.hub_peer import (
     PROTOCOLS,
     RawClient,
-    call,
-    ended,
-    item,
     local_roster,
     members_of,
     no_task_left,
     open_client,
-    result,
     served_hub,
     session_of,
-    stream,
 )
+from tests.messages import call, ended, item, result, stream
 from trio_hubs import (
     BindingError,
     ClientProxy,

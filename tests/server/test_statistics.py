@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import call, result
+from tests.messages import call, result
 from tests.server.app_peer import PAIRS, TRANSPORTS, ServedApp, connect, open_app, visit
 from trio_hubs import ConnectionClosed, DropOldest, Hub, HubApp, HubOptions, Statistics
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import Message, call, cancel, ended, item, open_client, stream
+from tests.hub_peer import open_client
+from tests.messages import Message, call, cancel, ended, item, stream
 from trio_hubs import ChannelReader, Deadline, Hub, HubException
 
 

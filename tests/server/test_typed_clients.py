@@ -5,7 +5,8 @@ from typing import Protocol, assert_type
 import pytest
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, call, open_client, result, served_hub
+from tests.hub_peer import PROTOCOLS, open_client, served_hub
+from tests.messages import call, result
 from trio_hubs import ClientProxy, Hub, HubApp
 
 

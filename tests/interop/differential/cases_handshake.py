@@ -1,6 +1,8 @@
 """Handshakes, good and bad, where the server tells details and where it does not."""
 
-from .messages import CLOSE_MESSAGE, PING_MESSAGE, RECORD, Pack, framed, hello, invoke, record
+from tests.messages import framed
+
+from .messages import CLOSE_MESSAGE, PING_MESSAGE, RECORD, Pack, hello, invoke, record
 from .steps import Case, End, Leave, Next, Raw, Read, Send, WebSocket
 from .talks import Message, ending
 from .wire import BINARY, TEXT, frame

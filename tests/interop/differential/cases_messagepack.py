@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from .messages import Pack, framed, hello, pack
+from tests.messages import framed
+
+from .messages import Pack, hello, pack
 from .steps import Case, Next, Read, Send, WebSocket
 from .talks import Message, ending, lost, opening, talk
 

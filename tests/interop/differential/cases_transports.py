@@ -1,6 +1,8 @@
 """Long polling and Server-Sent Events from end to end, a connection without a hub, and what hubs are told of ends."""
 
-from .messages import CLOSE_MESSAGE, PING_MESSAGE, RECORD, framed, hello, invoke, record
+from tests.messages import framed
+
+from .messages import CLOSE_MESSAGE, PING_MESSAGE, RECORD, hello, invoke, record
 from .steps import (
     Begin,
     Case,

@@ -6,6 +6,8 @@ from typing import Any
 import attrs
 import msgspec
 
+from tests.messages import framed
+
 RECORD = "\x1e"
 ENDING = "end"
 
@@ -63,15 +65,6 @@ class Pack:
     """A MessagePack message from its values."""
 
     values: list[Any]
-
-
-def framed(body: bytes) -> bytes:
-    """A MessagePack message from its bytes: its length goes ahead, seven bits a byte."""
-    length, prefix = len(body), b""
-    while length > 0x7F:
-        prefix += bytes((length & 0x7F | 0x80,))
-        length >>= 7
-    return prefix + bytes((length,)) + body
 
 
 def pack(values: Any) -> bytes:

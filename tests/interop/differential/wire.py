@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from tests.connections.websocket import websocket_peer
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-_MASK = b"\x11\x22\x33\x44"
 
 
 class Cut(Exception):
@@ -144,16 +145,7 @@ async def read_body(wire: Wire, method: str, head: Head) -> bytes:
 def frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
     """A client's frame, or one that no client may send."""
     first = (0x80 if fin else 0) | reserved << 4 | opcode
-    mask_bit = 0x80 if masked else 0
-    if len(payload) < 126:
-        head = bytes((first, mask_bit | len(payload)))
-    elif len(payload) < 65536:
-        head = bytes((first, mask_bit | 126)) + len(payload).to_bytes(2)
-    else:
-        head = bytes((first, mask_bit | 127)) + len(payload).to_bytes(8)
-    if not masked:
-        return head + payload
-    return head + _MASK + bytes(byte ^ _MASK[at % 4] for at, byte in enumerate(payload))
+    return websocket_peer.frame(first, payload, masked=masked)
 
 
 async def read_frame(wire: Wire) -> tuple[int, bytes]:
