@@ -9,6 +9,8 @@ from .client.options import HubConnectionOptions
 from .client.reconnect import Backoff, ReconnectPolicy
 from .client.state import HubConnectionState, StateChange
 from .connections.client.opening import open_connection
+from .connections.client.options import ConnectionOptions
+from .connections.client.tokens import AccessToken, TokenReason
 from .connections.connection import Connection
 from .connections.http import Request, Response
 from .connections.server.options import EndpointOptions
@@ -37,6 +39,7 @@ from .server.options import HubOptions
 from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
 
 __all__ = [
+    "AccessToken",
     "Authenticate",
     "Backoff",
     "BindingError",
@@ -49,6 +52,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionFailed",
+    "ConnectionOptions",
     "Deadline",
     "Disconnect",
     "DropOldest",
@@ -82,6 +86,7 @@ __all__ = [
     "Statistics",
     "StreamBroken",
     "StreamOverflow",
+    "TokenReason",
     "TransferFormat",
     "Transport",
     "UploadBroken",

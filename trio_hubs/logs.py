@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from traceback import format_tb
 from typing import Self, TypeAlias
@@ -161,6 +163,34 @@ class PeerFilter(logging.Filter):
         if period.lines == BURST:
             record.msg = f"{record.msg} (more like this are only counted for {PERIOD:g} s)"
         return True
+
+
+_masked: ContextVar[bool] = ContextVar("masked", default=False)
+
+
+class _SecretsFilter(logging.Filter):
+    """Masks what a library logs while it works for us; what it logs for others is left as it is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _masked.get():
+            record.msg = shown(record.getMessage(), _LONGEST_ERROR)
+            record.args = None
+        return True
+
+
+_secrets_filter = _SecretsFilter()
+
+
+@contextmanager
+def masking(*loggers: str) -> Iterator[None]:
+    """Mask secrets in what these loggers, a library's, are told during the body."""
+    for name in loggers:
+        logging.getLogger(name).addFilter(_secrets_filter)
+    before = _masked.set(True)
+    try:
+        yield
+    finally:
+        _masked.reset(before)
 
 
 peer_filter = PeerFilter()

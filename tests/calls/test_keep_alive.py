@@ -40,6 +40,14 @@ def test_a_client_that_has_never_pinged_may_be_silent() -> None:
     assert not peer.silent(1000)
 
 
+def test_on_a_transport_that_keeps_itself_alive_a_server_that_never_pinged_may_be_silent() -> None:
+    peer = KeepAlive(session_options(role=Role.CLIENT, server_timeout=30), 0, inherent=True)
+    peer.waiting_since = 0
+    assert not peer.silent(1000)
+    peer.note_ping()
+    assert peer.silent(30)
+
+
 def test_our_lateness_is_not_the_peers_silence() -> None:
     peer = keep_alive(Role.CLIENT)
     peer.forgive(10, 100)

@@ -38,6 +38,6 @@ def test_a_session_gets_what_was_chosen() -> None:
 
 def test_options_are_named_and_do_not_change() -> None:
     with pytest.raises(TypeError):
-        HubConnectionOptions(1.0)  # type: ignore[call-arg]
+        HubConnectionOptions(1.0)  # type: ignore[arg-type, call-arg]
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         HubConnectionOptions().server_timeout = 1.0  # type: ignore[misc]

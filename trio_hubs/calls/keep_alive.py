@@ -14,18 +14,19 @@ class KeepAlive:
     Args:
         options: The intervals, and our side.
         now: The time.
+        inherent: Whether the transport keeps itself alive; then it is for a peer to ping first.
 
     Attributes:
         timeout: Seconds that the peer may be silent.
         waiting_since: Since when we wait for bytes of the peer; ``None`` while we do not read.
     """
 
-    def __init__(self, options: SessionOptions, now: float) -> None:
+    def __init__(self, options: SessionOptions, now: float, *, inherent: bool = False) -> None:
         self._is_server = options.role is Role.SERVER
         self._interval = options.keep_alive_interval
         self.timeout = options.client_timeout if self._is_server else options.server_timeout
         self.waiting_since: float | None = None
-        self._may_be_silent = self._is_server
+        self._may_be_silent = self._is_server or inherent
         self._last_ping = now
 
     def note_ping(self) -> None:

@@ -115,7 +115,7 @@ class Session:
             connection_id=connection.id,
             on_idle=self._on_idle,
         )
-        self.keep_alive = KeepAlive(options, trio.current_time())
+        self.keep_alive = KeepAlive(options, trio.current_time(), inherent=connection.inherent_keep_alive)
         self._dispatcher = Dispatcher(
             protocol,
             options.maximum_message_size,

@@ -7,15 +7,18 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
+import httpx2
 import trio
 
 from ..calls.channels import ChannelReader
 from ..calls.our_calls import OurCalls
-from ..connections.client.opening import check_request, open_duplex
+from ..connections.client.opening import open_duplex
+from ..connections.client.requests import Requests
+from ..connections.client.tokens import AccessToken
 from ..errors import ConnectionClosed, ConnectionFailed, NegotiationError
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
@@ -243,8 +246,10 @@ async def open_hub_connection(
     payloads: Literal["python", "dotnet"] = "python",
     handlers: object = None,
     headers: Mapping[str, str] | None = None,
+    access_token: AccessToken | None = None,
     skip_negotiation: bool = False,
     ssl_context: ssl.SSLContext | None = None,
+    http_client: httpx2.AsyncClient | None = None,
     reconnect: bool | ReconnectPolicy = False,
     retry_first: bool = False,
     setup: Callable[[HubLink], Awaitable[object]] | None = None,
@@ -265,23 +270,25 @@ async def open_hub_connection(
             object whose public methods they are: ``receive_message`` is called as ``ReceiveMessage``, or as
             ``@hub_method`` names it.
         headers: Further headers for the HTTP requests.
+        access_token: A bearer token for them, or a function that gives one; see :data:`AccessToken`.
         skip_negotiation: Connect by WebSocket at once; the connection then has no id.
-        ssl_context: For ``https``; the system's defaults by default.
+        ssl_context: Whom to trust for ``https``; the system's defaults by default.
+        http_client: An HTTP client of yours, for all requests; it is left open.
         reconnect: Whether to connect again when the connection is lost, and when: ``True`` for :class:`Backoff`'s
             times, or a policy. Never done where the server does not want it.
         retry_first: Whether that is done for the first connection, too.
         setup: Called with each new connection, before anything else is sent on it, to join groups or the like. Other
             calls wait until it returns, or fail, as while the connection is lost; handlers run meanwhile. The end of
             that connection cancels it. What it raises ends the block.
-        options: Times and limits; the defaults by default.
+        options: Times, limits, transports and the like; the defaults by default.
 
     Yields:
         The connection.
 
     Raises:
         ValueError: The URL, a header, the protocol or the payloads' naming is none.
-        NegotiationError: The server cannot be reached, or refuses.
-        ConnectionClosed: The WebSocket cannot be opened.
+        NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
+        ConnectionClosed: The connection was over at once, or could not be opened where negotiation was skipped.
         HandshakeError: The server does not speak the protocol, or took too long.
 
     Source:
@@ -291,28 +298,30 @@ async def open_hub_connection(
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
         raise ValueError("url must have one URL at least")
-    for each in urls:
-        check_request(each, headers or {})
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
     speaks = PROTOCOLS[protocol](payloads)
     table = Handlers(speaks.payloads, ignore_extra_arguments=options.ignore_extra_arguments)
     if handlers is not None:
         table.add_all(handlers)
-    dials = [
-        partial(
-            open_duplex,
-            each,
-            headers=headers,
-            skip_negotiation=skip_negotiation,
-            ssl_context=ssl_context,
-            connect_timeout=options.connect_timeout,
-        )
-        for each in urls
-    ]
     policy = Backoff() if reconnect is True else reconnect or None
-    connection = HubConnection(
-        speaks, table, options, dials, reconnect=policy, retry_first=retry_first, setup=setup
-    )
-    async with connection._opened():
+    async with AsyncExitStack() as stack:
+        dials = []
+        for each in urls:
+            requests = Requests(
+                each,
+                headers=headers or {},
+                access_token=access_token,
+                ssl_context=ssl_context,
+                http_client=http_client,
+                options=options,
+            )
+            await stack.enter_async_context(aclosing(requests))
+            dials.append(
+                partial(open_duplex, requests, speaks.transfer_format, skip_negotiation=skip_negotiation)
+            )
+        connection = HubConnection(
+            speaks, table, options, dials, reconnect=policy, retry_first=retry_first, setup=setup
+        )
+        await stack.enter_async_context(connection._opened())
         yield connection

@@ -107,7 +107,8 @@ async def run_link(
     async with dial() as connection, open_background() as nursery:
         rest = await _shake_hands(connection, protocol, options.handshake_timeout)
         session = Session(connection, protocol, face, _Life(), options.session_options())
-        session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
+        if not connection.inherent_keep_alive:
+            session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
         nursery.start_soon(
             beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
         )

@@ -5,19 +5,18 @@ from __future__ import annotations
 import attrs
 
 from ..calls.options import Role, SessionOptions
+from ..connections.client.options import ConnectionOptions
 from ..connections.validators import non_negative, positive, positive_or_none
 
 
 @attrs.frozen(kw_only=True)
-class HubConnectionOptions:
+class HubConnectionOptions(ConnectionOptions):
     """Options of a client's connection; times in seconds, sizes in bytes.
 
     Sources: the options of the .NET client's ``HubConnection`` and ``HttpConnection``, where a default stands in
     brackets; the rest is this project's own.
     """
 
-    connect_timeout: float = attrs.field(default=30.0, validator=positive)
-    """So long negotiation and the WebSocket's opening may take, each."""
     handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long the server may take for the hub handshake [15]."""
     keep_alive_interval: float = attrs.field(default=15.0, validator=positive)

@@ -86,8 +86,3 @@ async def close_at_once(stream: trio.abc.Stream) -> None:
         stream.close()
     else:
         await trio.aclose_forcefully(stream)
-
-
-async def open_direct_socket(host: str, port: int) -> trio.abc.Stream:
-    """Connect to a server, as :func:`trio.open_tcp_stream` does."""
-    return DirectSocketStream(await trio.open_tcp_stream(host, port))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import trio
 
 from ..errors import ConnectionClosed
@@ -71,7 +73,7 @@ class Pipe:
             await self._readers.park()
         await trio.lowlevel.cancel_shielded_checkpoint()
         if not self._data and self._error is not None:
-            raise ConnectionClosed(*self._error.args)
+            raise copy(self._error)
         data = bytes(self._data)
         self._data.clear()
         self._writers.unpark_all()

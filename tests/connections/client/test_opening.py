@@ -1,12 +1,27 @@
 """How a client comes to a raw connection, beside a raw handler."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import httpx2
 import pytest
 import trio
+from trio.testing import MockClock
 
-from trio_hubs import Connection, ConnectionClosed, HubApp, NegotiationError, open_connection
+from trio_hubs import (
+    Connection,
+    ConnectionClosed,
+    ConnectionOptions,
+    HubApp,
+    NegotiationError,
+    Transport,
+    open_connection,
+)
+from trio_hubs.connections.client.opening import open_duplex
+from trio_hubs.protocol.hub_protocol import TransferFormat
+
+from .http_answers import Answer, Body, open_requests
 
 
 async def echo(connection: Connection) -> None:
@@ -32,11 +47,16 @@ async def address() -> AsyncGenerator[str]:
         yield address
 
 
-@pytest.mark.parametrize("skip", [False, True])
-async def test_a_raw_client_beside_a_raw_handler(address: str, skip: bool) -> None:
-    async with open_connection(f"{address}/echo", skip_negotiation=skip) as connection:
-        assert (connection.id is None) is skip
-        for piece in (b"hello", b"\x00\xff" * 100_000):
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize("transport", [*Transport, None])
+async def test_a_raw_client_beside_a_raw_handler(
+    address: str, transport: Transport | None, scheme: str
+) -> None:
+    options = ConnectionOptions(transports=[transport] if transport else list(Transport))
+    url = f"{address}/echo".replace("http", scheme)
+    async with open_connection(url, skip_negotiation=transport is None, options=options) as connection:
+        assert (connection.id is None) is (transport is None)
+        for piece in (b"hello", b"many\nlines" * 20_000):
             await connection.send(piece)
             got = b""
             while len(got) < len(piece):
@@ -75,3 +95,151 @@ async def test_what_is_no_header_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="is no HTTP header"):
         async with open_connection("http://127.0.0.1:1", headers={"X Y": "z"}):
             raise AssertionError
+
+
+# ---- the choice of transport
+
+
+def offer(*names: str, formats: tuple[str, ...] = ("Text", "Binary")) -> dict[str, Any]:
+    """A server's answer to negotiate."""
+    return {
+        "negotiateVersion": 1,
+        "connectionId": "id",
+        "connectionToken": "token",
+        "availableTransports": [{"transport": name, "transferFormats": formats} for name in names],
+    }
+
+
+def offering(*names: str, **fields: Any) -> Answer:
+    """A server that offers these transports, and starts none but long polling."""
+    count = 0
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal count
+        if request.method == "POST":
+            count += 1
+            return httpx2.Response(200, json={**offer(*names, **fields), "connectionToken": f"token {count}"})
+        if "Upgrade" in request.headers:
+            return httpx2.Response(403, text="no WebSockets")
+        if request.headers["Accept"] == "text/event-stream":
+            return httpx2.Response(503, headers={"Retry-After": "9"})
+        return httpx2.Response(200 if request.url.params["id"] == f"token {count}" else 404)
+
+    return answer
+
+
+@asynccontextmanager
+async def opened(
+    answer: Answer, transfer_format: TransferFormat = TransferFormat.TEXT, **options: Any
+) -> AsyncGenerator[tuple[Connection, list[httpx2.Request]]]:
+    async with (
+        open_requests(answer, **options) as (requests, made),
+        open_duplex(requests, transfer_format, skip_negotiation=False) as connection,
+    ):
+        yield connection, made
+
+
+async def test_transports_are_tried_in_the_servers_order_each_with_a_negotiation_of_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    async with opened(offering("Pigeons", "WebSockets", "ServerSentEvents", "LongPolling")) as (_, made):
+        tried = [request.headers.get("Upgrade", request.headers["Accept"]) for request in made[:6]]
+        assert [request.method for request in made[:6]] == ["POST", "GET"] * 3
+        assert tried[1::2] == ["websocket", "text/event-stream", "*/*"]
+        assert [request.url.params["id"] for request in made[1:6:2]] == ["token 1", "token 2", "token 3"]
+
+
+@pytest.mark.parametrize("left_out", [Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS])
+async def test_what_the_user_leaves_out_is_not_tried(autojump_clock: MockClock, left_out: Transport) -> None:
+    kept = [each for each in Transport if each is not left_out]
+    async with opened(offering(*Transport), transports=kept) as (_, made):
+        assert sum(request.method == "POST" for request in made) == 2
+
+
+async def test_what_the_user_leaves_out_is_told() -> None:
+    with pytest.raises(NegotiationError) as caught:
+        async with opened(offering("LongPolling"), transports=[Transport.WEBSOCKETS]):
+            raise AssertionError
+    assert str(caught.value.failures["LongPolling"]) == "The transport is disabled by the client."
+
+
+async def test_where_none_works_each_says_why() -> None:
+    answer = offering("WebSockets", "Pigeons", "ServerSentEvents")
+    with pytest.raises(NegotiationError) as caught:
+        async with opened(answer):
+            raise AssertionError
+    error = caught.value
+    assert str(error) == (
+        "Unable to connect to the server with any of the available transports. "
+        "(WebSockets failed: The server did not open a WebSocket at http://server/hub: "
+        "it answered 'HTTP/1.1 403 Forbidden'.) "
+        "(Pigeons failed: The transport is not supported by the client.) "
+        "(ServerSentEvents failed: The server sends no events from http://server/hub: "
+        "it answered 503 (Service Unavailable).)"
+    )
+    assert list(error.failures) == ["WebSockets", "Pigeons", "ServerSentEvents"]
+    assert error.failures["WebSockets"].status == 403
+    assert error.failures["WebSockets"].server_text == "no WebSockets"
+    assert (error.status, error.retry_after, error.retriable) == (403, 9.0, True)
+
+
+@pytest.mark.parametrize(
+    ("formats", "wanted"),
+    [(("Text", "Binary"), TransferFormat.BINARY), (("Binary",), TransferFormat.TEXT)],
+)
+async def test_a_transport_must_carry_what_will_be_sent(formats: Any, wanted: TransferFormat) -> None:
+    with pytest.raises(NegotiationError) as caught:
+        async with opened(offering("ServerSentEvents", formats=formats), wanted):
+            raise AssertionError
+    assert str(caught.value.failures["ServerSentEvents"]) == (
+        f"The transport does not support the '{wanted.value}' transfer format."
+    )
+    assert not caught.value.retriable
+
+
+async def test_where_nothing_is_offered_nothing_is_tried() -> None:
+    with pytest.raises(NegotiationError, match="None of the transports supported by the client"):
+        async with opened(offering()):
+            raise AssertionError
+
+
+# ---- the time for all of it
+
+
+@pytest.mark.parametrize("slow", ["negotiate", "transport"])
+async def test_all_of_connecting_has_one_time(autojump_clock: MockClock, slow: str) -> None:
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await trio.sleep(4)
+        if request.method == "POST" and (slow == "negotiate" or request.url.path.endswith("again/negotiate")):
+            return httpx2.Response(200, json={"url": str(request.url).partition("/negotiate")[0] + "/again"})
+        return httpx2.Response(200, json={**offer("LongPolling"), "url": "http://server/again"})
+
+    with pytest.raises(NegotiationError, match=r"^Cannot connect to http://server/hub within 7 s\.$"):
+        async with opened(answer, connect_timeout=7):
+            raise AssertionError
+    assert trio.current_time() == 7
+
+
+async def test_a_server_that_drips_its_answer_holds_nobody_for_longer(autojump_clock: MockClock) -> None:
+    class Dripping(Body):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while True:
+                await trio.sleep(0.6)
+                yield b" "
+
+    with pytest.raises(NegotiationError, match=r"within 30 s\.$"):
+        async with opened(lambda _: httpx2.Response(200, stream=Dripping([]))):
+            raise AssertionError
+    assert trio.current_time() == 30
+
+
+async def test_a_cancelled_opening_ends_at_once(autojump_clock: MockClock) -> None:
+    async def answer(_: httpx2.Request) -> httpx2.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with trio.move_on_after(3) as scope:
+        async with opened(answer):
+            raise AssertionError
+    assert scope.cancelled_caught
+    assert trio.current_time() == 3

@@ -9,16 +9,16 @@ import hashlib
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from unittest import mock
 
 import trio
+from httpcore2._backends.trio import TrioStream
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
-from trio_hubs.connections.direct_socket import DirectSocketStream
+from trio_hubs.connections.direct_socket import DirectSocketStream, close_at_once
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket, open_websocket, websocket
-from trio_hubs.tasks import open_background
+from trio_hubs.connections.websocket import WebSocketConnection, accept_websocket
 
 Side: TypeAlias = Literal["server", "client"]
 Frame: TypeAlias = tuple[int, bytes]
@@ -296,12 +296,22 @@ def connected_to(stream: trio.abc.Stream) -> Iterator[list[tuple[str, int]]]:
     """Have the next connections lead to this stream; gives the list of where they wanted to go."""
     places: list[tuple[str, int]] = []
 
-    async def open_direct_socket(host: str, port: int) -> trio.abc.Stream:
+    async def open_tcp_stream(host: str, port: int, **_: object) -> trio.abc.Stream:
         places.append((host, port))
         return stream
 
-    with mock.patch.object(websocket, "open_direct_socket", open_direct_socket):
+    with (
+        mock.patch.object(trio, "open_tcp_stream", open_tcp_stream),
+        mock.patch.object(TrioStream, "get_extra_info", _extra_info),
+    ):
         yield places
+
+
+def _extra_info(stream: TrioStream, info: str) -> Any:
+    """What the HTTP client asks of a stream, which need not be a socket here."""
+    if info == "ssl_object" and isinstance(stream._stream, trio.SSLStream):
+        return stream._stream
+    return None
 
 
 @asynccontextmanager
@@ -329,16 +339,12 @@ async def open_pair(
                 assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
                 yield connection, peer
         else:
-
-            async def accept() -> None:
-                await far.send_all(acceptance(await peer.head()))
-
-            async with open_background() as nursery:
-                nursery.start_soon(accept)
-                with connected_to(near):
-                    opening = open_websocket("http://example/chat", "id", express=express)
-                    async with opening as connection:
-                        yield connection, peer
+            connection = WebSocketConnection("id", OPENING, near, is_server=False)
+            try:
+                async with connection.opened(express=express):
+                    yield connection, peer
+            finally:
+                await close_at_once(near)
 
 
 async def receive_all(connection: WebSocketConnection, size: int) -> bytes:

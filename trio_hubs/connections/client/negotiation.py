@@ -2,108 +2,101 @@
 
 from __future__ import annotations
 
-import re
-import ssl
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import attrs
-import httpx2
 
-from ...errors import NegotiationError
-from ...protocol.negotiate import NegotiateResponse, parse_response
-from ...tasks import unwrapping
-from ..http import public_url
+from ...errors import ConnectionFailed, NegotiationError
+from ...protocol.negotiate import AvailableTransport, NegotiateResponse, parse_response
+from ..http import Request, public_url
+from .requests import Grant, Requests, followed
+from .urls import is_header_text, origin_of, with_query, without_query
 
 MAXIMUM_REDIRECTS = 100
 """How often negotiation may be sent elsewhere (the .NET client's limit)."""
-HEADER_TEXT = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-"""What a header of ours may say; whatever else it is, it may be a secret, and is told by nobody's exception."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ConnectTarget:
     """Where and how to connect.
 
     Attributes:
-        url: The URL of the transport's request.
+        base: The URL that negotiated.
+        url: The URL of the transport's requests.
         connection_id: The connection's public id; ``None`` without negotiation.
-        headers: The headers for the request.
+        connection_token: What the transport's requests say to be let in; "" without negotiation.
+        transports: What the server offers, in its order.
+        grant: The access token that negotiation gave, for all requests of the transport.
+        token_lifetime: Seconds until the client's credentials expire, where they can be refreshed.
     """
 
+    base: str
     url: str
-    connection_id: str | None
-    headers: Mapping[str, str]
+    connection_id: str | None = None
+    connection_token: str = attrs.field(default="", repr=False)
+    transports: tuple[AvailableTransport, ...] = ()
+    grant: Grant | None = None
+    token_lifetime: float | None = None
+
+    @property
+    def request(self) -> Request:
+        """What a connection shows as its request."""
+        return Request(path=urlsplit(self.url).path)
 
 
-async def negotiate(
-    url: str, headers: Mapping[str, str], *, timeout: float, ssl_context: ssl.SSLContext | None
-) -> ConnectTarget:
+async def negotiate(requests: Requests, url: str, grant: Grant | None = None) -> ConnectTarget:
     """Ask a hub's server for a connection. A checkpoint.
 
     Args:
-        url: The hub's ``http`` or ``https`` URL.
-        headers: Headers for the requests.
-        timeout: Seconds for each request.
-        ssl_context: For ``https``; the system's defaults by default.
+        requests: Makes the requests.
+        url: The hub's URL.
+        grant: The access token that an earlier negotiation gave for it.
 
     Raises:
-        NegotiationError: The server cannot be reached, does not negotiate, or offers no WebSockets.
+        NegotiationError: The server cannot be reached, or does not negotiate.
     """
-    headers = dict(headers)
-    verify: ssl.SSLContext | bool = ssl_context or True
-    async with httpx2.AsyncClient(
-        verify=verify, timeout=timeout, follow_redirects=True, trust_env=False
-    ) as http:
-        for _ in range(MAXIMUM_REDIRECTS):
-            document = await _ask(http, _with_query(url, "/negotiate", negotiateVersion="1"), headers)
-            if not document.url:
-                break
-            url = document.url
-            if document.access_token:
-                if not HEADER_TEXT.fullmatch(document.access_token):
-                    raise NegotiationError("The server's access token cannot stand in an HTTP header.")
-                headers["Authorization"] = f"Bearer {document.access_token}"
-        else:
-            raise NegotiationError("Negotiate redirection limit exceeded.")
-    offered = [transport.transport for transport in document.available_transports]
-    if "WebSockets" not in offered:
-        raise NegotiationError(
-            f"The server at {public_url(url)} offers no WebSockets, only {', '.join(offered) or 'nothing'}; "
-            "this client speaks no other transport."
-        )
-    return ConnectTarget(_with_query(url, "", id=document.connection_token), document.connection_id, headers)
+    lifetime: float | None = None
+    for _ in range(MAXIMUM_REDIRECTS):
+        url, document = await _ask(requests, url, grant)
+        lifetime = document.token_lifetime or lifetime
+        if not document.url:
+            return ConnectTarget(
+                base=url,
+                url=with_query(url, "", id=document.connection_token),
+                connection_id=document.connection_id,
+                connection_token=document.connection_token,
+                transports=document.available_transports,
+                grant=grant,
+                token_lifetime=lifetime,
+            )
+        try:
+            url = followed(url, document.url)
+        except ConnectionFailed as error:
+            raise error.retold(NegotiationError, f"Cannot negotiate: {error}.") from None
+        grant = None
+        if document.access_token:
+            if not is_header_text(document.access_token):
+                raise NegotiationError("The server's access token cannot stand in an HTTP header.")
+            grant = Grant(document.access_token, origin_of(url))
+    raise NegotiationError("Negotiate redirection limit exceeded.")
 
 
-async def _ask(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -> NegotiateResponse:
+async def _ask(requests: Requests, url: str, grant: Grant | None) -> tuple[str, NegotiateResponse]:
+    """Ask once; gives the URL that was asked in the end, and the answer."""
+    asked = with_query(url, "/negotiate", negotiateVersion="1")
     try:
-        with unwrapping():
-            answer = await http.post(url, headers=headers)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NegotiationError(f"Cannot negotiate with {public_url(url)}: {_reason(error)}") from error
-    if not answer.is_success:
-        hint = " Is there a hub at this URL?" if answer.status_code == 404 else ""
-        raise NegotiationError(
-            f"Cannot negotiate with {public_url(url)}: it answered {answer.status_code} "
-            f"({answer.reason_phrase}).{hint}"
-        )
-    return parse_response(answer.content)
-
-
-def _reason(error: BaseException) -> str:
-    """The text of an error, or of the nearest one behind it that has any."""
-    behind = error.__cause__ or error.__context__
-    return str(error) or (_reason(behind) if behind else type(error).__name__)
-
-
-def _with_query(url: str, path: str, **fields: str) -> str:
-    """Extend a URL's path, and its query with fields that it does not have yet."""
-    parts = urlsplit(url)
-    known = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    query = urlencode({name: text for name, text in fields.items() if name not in known})
-    return urlunsplit(
-        parts._replace(
-            path=parts.path.rstrip("/") + path if path else parts.path,
-            query="&".join(filter(None, (parts.query, query))),
-        )
-    )
+        answer = await requests.send("POST", asked, grant=grant)
+        if not answer.response.is_success:
+            raise await answer.failure()
+        body = await answer.read()
+    except ConnectionFailed as error:
+        if isinstance(error, NegotiationError):
+            raise
+        hint = " Is there a hub at this URL?" if error.status == 404 else ""
+        raise error.retold(
+            NegotiationError, f"Cannot negotiate with {public_url(asked)}: {error}.{hint}"
+        ) from error.__cause__
+    if answer.url != asked:
+        version = "" if "negotiateVersion" in url else "negotiateVersion"
+        url = without_query(answer.url, "/negotiate", version) or url
+    return url, parse_response(body)

@@ -1,96 +1,165 @@
-"""How a client comes to a connection: it negotiates, and opens the transport; whatever the bytes mean."""
+"""How a client comes to a connection: it negotiates, then opens the first transport that works.
+
+The server's order counts, of which the user may leave some out. Each transport is tried with a negotiation of its own,
+and all of connecting has one time.
+"""
 
 from __future__ import annotations
 
-import re
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import TypeAlias
 
+import httpx2
+import trio
+
+from ...errors import ConnectionClosed, ConnectionFailed, NegotiationError
+from ...protocol.hub_protocol import TransferFormat
+from ...protocol.negotiate import AvailableTransport, Transport
 from ..connection import Connection
 from ..duplex import Duplex
 from ..http import public_url
-from ..websocket import open_websocket
-from .negotiation import HEADER_TEXT, ConnectTarget, negotiate
+from .event_stream import start_event_stream
+from .long_polling import start_long_polling
+from .negotiation import ConnectTarget, negotiate
+from .options import ConnectionOptions
+from .requests import Requests
+from .tokens import AccessToken
+from .websocket import start_websocket
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_Start: TypeAlias = Callable[[Requests, ConnectTarget], Awaitable[AbstractAsyncContextManager[Duplex]]]
+
+_STARTS: Mapping[Transport, _Start] = {
+    Transport.WEBSOCKETS: start_websocket,
+    Transport.SERVER_SENT_EVENTS: start_event_stream,
+    Transport.LONG_POLLING: start_long_polling,
+}
 
 
-def open_connection(
+@asynccontextmanager
+async def open_connection(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
+    access_token: AccessToken | None = None,
+    transfer_format: TransferFormat = TransferFormat.TEXT,
     skip_negotiation: bool = False,
     ssl_context: ssl.SSLContext | None = None,
-    connect_timeout: float = 30.0,
-) -> AbstractAsyncContextManager[Connection]:
+    http_client: httpx2.AsyncClient | None = None,
+    options: ConnectionOptions | None = None,
+) -> AsyncGenerator[Connection]:
     """Connect to a server for the body of ``async with``; no hub is known there, only bytes.
 
     Args:
         url: The URL of a connection handler, such as ``http://127.0.0.1:8000/echo``.
         headers: Further headers for the HTTP requests.
+        access_token: A bearer token for them, or a function that gives one; see :data:`AccessToken`.
+        transfer_format: What will be sent; text alone can go by Server-Sent Events.
         skip_negotiation: Connect by WebSocket at once; the connection then has no id.
-        ssl_context: For ``https``; the system's defaults by default.
-        connect_timeout: Seconds that negotiation and the WebSocket's opening may take, each.
+        ssl_context: Whom to trust for ``https``; the system's defaults by default.
+        http_client: An HTTP client of yours, for all requests; it is left open.
+        options: Times, transports and the like; the defaults by default.
 
-    Returns:
-        A context manager that gives the connection, which ends in order with the body.
+    Yields:
+        The connection, which ends in order with the body.
 
     Raises:
-        ValueError: The URL or a header is none.
-        NegotiationError: The server cannot be reached, or refuses.
-        ConnectionClosed: The WebSocket cannot be opened.
+        ValueError: The URL, a header or an option is none.
+        NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
+        ConnectionClosed: The WebSocket cannot be opened, where negotiation was skipped.
 
     Source:
         The .NET client's ``HttpConnection``.
     """
-    return open_duplex(
+    requests = Requests(
         url,
-        headers=headers,
-        skip_negotiation=skip_negotiation,
+        headers=headers or {},
+        access_token=access_token,
         ssl_context=ssl_context,
-        connect_timeout=connect_timeout,
+        http_client=http_client,
+        options=options or ConnectionOptions(),
     )
+    async with (
+        aclosing(requests),
+        open_duplex(requests, transfer_format, skip_negotiation=skip_negotiation) as connection,
+    ):
+        connection.transfer_format = transfer_format
+        yield connection
 
 
 @asynccontextmanager
 async def open_duplex(
-    url: str,
-    *,
-    headers: Mapping[str, str] | None,
-    skip_negotiation: bool,
-    ssl_context: ssl.SSLContext | None,
-    connect_timeout: float,
+    requests: Requests, transfer_format: TransferFormat, *, skip_negotiation: bool
 ) -> AsyncGenerator[Duplex]:
-    """The same as :func:`open_connection`, with what a session needs besides."""
-    check_request(url, headers or {})
-    sent = {"X-Requested-With": "XMLHttpRequest", **(headers or {})}
-    if skip_negotiation:
-        target = ConnectTarget(url, None, sent)
-    else:
-        target = await negotiate(url, sent, timeout=connect_timeout, ssl_context=ssl_context)
-    async with open_websocket(
-        target.url,
-        target.connection_id,
-        headers=target.headers,
-        ssl_context=ssl_context,
-        timeout=connect_timeout,
-    ) as connection:
+    """Open one connection of a client for the body.
+
+    Raises:
+        NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
+        ConnectionClosed: The WebSocket cannot be opened, where negotiation was skipped.
+    """
+    requests.tokens.forget()
+    timeout = requests.options.connect_timeout
+    started = None
+    with trio.move_on_after(timeout):
+        if skip_negotiation:
+            started = await start_websocket(requests, ConnectTarget(base=requests.url, url=requests.url))
+        else:
+            started = await _start(requests, transfer_format)
+    if started is None:
+        kind = ConnectionClosed if skip_negotiation else NegotiationError
+        raise kind(f"Cannot connect to {public_url(requests.url)} within {timeout:g} s.")
+    async with started as connection:
         yield connection
 
 
-def check_request(url: str, headers: Mapping[str, str]) -> None:
-    """Raise for what cannot be meant, before anything is tried."""
+async def _start(requests: Requests, transfer_format: TransferFormat) -> AbstractAsyncContextManager[Duplex]:
+    """Start the first of the server's transports that works."""
+    target = await negotiate(requests, requests.url)
+    failures: dict[str, ConnectionFailed] = {}
+    tried = False
+    for offered in target.transports:
+        try:
+            start = _choose(offered, requests.options, transfer_format)
+            if tried:  # for what has failed has used the last one up
+                target = await negotiate(requests, target.base, target.grant)
+            tried = True
+            return await start(requests, target)
+        except ConnectionFailed as error:
+            failures[offered.transport] = error
+    if not failures:
+        raise NegotiationError(
+            "None of the transports supported by the client are supported by the server.", retriable=False
+        )
+    told = " ".join(f"({name} failed: {error})" for name, error in failures.items())
+    raise NegotiationError(
+        f"Unable to connect to the server with any of the available transports. {told}",
+        status=next((error.status for error in failures.values() if error.status is not None), None),
+        retry_after=max(error.retry_after or 0.0 for error in failures.values()) or None,
+        retriable=any(error.retriable for error in failures.values()),
+        failures=failures,
+    )
+
+
+def _choose(
+    offered: AvailableTransport, options: ConnectionOptions, transfer_format: TransferFormat
+) -> _Start:
+    """How to start a transport that the server offers.
+
+    Raises:
+        ConnectionFailed: It is not to be started.
+    """
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+        transport = Transport(offered.transport)
     except ValueError:
-        known = False
-    if not known:
-        raise ValueError(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/chat")
-    for name, text in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not HEADER_TEXT.fullmatch(text):
-            raise ValueError(
-                f"a header is no HTTP header; names are tokens, and texts are in ASCII, without spaces around: {name!r}"
-            )
+        raise ConnectionFailed("The transport is not supported by the client.", retriable=False) from None
+    if transport not in options.transports:
+        raise ConnectionFailed("The transport is disabled by the client.", retriable=False)
+    if (
+        transfer_format not in transport.transfer_formats
+        or transfer_format.value not in offered.transfer_formats
+    ):
+        raise ConnectionFailed(
+            f"The transport does not support the '{transfer_format.value}' transfer format.", retriable=False
+        )
+    return _STARTS[transport]

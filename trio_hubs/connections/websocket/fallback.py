@@ -37,7 +37,11 @@ def end_of(code: int, reason: str) -> ConnectionClosed | None:
     """What a close frame means: ``None`` for an end in good order."""
     if code in _CLEAN_CODES:
         return None
-    return ConnectionClosed(f"The WebSocket closed with code {code}{f' ({reason})' if reason else ''}.")
+    return ConnectionClosed(
+        f"The WebSocket closed with code {code}{f' ({reason})' if reason else ''}.",
+        close_code=code,
+        server_text=reason,
+    )
 
 
 class _ShownStream(trio.abc.Stream):

@@ -6,25 +6,23 @@ what follows is its: see :mod:`.fallback`.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator, Hashable, Mapping
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from copy import copy
 from math import inf
-from urllib.parse import quote, urlsplit
 
 import trio
 import trio_websocket
 
 from ...errors import ConnectionClosed
 from ...protocol.hub_protocol import TransferFormat
-from ...tasks import unwrapping
-from ..direct_socket import DirectSocketStream, close_at_once, open_direct_socket
+from ..direct_socket import DirectSocketStream, close_at_once
 from ..duplex import Duplex
-from ..http import Request, public_url
+from ..http import Request
 from .fallback import end_of, next_payload, open_fallback
 from .frame_reader import FrameReader
 from .frames import BINARY, CLOSE, TEXT, encode_frame
-from .opening import ClientOpening, accept_key, acceptance
+from .opening import accept_key, acceptance
 
 ACCEPT_TIMEOUT = 30.0
 """Seconds that a client has to take our acceptance of its WebSocket."""
@@ -37,7 +35,6 @@ READ_SIZE = 64 * 1024
 
 NORMAL_CLOSURE = 1000
 INTERNAL_ERROR = 1011
-_IN_PATH = "/%:@!$&'()*+,;=~"  # what a URL's path may hold as it is
 
 
 class WebSocketConnection(Duplex):
@@ -114,7 +111,7 @@ class WebSocketConnection(Duplex):
         if self._fallback is not None:
             return await next_payload(self._fallback, self.id)
         if self._end is not None:
-            raise ConnectionClosed(*self._end.args)
+            raise copy(self._end)
         self._end = ConnectionClosed("The WebSocket was not read to its end.")  # should this be cancelled
         with trio.move_on_after(self._close_timeout):
             async with self._open_fallback(to_its_end=True) as websocket:
@@ -122,7 +119,7 @@ class WebSocketConnection(Duplex):
                     await next_payload(websocket, self.id)
                 except ConnectionClosed as end:
                     self._end = end
-        raise ConnectionClosed(*self._end.args)
+        raise copy(self._end)
 
     def _open_fallback(
         self, *, to_its_end: bool
@@ -311,82 +308,3 @@ async def _accept(stream: trio.abc.Stream, answer: bytes) -> None:
         ) from None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         raise ConnectionClosed("The client left.") from None
-
-
-@asynccontextmanager
-async def open_websocket(
-    url: str,
-    id: str | None,
-    *,
-    headers: Mapping[str, str] | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    timeout: float = 30.0,
-    express: bool = True,
-) -> AsyncGenerator[WebSocketConnection]:
-    """Connect to a server's WebSocket and hold it open for the body; then close it.
-
-    Args:
-        url: An ``http``, ``https``, ``ws`` or ``wss`` URL, with its query.
-        id: The connection's public id, where negotiation gave one.
-        headers: Further headers of the request.
-        ssl_context: For ``https`` and ``wss``; the system's defaults by default.
-        timeout: Seconds that connecting may take.
-        express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
-
-    Raises:
-        ConnectionClosed: The server could not be reached or did not accept.
-        ValueError: The request cannot be written so.
-    """
-    parts = urlsplit(url)
-    target = quote(parts.path or "/", safe=_IN_PATH) + (
-        f"?{quote(parts.query, safe=_IN_PATH + '?')}" if parts.query else ""
-    )
-    opening = ClientOpening(parts.netloc.rpartition("@")[2], target, headers or {})
-    deadline = trio.current_time() + timeout
-    stream = await _connect(url, ssl_context, deadline, timeout)
-    try:
-        try:
-            await _open(stream, opening, deadline)
-        except ConnectionClosed as error:
-            raise ConnectionClosed(
-                f"The server did not open a WebSocket at {public_url(url)}: {error}."
-            ) from error.__cause__
-        connection = WebSocketConnection(
-            id, Request(path=parts.path), stream, is_server=False, rest=opening.rest
-        )
-        async with connection.opened(express=express):
-            yield connection
-    finally:
-        await close_at_once(stream)
-
-
-async def _open(stream: trio.abc.Stream, opening: ClientOpening, deadline: float) -> None:
-    try:
-        with trio.fail_at(deadline):
-            await stream.send_all(opening.request)
-            while not opening.feed(bytes(await stream.receive_some(READ_SIZE))):
-                pass
-    except trio.TooSlowError:
-        raise ConnectionClosed("it did not answer") from None
-    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise ConnectionClosed(f"the connection broke: {error.__cause__ or error}") from error
-
-
-async def _connect(
-    url: str, ssl_context: ssl.SSLContext | None, deadline: float, timeout: float
-) -> trio.abc.Stream:
-    parts = urlsplit(url)
-    secure = parts.scheme in ("https", "wss")
-    host = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)
-    try:
-        with unwrapping(), trio.fail_at(deadline):
-            socket = await open_direct_socket(host, port)
-    except trio.TooSlowError:
-        raise ConnectionClosed(f"Cannot connect to {host}:{port} within {timeout:g} s.") from None
-    except OSError as error:
-        raise ConnectionClosed(f"Cannot connect to {host}:{port}: {error}") from error
-    if not secure:
-        return socket
-    context = ssl_context or ssl.create_default_context()
-    return trio.SSLStream(socket, context, server_hostname=host, https_compatible=True)
