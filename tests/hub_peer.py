@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from tests.messages import PING, Message, encode, take
 from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, open_hub_connection
+from trio_hubs.calls.observer import Observer, Observers
 from trio_hubs.calls.session import Session
 from trio_hubs.client import hub_connection
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
@@ -157,10 +158,11 @@ def served_hub(
     factory: Callable[[], Hub[Any]] | None = None,
     *,
     filters: Sequence[HubFilter] = (),
+    observers: Sequence[Observer] = (),
     **options: Any,
 ) -> ServedHub:
     """What stands behind a hub's path."""
-    return ServedHub(hub, factory or hub, HubOptions(**options), filters)
+    return ServedHub(hub, factory or hub, HubOptions(**options), filters, observers=Observers(observers))
 
 
 def local_roster(served: ServedHub) -> LocalRoster:

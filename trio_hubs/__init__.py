@@ -3,6 +3,7 @@
 from .calls.channels import ChannelReader, ChannelWriter, open_channel
 from .calls.methods import Deadline
 from .calls.names import hub_method
+from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
 from .client.hub_connection import HubConnection, open_hub_connection
 from .client.link import HubLink
 from .client.options import HubConnectionOptions
@@ -31,12 +32,13 @@ from .errors import (
 )
 from .protocol.hub_protocol import TransferFormat
 from .protocol.negotiate import Transport
-from .server.app import HubApp, HubContext, Statistics
+from .server.app import HubApp, HubContext
 from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
 from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
 from .server.options import HubOptions
 from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
+from .server.statistics import Statistics
 
 __all__ = [
     "AccessToken",
@@ -76,6 +78,10 @@ __all__ = [
     "HubOptions",
     "HubsError",
     "NegotiationError",
+    "ObservedCall",
+    "ObservedConnection",
+    "Observer",
+    "Outcome",
     "Policy",
     "ProtocolError",
     "ReconnectPolicy",

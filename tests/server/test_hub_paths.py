@@ -76,12 +76,12 @@ async def test_one_timer_looks_after_both_as_often_as_either_needs(autojump_cloc
             assert autojump_clock.current_time() - begin <= 6.0
 
 
-async def test_refusals_at_both_paths_count_once() -> None:
+async def test_what_was_dropped_at_both_paths_counts_once() -> None:
     app = chat_app()
     assert len({served.roster for _, served in app._hubs}) == 2
     for _, served in app._hubs:
-        local_roster(served)._refused = 1
-    assert app.statistics().refused_calls == 2
+        local_roster(served)._dropped = 1
+    assert app.statistics().dropped_messages == 2
 
 
 async def test_a_drain_ends_both(autojump_clock: MockClock) -> None:

@@ -31,6 +31,7 @@ from trio_hubs import (
 )
 from trio_hubs.calls.outbox import HIGH_WATER
 from trio_hubs.server.served_hub import ServedHub
+from trio_hubs.server.statistics import LimitCounter
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 KILOBYTE = "x" * 1000
@@ -81,7 +82,8 @@ async def test_who_lets_a_message_lie_is_disconnected(
     autojump_clock: MockClock, protocol: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends: list[str] = []
-    served = quiet(ends, send_timeout=20.0)
+    limits = LimitCounter()
+    served = quiet(ends, observers=[limits], send_timeout=20.0)
     async with (
         open_client(served, protocol, id="slow", capacity=0, beating=True) as slow,
         open_client(served, id="fast") as fast,
@@ -94,7 +96,7 @@ async def test_who_lets_a_message_lie_is_disconnected(
         await slow.over.wait()
         assert 4 <= trio.current_time() <= 5.1
         assert ends == ["slow: TimeoutError"]
-        assert local_roster(served).statistics() == (0, 1, 0)
+        assert (limits.refused_calls, limits.slow_clients, served.roster.dropped) == (0, 1, 0)
     assert "connection slow is too slow for its messages: disconnected" in caplog.text
 
 
@@ -158,7 +160,8 @@ async def test_it_is_not_disconnected_for_what_was_taken_before(autojump_clock: 
 
 
 async def test_what_is_said_of_who_is_gone_stays_counted(autojump_clock: MockClock) -> None:
-    served = quiet(broadcast_buffer_limit=3000)
+    limits = LimitCounter()
+    served = quiet(observers=[limits], broadcast_buffer_limit=3000)
     for _ in range(3):
         async with open_client(served, capacity=0) as slow:
             await wait_all_tasks_blocked()
@@ -166,7 +169,7 @@ async def test_what_is_said_of_who_is_gone_stays_counted(autojump_clock: MockClo
                 await tell(served.clients, number, number + 1)
                 await wait_all_tasks_blocked()
             await slow.over.wait()
-    assert local_roster(served).statistics() == (0, 3, 0)
+    assert (limits.refused_calls, limits.slow_clients, served.roster.dropped) == (0, 3, 0)
 
 
 @pytest.mark.parametrize("after", [0, -1])
@@ -244,7 +247,7 @@ async def test_the_oldest_are_dropped_and_counted(autojump_clock: MockClock, pro
             assert waiting_for(served, "slow") <= HIGH_WATER + 2000
         assert len(session_of(served, "slow").outbox._pieces) < 1000
         got = await numbers(slow)
-        dropped = local_roster(served).statistics()[2]
+        dropped = served.roster.dropped
         assert dropped + len(got) == 5000
         assert dropped > 4000
         newest = got[-60:]
@@ -254,7 +257,7 @@ async def test_the_oldest_are_dropped_and_counted(autojump_clock: MockClock, pro
         assert sum(after - before > 1 for before, after in pairwise(got)) == 1
         await tell(served.clients.when_slow(DropOldest()), 5000, 5010)
         assert await numbers(slow) == list(range(5000, 5010))
-    assert local_roster(served).statistics()[2] == dropped
+    assert served.roster.dropped == dropped
 
 
 async def test_what_was_not_sent_so_is_never_dropped(autojump_clock: MockClock) -> None:
@@ -332,7 +335,7 @@ async def test_the_latest_replaces_what_still_waits(autojump_clock: MockClock, p
             call("Price", "b", -1999),
             call("Volume", "a", 1999),
         ]
-        assert local_roster(served).statistics()[2] == 3 * 1999
+        assert served.roster.dropped == 3 * 1999
 
 
 async def test_the_latest_comes_behind_what_was_sent_before_it(autojump_clock: MockClock) -> None:
@@ -357,7 +360,7 @@ async def test_one_that_keeps_up_gets_every_one(autojump_clock: MockClock) -> No
         for price in range(5):
             await served.clients.when_slow(Conflate()).all.send("Price", price)
             assert await fast.arrived() == [call("Price", price)]
-        assert local_roster(served).statistics()[2] == 0
+        assert served.roster.dropped == 0
 
 
 async def test_too_many_keys_are_too_much(autojump_clock: MockClock) -> None:

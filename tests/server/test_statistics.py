@@ -1,12 +1,13 @@
 """What an app tells of its limits, and how many it lets in."""
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import call, result
+from tests.messages import call, result, stream
 from tests.server.app_peer import PAIRS, TRANSPORTS, ServedApp, connect, open_app, visit
 from trio_hubs import ConnectionClosed, DropOldest, Hub, HubApp, HubOptions, Statistics
 
@@ -19,6 +20,10 @@ class Limited(Hub):
 
     def same(self, value: int) -> int:
         return value
+
+    async def count(self) -> AsyncIterator[int]:
+        await trio.sleep_forever()
+        yield 1
 
 
 def limited_app(maximum_connections: int = 100) -> HubApp:
@@ -74,6 +79,23 @@ async def test_dropped_messages_of_all_hubs_count_and_stay_counted(autojump_cloc
         assert now.dropped_messages > 80
         await trio.sleep(40)
         assert served.app.statistics() == figures(slow_clients=2, dropped_messages=now.dropped_messages)
+
+
+async def test_calls_beyond_a_limit_count_and_other_refusals_do_not(autojump_clock: MockClock) -> None:
+    async with open_app(limited_app()) as served:
+        client = await visit(served, "/hub")
+        await client.send(*(stream("Count", id=f"{number}") for number in range(5)))
+        await client.send(
+            call("Wait", "x", id="a"), call("Same", "no number", id="b"), call("Nothing", id="c")
+        )
+        await wait_all_tasks_blocked()
+        assert served.app.statistics() == figures(connections=1, refused_calls=3)
+        await client.send(*(call("Wait", "x" * 900, id=f"w{number}") for number in range(3)))
+        await wait_all_tasks_blocked()
+        assert served.app.statistics() == figures(connections=1, refused_calls=4)
+        client.leave()
+        await trio.sleep(20)
+        assert served.app.statistics() == figures(refused_calls=4)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

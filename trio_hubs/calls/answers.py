@@ -12,8 +12,17 @@ from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Completion
 from .methods import Method
+from .observer import NOBODY, ObservedCall, Observers
 from .outbox import Outbox
-from .refusals import CallCancelled, CallFailed, DeadlinePassed, Refusal, StreamFailed, UnknownMethod
+from .refusals import (
+    CallCancelled,
+    CallFailed,
+    DeadlinePassed,
+    NoStream,
+    Refusal,
+    StreamFailed,
+    UnknownMethod,
+)
 
 if TYPE_CHECKING:
     from .call_register import TheirCall
@@ -23,7 +32,13 @@ logger = get_logger(__name__)
 
 
 class Face(Protocol):
-    """What a side of the connection, server or client, tells the calls of its peer."""
+    """What a side of the connection, server or client, tells the calls of its peer.
+
+    Attributes:
+        observers: Who hears of the calls.
+    """
+
+    observers: Observers = NOBODY
 
     def find(self, target: str) -> Sequence[Method]:
         """The methods that answer to a wire name; none when it is unknown."""
@@ -60,7 +75,9 @@ class Answers:
         self._connection_id = connection_id
         self.mute = False
 
-    def answer(self, call: TheirCall, result: Any, failure: Exception | None, *, alone: bool) -> None:
+    def answer(
+        self, call: TheirCall, result: Any, failure: Exception | None, *, alone: bool
+    ) -> Exception | None:
         """Answer a call that has ended.
 
         Args:
@@ -68,6 +85,9 @@ class Answers:
             result: Its result, when it has not failed.
             failure: What it raised.
             alone: Whether no other answer can be expected soon, so that this one should go out at once.
+
+        Returns:
+            What it has failed with, the encoding of its result included.
         """
         method = call.method
         if isinstance(failure, Refusal):
@@ -85,18 +105,20 @@ class Answers:
         elif method.signature.streaming:
             self._put(Completion(call.id), alone=alone)
         else:
-            self.answer_result(call.id, method, result, alone=alone)
+            return self.answer_result(call.id, method, result, alone=alone)
+        return failure
 
-    def answer_result(self, id: str, method: Method, result: Any, *, alone: bool) -> None:
-        """Answer a call with its result, or say that this cannot be encoded."""
+    def answer_result(self, id: str, method: Method, result: Any, *, alone: bool) -> BindingError | None:
+        """Answer a call with its result, or with the error that this cannot be encoded, which it gives."""
         if not id:
-            return
+            return None
         try:
             data = method.dump(result)
         except BindingError as error:
             self.answer_failed(id, method, error, alone=alone)
-        else:
-            self._put_encoded(self._protocol.encode_result(id, data), alone=alone)
+            return error
+        self._put_encoded(self._protocol.encode_result(id, data), alone=alone)
+        return None
 
     def answer_failed(self, id: str, method: Method, error: Exception, *, alone: bool) -> None:
         """Answer a call that failed."""
@@ -112,14 +134,42 @@ class Answers:
             "connection %s: call of %.100r refused: %s %s", self._connection_id, target, said, details
         )
         self._put_unasked(id, said)
+        if not isinstance(refusal, NoStream):  # of a call that had begun
+            self._note_refused(id, target, refusal)
 
     def answer_unknown(self, id: str, target: str) -> None:
         """Answer a call that nothing answers to."""
-        self._put_unasked(id, self._face.text(UnknownMethod(target)))
+        refusal = UnknownMethod(target)
+        self._put_unasked(id, self._face.text(refusal))
+        self._note_refused(id, target, refusal)
 
     def answer_dropped(self, call: TheirCall) -> None:
         """Answer a call that was cancelled, or whose deadline has passed, while it waited."""
         self._put_unasked(call.id, self._cancelled_text(call))
+        name = call.method.name
+        cancelled = call.cancelled or self.mute
+        self._note_refused(call.id, name, CallCancelled(name) if cancelled else DeadlinePassed(name))
+
+    # ---- what observers hear
+
+    def note_began(self, id: str, method: Method, arguments: Raw) -> ObservedCall:
+        """A call is about to begin; gives what :meth:`note_ended` takes."""
+        return self._face.observers.call_began(self._connection_id, id, method.name, arguments)
+
+    def note_ended(self, call: ObservedCall, failure: Exception | None, *, cancelled: bool = False) -> None:
+        """A call that had begun has ended.
+
+        Args:
+            call: The call.
+            failure: What it has failed with.
+            cancelled: Whether that was since it was cancelled.
+        """
+        self._face.observers.call_ended(call, failure, cancelled=cancelled)
+
+    def _note_refused(self, id: str, target: str, refusal: Refusal) -> None:
+        self._face.observers.call_refused(self._connection_id, id, target, refusal)
+
+    # ---- the wire and the log
 
     def _cancelled_text(self, call: TheirCall) -> str:
         name = call.method.name

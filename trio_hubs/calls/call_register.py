@@ -12,6 +12,7 @@ from msgspec import Raw
 from .children import Children
 from .incoming import IncomingStream, IncomingStreams
 from .methods import Method
+from .observer import ObservedCall
 
 
 class TheirCall:
@@ -25,6 +26,7 @@ class TheirCall:
         "has_place",
         "id",
         "method",
+        "observed",
         "scope",
         "size",
         "uploads",
@@ -43,6 +45,7 @@ class TheirCall:
         self.cancelled = False  # by the peer
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
+        self.observed: ObservedCall | None = None  # once it runs, where anybody listens
 
     def cancel(self) -> None:
         """Cancel it, and its children."""

@@ -64,9 +64,6 @@ class TheirCalls:
         options: How many calls may run, and stream, at a time.
         connection_id: For the log.
         on_idle: Called when the last call that waited or ran has ended.
-
-    Attributes:
-        refused: How many calls have been refused for a limit's sake.
     """
 
     def __init__(
@@ -81,7 +78,6 @@ class TheirCalls:
         connection_id: str | None,
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self.refused = 0
         self._face = face
         self._incoming = incoming
         self._options = options
@@ -132,16 +128,14 @@ class TheirCalls:
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
         plain = method.inline and type(message) is Invocation and not message.stream_ids
         if plain and not self._register.waiting and self._workers.ready:
-            self._workers.run_inline(method, id, load_arguments(method, message.arguments))
+            self._workers.run_inline(method, id, message.arguments)
             return
         if not plain and (refusal := self._misfit(method, id, message)):
             load_arguments(method, message.arguments)  # what is wrong with these is told first
             raise refusal
         if method.streams and self._register.streams >= self._options.maximum_streams:
-            self.refused += 1
             raise TooManyStreams(method.name, self._options.maximum_streams)
         if self._incoming.reading.overfull:
-            self.refused += 1
             raise TooManyCalls(method.name)
         arguments = message.arguments.copy()  # it may be a part of all that was read with it
         size = CALL_SIZE + payload_size(arguments) + len(id)

@@ -63,6 +63,7 @@ class Workers:
         self.context = copy_context()
         self.stopped = False
         self._face = face
+        self._observed = face.observers.hear_calls
         self._answers = answers
         self._outbox = outbox
         self._outgoing = outgoing
@@ -110,9 +111,15 @@ class Workers:
 
     # ---- calls that need no task
 
-    def run_inline(self, method: Method, id: str, arguments: list[Any]) -> None:
-        """Run a call at once; if it turns out to wait, it goes on in a task."""
+    def run_inline(self, method: Method, id: str, raw: Raw) -> None:
+        """Run a call at once; if it turns out to wait, it goes on in a task.
+
+        Raises:
+            ArgumentsUnfit: The arguments do not fit; then it does not begin.
+        """
         assert self._nursery is not None
+        arguments = load_arguments(method, raw)
+        observed = self._answers.note_began(id, method, raw) if self._observed else None
         children = Children(self._nursery)
         context = self.context.copy()
         try:
@@ -120,12 +127,17 @@ class Workers:
         except Exception as error:  # noqa: BLE001 - the border to hub methods
             children.cancel()
             self._answers.answer_failed(id, method, error, alone=True)
+            if observed is not None:
+                self._answers.note_ended(observed, error)
             return
         if not children.any and type(result) is not CoroutineType:
             children.cancel()
-            self._answers.answer_result(id, method, result, alone=True)
+            failure = self._answers.answer_result(id, method, result, alone=True)
+            if observed is not None:
+                self._answers.note_ended(observed, failure)
             return
         call = TheirCall(id, method, Raw(), [], 0)
+        call.observed = observed
         call.children = children  # as it does not wait: a cancellation may come before its task has begun
         self._places.take()
         self._register.add(call)
@@ -182,22 +194,29 @@ class Workers:
         """Have a call's work done in its scope and with its children, and answer it."""
         result: Any = None
         failure: Exception | None = None
+        completed = False
         call.children = children
         try:
-            with call.scope:
-                async with children:
-                    result = await work
-                    if call.began:
-                        children.cancel()
-        except* Exception as group:  # noqa: BLE001 - the border to hub methods
-            failure = bare(group)
+            try:
+                with call.scope:
+                    async with children:
+                        result = await work
+                        if call.began:
+                            children.cancel()
+                    completed = True
+            except* Exception as group:  # noqa: BLE001 - the border to hub methods
+                failure = bare(group)
+            finally:
+                failure = children.failure or failure
+                if self.stopped and failure is not None:
+                    self._answers.log(call.method, failure)  # as there may be no answer: it is cancelled, too
+                self._register.forget(call)
+            if not self.stopped:
+                failure = self._answers.answer(call, result, failure, alone=not self._register.waiting)
         finally:
-            failure = children.failure or failure
-            if self.stopped and failure is not None:  # and there may be no answer, for it is cancelled, too
-                self._answers.log(call.method, failure)
-            self._register.forget(call)
-        if not self.stopped:
-            self._answers.answer(call, result, failure, alone=not self._register.waiting)
+            if call.observed is not None:
+                cancelled = call.cancelled if failure is not None else not completed
+                self._answers.note_ended(call.observed, failure, cancelled=cancelled)
         self._register.note_ended(call)
 
     async def _execute(self, call: TheirCall, children: Children) -> Any:
@@ -212,6 +231,8 @@ class Workers:
             for upload, stream in zip(method.uploads, call.uploads, strict=True):
                 arguments.insert(upload.position, stream.reader)
             self._give_up_place(call)
+        if self._observed:
+            call.observed = self._answers.note_began(call.id, method, call.arguments)
         result = await _awaited(self._enter(method, children, arguments))
         if not method.signature.streaming:
             return result

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
+from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.names import wire_name
@@ -22,7 +23,7 @@ from . import texts
 _METHODS = (FunctionType, classmethod, staticmethod, functools.partialmethod, type(functools.lru_cache(len)))
 
 
-class Handlers:
+class Handlers(Face):
     """The handlers of one connection.
 
     Args:

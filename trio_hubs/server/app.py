@@ -12,6 +12,7 @@ from typing import Any, Generic
 import attrs
 import trio
 
+from ..calls.observer import Observer, Observers
 from ..connections.connection import Connection
 from ..connections.direct_socket import DirectSocketStream
 from ..connections.http import Request, Response
@@ -28,6 +29,7 @@ from .filters import HubFilter
 from .hub import Hub
 from .options import HubOptions
 from .served_hub import ServedHub
+from .statistics import LimitCounter, Statistics
 
 logger = get_logger(__name__)
 
@@ -48,25 +50,6 @@ class HubContext(Generic[C]):
     groups: Groups
 
 
-@attrs.frozen(kw_only=True)
-class Statistics:
-    """What an app has to do with its limits.
-
-    Attributes:
-        connections: How many connections there are.
-        refused_connections: How many were turned away, for a limit's sake or while draining.
-        refused_calls: How many calls were answered with an error for a limit's sake.
-        slow_clients: How many clients were disconnected for being too slow.
-        dropped_messages: How many messages were dropped or replaced, as their senders had asked.
-    """
-
-    connections: int
-    refused_connections: int
-    refused_calls: int
-    slow_clients: int
-    dropped_messages: int
-
-
 class HubApp:
     """Hubs, raw connections and routes, to be served on one port.
 
@@ -75,6 +58,7 @@ class HubApp:
             nobody is known.
         options: The options of hubs that are given none of their own.
         filters: What stands around every hub, from the outermost to the innermost.
+        observers: Who hears of the connections and calls of every hub.
         maximum_connections: How many connections there may be at a time; further ones get 503.
 
     Example:
@@ -91,12 +75,15 @@ class HubApp:
         authenticate: Authenticate | None = None,
         options: HubOptions | None = None,
         filters: Sequence[HubFilter] = (),
+        observers: Sequence[Observer] = (),
         maximum_connections: int = 100_000,
     ) -> None:
         self._authenticate = authenticate
         _check_options(options)
         self._options = options or HubOptions()
         self._filters = tuple(filters)
+        self._limits = LimitCounter()
+        self._observers = Observers((self._limits, *observers))
         self._admission = Admission(maximum_connections)
         self._routes: dict[str, Route] = {}
         self._posted: set[str] = set()
@@ -145,6 +132,7 @@ class HubApp:
             options or self._options,
             (*self._filters, *filters),
             rosters[0] if rosters else None,
+            self._observers,
         )
         self._add_endpoint(
             path,
@@ -241,13 +229,12 @@ class HubApp:
 
     def statistics(self) -> Statistics:
         """What the app has to do with its limits, at this moment and so far."""
-        rosters = [roster.statistics() for roster in {served.roster for _, served in self._hubs}]
         return Statistics(
             connections=self._admission.active,
             refused_connections=self._admission.refused,
-            refused_calls=sum(refused for refused, _, _ in rosters),
-            slow_clients=sum(slow for _, slow, _ in rosters),
-            dropped_messages=sum(dropped for _, _, dropped in rosters),
+            refused_calls=self._limits.refused_calls,
+            slow_clients=self._limits.slow_clients,
+            dropped_messages=sum(roster.dropped for roster in {served.roster for _, served in self._hubs}),
         )
 
     # ---- its life

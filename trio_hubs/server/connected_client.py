@@ -10,8 +10,10 @@ import trio
 from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method
+from ..calls.observer import ObservedConnection
 from ..calls.refusals import CallFailed, Refusal
 from ..calls.session import Life, Session
+from ..connections.connection import Connection
 from ..errors import ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
 from ..protocol.messages import Close
@@ -35,9 +37,11 @@ class ConnectedClient(Face, Life):
     Args:
         served: The hub.
         table: The hub's methods for the protocol that the client speaks.
-        connection_id: The connection's id.
+        connection: What carries it.
+        connection_id: Its id.
 
     Attributes:
+        observed: What observers see of it.
         session: The connection's session, which is made with this.
     """
 
@@ -45,7 +49,12 @@ class ConnectedClient(Face, Life):
     _context: HubCallerContext
     _attributes: dict[str, Any]  # of its hub instances
 
-    def __init__(self, served: ServedHub, table: MethodTable, connection_id: str) -> None:
+    def __init__(
+        self, served: ServedHub, table: MethodTable, connection: Connection, connection_id: str
+    ) -> None:
+        user_id = None if connection.user is None else connection.user.id
+        self.observed = ObservedConnection(connection_id, connection.request, user_id)
+        self.observers = served.observers
         self._served = served
         self._definition = served.definition
         self._table = table
@@ -87,8 +96,10 @@ class ConnectedClient(Face, Life):
         if self.waits:
             try:
                 await self._run_hook(self._definition.filters.on_connected)
-            except BaseException:
-                self.gone()  # so that who is refused hears nothing that others are told meanwhile
+            except BaseException as error:
+                self.gone()  # so that a client that is refused hears nothing that others are told meanwhile
+                if isinstance(error, Exception):
+                    self.observed.error = error
                 raise
 
     def _user_refreshed(self) -> None:
@@ -104,6 +115,7 @@ class ConnectedClient(Face, Life):
             session.their_calls.take(method, "", message)  # in its turn among the client's calls
 
     async def closed(self, error: Exception | None) -> None:
+        self.observed.error = error
         if "on_disconnected" in self._definition.hooks:
             await self._tell_closed(error)
         self.gone()

@@ -34,7 +34,7 @@ class LocalRoster(Roster):
 
     def __init__(self, *, send_timeout: float, maximum_waiting: int) -> None:
         self.members = Members()
-        self._refused = self._slow = self._dropped = 0  # of clients that have left
+        self._dropped = 0  # messages for clients that have left
         self._send_timeout = send_timeout
         self._maximum_waiting = maximum_waiting
         self._unflushed: dict[Outbox, None] = {}
@@ -42,14 +42,9 @@ class LocalRoster(Roster):
         self._sends = 0  # since the last flush, and their bytes
         self._bytes = 0
 
-    def statistics(self) -> tuple[int, int, int]:
-        """Calls refused, slow clients disconnected, and messages dropped, so far."""
-        live = tuple(self.members.by_id.values())
-        return (
-            self._refused + sum(member.session.their_calls.refused for member in live),
-            self._slow + sum(member.session.too_slow for member in live),
-            self._dropped + sum(member.backlog.dropped for member in live),
-        )
+    @property
+    def dropped(self) -> int:
+        return self._dropped + sum(member.backlog.dropped for member in self.members.by_id.values())
 
     # ---- who is there
 
@@ -58,10 +53,7 @@ class LocalRoster(Roster):
 
     def remove(self, connection_id: str) -> None:
         if (member := self.members.remove(connection_id)) is not None:
-            session = member.session
-            self._slow += session.too_slow
             self._dropped += member.backlog.dropped
-            self._refused += session.their_calls.refused
 
     async def join(self, connection_id: str, group: str) -> None:
         await trio.lowlevel.checkpoint()

@@ -63,9 +63,10 @@ class Roster(abc.ABC):
     def remove(self, connection_id: str) -> None:
         """A connection has ended, or will in a moment: it leaves its groups. Nothing happens when it is not there."""
 
+    @property
     @abc.abstractmethod
-    def statistics(self) -> tuple[int, int, int]:
-        """Calls refused, slow clients disconnected, and messages dropped, so far."""
+    def dropped(self) -> int:
+        """How many messages for these were dropped or replaced so far, as their senders had asked."""
 
     # ---- clients anywhere
 

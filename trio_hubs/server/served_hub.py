@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..calls.heartbeat import beat, period_for
+from ..calls.observer import NOBODY, Observers
 from ..calls.session import Session
 from ..connections.duplex import Duplex
 from ..protocol.handshake import HandshakeResponse, encode_response
@@ -31,9 +32,11 @@ class ServedHub:
         filters: Its filters, from the outermost to the innermost.
         roster: The hub's connections, where it is at another path already: then these are of one hub, and what is
             sent to them follows the options there.
+        observers: Who hears of its connections and calls.
 
     Attributes:
         options: The hub's options.
+        observers: Who hears of its connections and calls.
         definition: All that is known of the hub.
         roster: Its connections.
         clients: Its clients, for callers outside of it.
@@ -52,8 +55,10 @@ class ServedHub:
         options: HubOptions,
         filters: Sequence[HubFilter] = (),
         roster: Roster | None = None,
+        observers: Observers = NOBODY,
     ) -> None:
         self.options = options
+        self.observers = observers
         self._session_options = options.session_options()
         self.definition = HubDefinition.of(hub, factory, options, filters)
         self.roster: Roster = roster or LocalRoster(
@@ -83,14 +88,17 @@ class ServedHub:
             return
         table, rest = agreed
         assert connection.id is not None
-        client = ConnectedClient(self, table, connection.id)
+        client = ConnectedClient(self, table, connection, connection.id)
         session = client.session = Session(connection, table.protocol, client, client, self._session_options)
         connection.on_end_asked = partial(session.end, allow_reconnect=True)
         if self._draining:
             session.drain()
         session.outbox.put_control(encode_response(HandshakeResponse()))
         self.sessions.add(session)
+        self.observers.connection_opened(client.observed)
         try:
             await session.run(rest)
         finally:
             client.gone()
+            client.observed.too_slow = session.too_slow
+            self.observers.connection_closed(client.observed)

@@ -1,0 +1,174 @@
+"""The observer: one place that hears of connections' and calls' begins and ends.
+
+It costs nothing where nobody listens. Filters change what happens; observers only see it. What an observer raises is
+logged, and has no other effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+import attrs
+import trio
+from msgspec import Raw
+
+from ..connections.http import Request
+from ..logs import get_logger
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+Listener: TypeAlias = Callable[[T], None]
+
+
+class Outcome(StrEnum):
+    """What a call has come to."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """By its client, by its deadline, or with its connection."""
+    REFUSED = "refused"
+    """It has not begun: it fits no method, or exceeds a limit."""
+
+
+@attrs.define(eq=False)
+class ObservedConnection:
+    """A connection of a hub, from its handshake to its end.
+
+    Attributes:
+        id: Its id.
+        request: The HTTP request that made it.
+        user_id: The id of the user that opened it; ``None`` for nobody known.
+        opened_at: When it began, in trio's clock.
+        error: What ended it; ``None`` while it is open, and when it ended in order.
+        too_slow: Whether it was ended since its client did not take what was sent.
+    """
+
+    id: str
+    request: Request
+    user_id: str | None
+    opened_at: float = attrs.field(factory=trio.current_time)
+    error: Exception | None = None
+    too_slow: bool = False
+
+
+@attrs.define(eq=False)
+class ObservedCall:
+    """A call of a hub method by a client.
+
+    Attributes:
+        connection_id: The client's connection.
+        id: The call's id on that connection; empty where the client does not wait for an answer.
+        target: The method's wire name; where it was refused, as the client wrote it.
+        argument_bytes: The size of its arguments on the wire, without uploads.
+        began_at: When it began, or was refused, in trio's clock.
+        outcome: What it has come to; ``None`` while it runs.
+        error: What the method raised, or why the call was refused.
+    """
+
+    connection_id: str | None
+    id: str
+    target: str
+    argument_bytes: int
+    began_at: float = attrs.field(factory=trio.current_time)
+    outcome: Outcome | None = None
+    error: Exception | None = None
+
+
+class Observer:
+    """Base class of observers. Only what a subclass overrides is listened for.
+
+    The methods are called in the midst of the work and must not block; what they raise is logged.
+    """
+
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        """A client has shaken hands; its hub hears of it next."""
+
+    def connection_closed(self, connection: ObservedConnection) -> None:
+        """A connection has ended, and its hub has heard of that; the same object that was given when it opened."""
+
+    def call_began(self, call: ObservedCall) -> None:
+        """A method is about to be called."""
+
+    def call_ended(self, call: ObservedCall) -> None:
+        """A call that had begun has ended, streams included; the same object that was given when it began."""
+
+    def call_refused(self, call: ObservedCall) -> None:
+        """A call does not begin: it fits no method, exceeds a limit, or was cancelled while it waited."""
+
+
+class Observers:
+    """Tells each observer what it listens for.
+
+    Args:
+        observers: Whom to tell, in this order.
+
+    Attributes:
+        hear_calls: Whether anybody listens for calls that begin or end.
+    """
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        def listening(name: str) -> tuple[Listener[T], ...]:
+            return tuple(
+                getattr(each, name)
+                for each in observers
+                if getattr(type(each), name) is not getattr(Observer, name)
+            )
+
+        self._opened: tuple[Listener[ObservedConnection], ...] = listening("connection_opened")
+        self._closed: tuple[Listener[ObservedConnection], ...] = listening("connection_closed")
+        self._began: tuple[Listener[ObservedCall], ...] = listening("call_began")
+        self._ended: tuple[Listener[ObservedCall], ...] = listening("call_ended")
+        self._refused: tuple[Listener[ObservedCall], ...] = listening("call_refused")
+        self.hear_calls = bool(self._began or self._ended)
+
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        """Tell of a connection that has begun."""
+        _tell(self._opened, connection)
+
+    def connection_closed(self, connection: ObservedConnection) -> None:
+        """Tell of a connection that has ended."""
+        _tell(self._closed, connection)
+
+    def call_began(self, connection_id: str | None, id: str, target: str, arguments: Raw) -> ObservedCall:
+        """Tell of a call that is about to begin; :meth:`call_ended` takes what this gives."""
+        call = ObservedCall(connection_id, id, target, memoryview(arguments).nbytes)
+        _tell(self._began, call)
+        return call
+
+    def call_ended(self, call: ObservedCall, error: Exception | None, *, cancelled: bool = False) -> None:
+        """Tell of a call that has ended.
+
+        Args:
+            call: The call.
+            error: What it has failed with.
+            cancelled: Whether that was since it was cancelled.
+        """
+        call.error = error
+        if cancelled:
+            call.outcome = Outcome.CANCELLED
+        else:
+            call.outcome = Outcome.COMPLETED if error is None else Outcome.FAILED
+        _tell(self._ended, call)
+
+    def call_refused(self, connection_id: str | None, id: str, target: str, error: Exception) -> None:
+        """Tell of a call that does not begin."""
+        if self._refused:
+            call = ObservedCall(connection_id, id, target, 0, outcome=Outcome.REFUSED, error=error)
+            _tell(self._refused, call)
+
+
+def _tell(listeners: Sequence[Listener[T]], event: T) -> None:
+    for listener in listeners:
+        try:
+            listener(event)
+        except Exception:
+            logger.exception("an observer failed at %s", getattr(listener, "__qualname__", listener))
+
+
+NOBODY = Observers()
+"""Where nobody listens."""
