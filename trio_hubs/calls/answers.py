@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
+from msgspec import Raw
 
 from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger

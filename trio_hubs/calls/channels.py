@@ -360,7 +360,7 @@ def open_channel(
 
     Args:
         item_type: The type of the items, for type checkers and readers of the code.
-        capacity: So many items may lie unread before their writer has to wait; with 0 each is handed over directly.
+        capacity: How many items may lie unread before their writer has to wait; with 0 each is handed over directly.
 
     Returns:
         The writer and the reader.

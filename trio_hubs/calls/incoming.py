@@ -78,7 +78,7 @@ class IncomingStreams:
         Args:
             id: The id that its messages carry.
             load: Decodes its items.
-            capacity: So many items may lie unread, however large, before their sender has to wait.
+            capacity: How many items may lie unread, however large, before their sender has to wait.
         """
         stream = self._streams[id] = IncomingStream(self, id, load, capacity)
         return stream

@@ -103,8 +103,8 @@ class HubCalls(abc.ABC):
             name: The method's wire name.
             *args: Its arguments, as in :meth:`invoke`.
             item_type: What to convert items to; plain values by default.
-            capacity: So many items may lie unread, however large, before their sender has to wait; and more, while they
-                are within ``HubConnectionOptions.stream_buffer_size``.
+            capacity: How many items may lie unread, however large, before their sender has to wait; and more, while
+                they are within ``HubConnectionOptions.stream_buffer_size``.
             wait_for_ready: As in :meth:`invoke`.
 
         Returns:

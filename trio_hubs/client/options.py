@@ -32,7 +32,7 @@ class HubConnectionOptions(ConnectionOptions):
     ignore_extra_arguments: bool = False
     """Whether a call may have more arguments than its handler takes, as those of a newer server do."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """So many bytes of a stream may lie unread, however many items, before their sender has to wait; and more, while
+    """How many bytes of a stream may lie unread, however many items, before their sender has to wait; and more, while
     they are within the stream's capacity, or a task waits for the server."""
     connection_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
     """The same for all unread streams and waiting calls of the connection."""

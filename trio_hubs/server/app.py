@@ -57,7 +57,7 @@ class HubApp:
         authenticate: Finds out who makes a request, of every hub and raw connection; may be async. By default
             nobody is known.
         options: The options of hubs that are given none of their own.
-        filters: What stands around every hub, from the outermost to the innermost.
+        filters: The filters of every hub, from the outermost to the innermost.
         observers: Who hears of the connections and calls of every hub.
         maximum_connections: How many connections there may be at a time; further ones get 503.
 
@@ -112,7 +112,7 @@ class HubApp:
             hub: The hub's class.
             factory: Makes the instance for each invocation, where the class needs arguments.
             options: The hub's options; the app's by default.
-            filters: What stands around this hub, within the app's filters.
+            filters: The filters of this hub, within those of the app.
 
         Raises:
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
@@ -217,7 +217,7 @@ class HubApp:
         """The clients and groups of a hub, to be called from anywhere in this process.
 
         Args:
-            hub: The class that was given to :meth:`add_hub`; at whatever path they are.
+            hub: The class that was given to :meth:`add_hub`; clients of all of its paths are included.
 
         Raises:
             LookupError: The app has no such hub.
@@ -311,11 +311,11 @@ class HubApp:
                     trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
                 )
 
-        over = trio.Event()
+        all_ended = trio.Event()
         async with AsyncExitStack() as stack, open_tasks() as outer:
             for listener in listeners:
                 stack.push_async_callback(trio.aclose_forcefully, listener)
-            doors = await outer.start(_hold_doors, over)
+            doors = await outer.start(_hold_doors, all_ended)
             await doors.start(server.arrivals.run)
             doors.cancel_scope.shield = True
             try:
@@ -330,7 +330,7 @@ class HubApp:
                     logger.info("listening on %s", address)
                     task_status.started(address)
             finally:
-                over.set()
+                all_ended.set()
 
 
 def _check_hub(hub: object) -> None:
@@ -344,10 +344,10 @@ def _check_options(options: object) -> None:
 
 
 async def _hold_doors(
-    over: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+    all_ended: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Hold the nursery of clients' requests, which go on until the connections that they carry have ended."""
     async with open_tasks() as doors:
         task_status.started(doors)
-        await over.wait()
+        await all_ended.wait()
         doors.cancel_scope.cancel()

@@ -27,7 +27,7 @@ class ClientProxy:
     Args:
         roster: The hub's connections.
         address: Whom to call.
-        policy: What becomes of calls of slow clients.
+        policy: What happens to calls of slow clients.
         id: The connection's id, where it is one client.
         result_timeout: Seconds that a client may take to answer; ``None`` for any time.
         asking: Held open while a client's answer is awaited.
@@ -162,7 +162,7 @@ class HubClients(Generic[C]):
     Args:
         roster: The hub's connections.
         wrap: Makes of a proxy what users see.
-        policy: What becomes of calls of slow clients.
+        policy: What happens to calls of slow clients.
         result_timeout: Seconds that a client may take to answer; ``None`` for any time.
     """
 
@@ -241,7 +241,7 @@ class HubCallerClients(HubClients[C]):
         connection_id: Its id.
         roster: The hub's connections.
         wrap: Makes of a proxy what users see.
-        policy: What becomes of calls of slow clients.
+        policy: What happens to calls of slow clients.
         result_timeout: Seconds that a client may take to answer; ``None`` for any time.
     """
 

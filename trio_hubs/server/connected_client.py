@@ -97,7 +97,7 @@ class ConnectedClient(Face, Life):
             try:
                 await self._run_hook(self._definition.filters.on_connected)
             except BaseException as error:
-                self.gone()  # so that a client that is refused hears nothing that others are told meanwhile
+                self.leave()  # so that a client that is refused hears nothing that others are told meanwhile
                 if isinstance(error, Exception):
                     self.observed.error = error
                 raise
@@ -118,7 +118,7 @@ class ConnectedClient(Face, Life):
         self.observed.error = error
         if "on_disconnected" in self._definition.hooks:
             await self._tell_closed(error)
-        self.gone()
+        self.leave()
 
     async def _tell_closed(self, error: Exception | None) -> None:
         options = self._definition.options
@@ -136,7 +136,7 @@ class ConnectedClient(Face, Life):
                 options.on_disconnected_timeout,
             )
 
-    def gone(self) -> None:
+    def leave(self) -> None:
         """The connection leaves the roster, if it is there still."""
         self._served.roster.remove(self._connection_id)
         self._served.sessions.discard(self.session)

@@ -1,7 +1,7 @@
-"""Filters: what stands around a hub's invocations and the coming and going of its connections.
+"""Filters: they run around a hub's invocations and around the begin and end of its connections.
 
-The first filter is the outermost; an app's stand around a hub's. Each decides whether, and with what, the next is
-called, and what becomes of its result; whoever raises refuses.
+The first filter is the outermost; those of an app are outside of those of a hub. Each decides whether and with what
+the next is called, and what to do with its result; one that raises refuses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class HubInvocationContext:
 
 @attrs.frozen
 class HubLifetimeContext:
-    """A connection that comes or goes.
+    """A connection that begins or ends.
 
     Attributes:
         context: The connection.
@@ -57,7 +57,7 @@ class HubFilter:
     """
 
     async def invoke(self, context: HubInvocationContext, next: InvocationNext) -> Any:
-        """Stand around an invocation, once its user is allowed it and its arguments are of their types.
+        """Runs around an invocation, once its user is allowed it and its arguments are of their types.
 
         Around a streaming method it sees the call that gives the stream, and may give another.
 
@@ -71,13 +71,13 @@ class HubFilter:
         return await next(context)
 
     async def on_connected(self, context: HubLifetimeContext, next: ConnectedNext) -> None:
-        """Stand around :meth:`Hub.on_connected`; raising refuses the client."""
+        """Runs around :meth:`Hub.on_connected`; raising refuses the client."""
         await next(context)
 
     async def on_disconnected(
         self, context: HubLifetimeContext, error: Exception | None, next: DisconnectedNext
     ) -> None:
-        """Stand around :meth:`Hub.on_disconnected`, within its time."""
+        """Runs around :meth:`Hub.on_disconnected`, within its time."""
         await next(context, error)
 
 

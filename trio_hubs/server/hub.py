@@ -97,7 +97,7 @@ class Hub(Generic[C]):
     async def on_authentication_refreshed(self) -> None:
         """Called when the client has renewed its user (ASP.NET Core 11), as ``self.context.user`` has it now.
 
-        It has its turn among the client's invocations, and no filter stands around it. Raising is logged, and no more.
+        It has its turn among the client's invocations, and no filter runs around it. Raising is logged, and no more.
         """
 
     async def on_disconnected(self, error: Exception | None) -> None:

@@ -38,7 +38,7 @@ class MethodTable:
         Args:
             hub: The hub's class.
             protocol: What decodes arguments and encodes results.
-            filtered: Whether filters stand around every method.
+            filtered: Whether filters run around every method.
 
         Raises:
             TypeError: Names clash, or annotations cannot be resolved.

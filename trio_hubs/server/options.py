@@ -39,38 +39,38 @@ class HubOptions(EndpointOptions):
     supported_protocols: tuple[str, ...] = attrs.field(default=tuple(PROTOCOLS), converter=_protocols)
     """The hub protocols that clients may choose from [all]."""
     handshake_timeout: float = attrs.field(default=15.0, validator=positive)
-    """So long a client may take for the hub handshake; then it gets an error and is disconnected [15]."""
+    """Seconds that a client may take for the hub handshake; then it gets an error and is disconnected [15]."""
     keep_alive_interval: float = attrs.field(default=15.0, validator=positive)
-    """After so long the server sends a ping [15]."""
+    """Seconds between the pings that the server sends [15]."""
     client_timeout: float = attrs.field(default=30.0, validator=positive)
-    """A client that has ever sent a ping and is then silent for so long is disconnected [30]."""
+    """Seconds of silence after which a client that has ever sent a ping is disconnected [30]."""
     on_disconnected_timeout: float = attrs.field(default=5.0, validator=positive)
-    """So long :meth:`Hub.on_disconnected` may run after a connection's end; then it is cancelled."""
+    """Seconds that :meth:`Hub.on_disconnected` may run after a connection's end; then it is cancelled."""
     goodbye_timeout: float = attrs.field(default=5.0, validator=positive)
-    """So long invocations without an id, which nobody can wait for, may go on once their client has said goodbye."""
+    """Seconds that invocations without an id, which nobody can wait for, may go on after their client's goodbye."""
     client_result_timeout: float | None = attrs.field(default=60.0, validator=positive_or_none)
-    """So long a client may take to answer a call for a result; ``None`` for any time."""
+    """Seconds that a client may take to answer a call for a result; ``None`` for any time."""
     maximum_message_size: int | None = attrs.field(default=32 * 1024, validator=positive_or_none)
     """A client's framed message above this closes its connection with an error; ``None`` allows any [32 KiB]."""
     maximum_parallel_invocations: int = attrs.field(default=1, validator=positive)
-    """So many invocations of one client run at a time; the rest wait. A stream counts until it has begun [1]."""
+    """How many invocations of one client run at a time; the rest wait. A stream counts until it has begun [1]."""
     maximum_streams: int = attrs.field(default=1000, validator=positive)
-    """So many streams, and invocations with uploads, of one client run or wait at a time; further ones get an error."""
+    """How many streams, and invocations with uploads, one client may have at a time; further ones get an error."""
     stream_buffer_capacity: int = attrs.field(default=10, validator=positive)
-    """So many items of an upload may lie unread, however large, before their sender has to wait [10]."""
+    """How many items of an upload may lie unread, however large, before their sender has to wait [10]."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
-    """So many bytes of an upload may lie unread, however many items, before their sender has to wait; and more, while
+    """How many bytes of an upload may lie unread, however many items, before their sender has to wait; and more, while
     they are within the capacity, or a method waits for its client."""
     connection_buffer_size: int = attrs.field(default=256 * 1024, validator=positive)
     """The same for all unread uploads and waiting invocations of a connection."""
     connection_buffer_limit: int = attrs.field(default=4 * 1024 * 1024, validator=positive)
     """Where a waiting method keeps the reading on past this, further invocations and items fail with an error."""
     slow_clients: SlowClientPolicy = attrs.field(factory=Disconnect, converter=checked)
-    """What becomes of messages for clients, the caller excepted, that do not take them as fast as they come."""
+    """What happens to messages for clients, the caller excepted, that do not take them as fast as they come."""
     broadcast_buffer_limit: int = attrs.field(default=1024 * 1024, validator=positive)
     """A client that lets more than this wait when something is sent to it without waiting is disconnected."""
     stateful_reconnect_buffer_size: int = attrs.field(default=100_000, validator=positive)
-    """From so many bytes on that a client has not acknowledged, nothing more is sent to it [100,000]."""
+    """How many bytes a client may leave unacknowledged before nothing more is sent to it [100,000]."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
     payloads: Literal["python", "dotnet"] = attrs.field(default="python", validator=_known)

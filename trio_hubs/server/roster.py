@@ -57,7 +57,7 @@ class Roster(abc.ABC):
 
     @abc.abstractmethod
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
-        """A connection has opened; when this returns, whatever is sent to it reaches it."""
+        """A connection has opened; when this returns, all that is sent to it reaches it."""
 
     @abc.abstractmethod
     def remove(self, connection_id: str) -> None:
@@ -74,7 +74,7 @@ class Roster(abc.ABC):
     async def join(self, connection_id: str, group: str) -> None:
         """Put a client into a group; nothing happens when it has left or is in it already. A checkpoint.
 
-        When this returns, whatever is sent to the group reaches the client.
+        When this returns, all that is sent to the group reaches the client.
         """
 
     @abc.abstractmethod

@@ -99,6 +99,6 @@ class ServedHub:
         try:
             await session.run(rest)
         finally:
-            client.gone()
+            client.leave()
             client.observed.too_slow = session.too_slow
             self.observers.connection_closed(client.observed)

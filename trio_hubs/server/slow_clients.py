@@ -1,4 +1,4 @@
-"""What becomes of messages for a client that does not take them as fast as they come."""
+"""Policies for messages to a client that does not take them as fast as they come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class Wait:
-    """Whoever sends waits until there is room. So streams, results, and ``clients.caller`` always do."""
+    """The sender waits until there is room, as the senders of streams and results and ``clients.caller`` always do."""
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class Conflate:
 
 
 SlowClientPolicy: TypeAlias = Wait | Disconnect | DropOldest | Conflate
-"""What becomes of a client that does not take its messages as fast as they come."""
+"""What happens to a client that does not take its messages as fast as they come."""
 
 
 def checked(policy: object) -> SlowClientPolicy:
