@@ -292,17 +292,43 @@ async def test_waiting_calls_hear_why_the_connection_ended() -> None:
             await side.session.our_calls.send("x", ())
 
 
+async def test_what_is_lost_inside_a_message_is_a_protocol_error() -> None:
+    async with open_side() as side:
+        await side.peer.connection.send(b'{"type"')
+        await wait_all_tasks_blocked()
+        side.peer.connection.cut()
+        await side.over.wait()
+        assert side.life.events[-1] == ("closed", "Connection terminated while reading a message.")
+
+
+async def test_a_beginning_that_does_not_wait_comes_before_anything_is_read() -> None:
+    def prepare(side: Side) -> None:
+        side.life.waits = False
+
+        @side.method
+        def plain() -> str:
+            assert side.life.events == ["opened"]
+            return "done"
+
+    async with open_side(data=encode(invocation("1", "plain")), prepare=prepare) as side:
+        assert await side.peer.receive() == result("1", "done")
+
+
 # ---- the table of states
 
 
 class Staged:
-    """A session that waits to be open and has one call that never ends, to be brought into any state."""
+    """A session whose beginning waits for a gate, whatever comes, and that has one call that never ends."""
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.gate = trio.Event()
-        side.life.on_open = self.gate.wait
+        side.life.on_open = self._open
         side.face.add("wait", trio.sleep_forever)
+
+    async def _open(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self.gate.wait()
 
     @property
     def state(self) -> State:
@@ -333,7 +359,7 @@ WAYS = {
     State.DRAINING: (Event.OPENED, Event.DRAIN),
     State.LEFT_EARLY: (Event.LEFT,),
     State.PARTING: (Event.OPENED, Event.LEFT),
-    State.REFUSED: (Event.END,),
+    State.ENDING_EARLY: (Event.END,),
     State.ENDING: (Event.OPENED, Event.END),
 }
 
@@ -353,5 +379,6 @@ async def test_every_event_in_every_state_is_as_the_table_says(state: State, eve
         assert session.state is TRANSITIONS.get((state, event), state)
         assert side.session.ended is not session.state.reads
         assert side.session.parting is session.state.parting
-        assert side.over.is_set() is not (session.state.reads or session.state.parting)
+        assert side.over.is_set() is (session.state is State.ENDING)
         assert ("opened" in side.life.events) is session.state.opened
+        session.gate.set()

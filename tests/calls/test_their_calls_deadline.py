@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -33,6 +34,30 @@ async def slow(seconds: float, deadline: Deadline) -> float:
 
 
 # ---- which arguments are deadlines
+
+
+@pytest.mark.parametrize("payloads", PAYLOADS)
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ((1, 5), 5),
+        ((1, 0.5, "more"), 0.5),
+        ((object, 7), 7),
+        ((1,), inf),
+        ((1, "5"), inf),
+        ((1, -1), inf),
+        (None, inf),
+    ],
+)
+def test_a_deadline_is_read_without_the_other_arguments(
+    payloads: Any, arguments: Any, seconds: float
+) -> None:
+    method = Method("slow", slow, Signature.of(slow), payloads)
+    if arguments is None:
+        assert method.seconds(Raw(b"")) == inf
+    else:
+        plain = ["not a number" if argument is object else argument for argument in arguments]
+        assert method.seconds(Raw(payloads.dump_arguments(plain))) == seconds
 
 
 def test_a_deadline_is_found_among_the_parameters_that_are_for_arguments() -> None:

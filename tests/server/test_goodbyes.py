@@ -14,6 +14,12 @@ EVENTS: list[str] = []
 class Saving(Hub):
     """Takes its time."""
 
+    opening = 0.0
+    """Seconds that a connection takes to open."""
+
+    async def on_connected(self) -> None:
+        await trio.sleep(self.opening)
+
     async def save(self, name: str, seconds: float = 1.0) -> None:
         EVENTS.append(f"{name} began")
         try:
@@ -94,4 +100,25 @@ async def test_the_time_for_it_is_chosen(autojump_clock: MockClock) -> None:
         await client.send(call("Save", "a", 19.0), call("Save", "b", 19.0), close())
         await trio.sleep(21)
         assert EVENTS == ["a began", "a done", "b began", "b cancelled", "disconnected: None"]
+        client.leave()
+
+
+@pytest.mark.parametrize("transport", ["WebSockets", "ServerSentEvents", "LongPolling"])
+@pytest.mark.parametrize("leaves", ["says goodbye", "is lost"])
+async def test_a_call_that_waits_for_a_slow_beginning_begins_though_its_client_leaves(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, transport: str, leaves: str
+) -> None:
+    monkeypatch.setattr(Saving, "opening", 2.0)
+    async with open_app(saving_app()) as served:
+        client = await visit(served, "/hub", transport)
+        await client.send(call("Save", "a", id="1"))
+        if leaves == "says goodbye":
+            await client.send(close())
+        else:
+            client.leave()
+        await trio.sleep(30)
+        noticed_late = transport == "LongPolling" and leaves == "is lost"
+        end = "done" if noticed_late else "cancelled"
+        assert EVENTS[:2] == ["a began", f"a {end}"]
+        assert EVENTS[2].startswith("disconnected: ")
         client.leave()

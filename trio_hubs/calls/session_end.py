@@ -23,7 +23,7 @@ class State(Enum):
     DRAINING = "the same, and it ends once it is idle", True, True, False
     LEFT_EARLY = "the peer has left, and what it called waits to begin", False, False, True
     PARTING = "the peer has left, and what it called runs", True, False, True
-    REFUSED = "it ends without having been open", False, False, False
+    ENDING_EARLY = "it ends, and has not been open", False, False, False
     ENDING = "it ends, and calls are cancelled", True, False, False
 
     opened: bool
@@ -50,10 +50,10 @@ TRANSITIONS = {
     (State.OPENING, Event.OPENED): State.OPEN,
     (State.OPENING, Event.DRAIN): State.DUE_TO_DRAIN,
     (State.OPENING, Event.LEFT): State.LEFT_EARLY,
-    (State.OPENING, Event.END): State.REFUSED,
+    (State.OPENING, Event.END): State.ENDING_EARLY,
     (State.DUE_TO_DRAIN, Event.OPENED): State.DRAINING,
     (State.DUE_TO_DRAIN, Event.LEFT): State.LEFT_EARLY,
-    (State.DUE_TO_DRAIN, Event.END): State.REFUSED,
+    (State.DUE_TO_DRAIN, Event.END): State.ENDING_EARLY,
     (State.OPEN, Event.DRAIN): State.DRAINING,
     (State.OPEN, Event.LEFT): State.PARTING,
     (State.OPEN, Event.END): State.ENDING,
@@ -61,8 +61,9 @@ TRANSITIONS = {
     (State.DRAINING, Event.LEFT): State.PARTING,
     (State.DRAINING, Event.END): State.ENDING,
     (State.LEFT_EARLY, Event.OPENED): State.PARTING,
-    (State.LEFT_EARLY, Event.IDLE): State.REFUSED,
-    (State.LEFT_EARLY, Event.END): State.REFUSED,
+    (State.LEFT_EARLY, Event.IDLE): State.ENDING_EARLY,
+    (State.LEFT_EARLY, Event.END): State.ENDING_EARLY,
+    (State.ENDING_EARLY, Event.OPENED): State.ENDING,
     (State.PARTING, Event.IDLE): State.ENDING,
     (State.PARTING, Event.END): State.ENDING,
 }
