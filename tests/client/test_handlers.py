@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from tests.hub_peer import PROTOCOLS, open_raw_server
 from tests.messages import call, close, ended, result
 from trio_hubs import ChannelReader, HubConnectionOptions, hub_method
 from trio_hubs.calls.refusals import ArgumentsUnfit, CallFailed, UnknownMethod
+from trio_hubs.calls.workers import MAXIMUM_BESIDE
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.protocol.payloads import Payloads
 
@@ -182,6 +184,60 @@ async def test_a_handler_may_call_the_server(
             await server.send(result(id, int(id)))
         await server.arrived()
     assert heard == [1, 2]
+
+
+@both_protocols
+@pytest.mark.parametrize("kind", ["push", "ask"])
+@pytest.mark.parametrize("how", ["invoke", "stream"])
+async def test_a_handler_that_waits_for_the_server_may_be_asked_meanwhile(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, kind: str, how: str
+) -> None:
+    heard: list[str] = []
+
+    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+
+        async def begin() -> None:
+            heard.append("began")
+            if how == "invoke":
+                await connection.invoke("Work")
+            else:
+                async with connection.stream("Work") as reader:
+                    assert [item async for item in reader] == []
+            heard.append("done")
+
+        async def confirm(depth: int) -> int:
+            heard.append(f"asked {depth}")
+            if depth:
+                await connection.invoke("Deeper")
+            return depth
+
+        connection.on("Begin", begin)
+        connection.on("Confirm", confirm)
+        connection.on("Note", lambda: heard.append("noted"))
+        await server.send(call("Begin", id="b" if kind == "ask" else ""), call("Note"))
+        assert (await server.receive())["target"] == "Work"
+        await server.send(call("Confirm", 1, id="s1"))
+        assert (await server.receive())["target"] == "Deeper"
+        await server.send(call("Confirm", 0, id="s2"), call("Confirm", 0, id="s3"))
+        assert await server.take(2) == [result("s2", 0), result("s3", 0)]
+        await server.send(ended("2"))
+        assert await server.receive() == result("s1", 1)
+        assert "noted" not in heard  # the others keep their order
+        await server.send(ended("1"))
+        await server.arrived()
+    assert heard == ["began", "asked 1", "asked 0", "asked 0", "done", "noted"]
+
+
+async def test_only_so_many_are_asked_beside_each_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        connection.on("Ask", partial(connection.invoke, "Again"))
+        await server.send(*[call("Ask", id=f"s{number}") for number in range(200)])
+        messages = await server.arrived()
+        assert len(messages) == 1 + MAXIMUM_BESIDE
+        await server.send(*[ended(message["invocationId"]) for message in messages])
+        assert len([message for message in await server.arrived() if message["type"] == 1]) == 99
 
 
 async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(

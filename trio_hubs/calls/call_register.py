@@ -95,6 +95,14 @@ class CallRegister:
         self._incoming.reading.count(-call.size)
         return call
 
+    def next_with_id(self) -> TheirCall | None:
+        """Take the first that waits of those with an id, if there is one, to run it."""
+        call = next((call for call in self.by_id.values() if call in self.waiting), None)
+        if call is not None:
+            del self.waiting[call]
+            self._incoming.reading.count(-call.size)
+        return call
+
     def drop(self, call: TheirCall) -> None:
         """A call will not run that waits."""
         del self.waiting[call]

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 import trio
 
+from .meanwhile import MEANWHILE
 from .options import SessionOptions
 from .outbox import Outbox
 
@@ -72,7 +73,8 @@ class Reading:
         self._waiting += 1
         self._reader.unpark_all()
         try:
-            yield
+            with MEANWHILE.get()():
+                yield
         finally:
             self._waiting -= 1
 

@@ -26,6 +26,7 @@ from .answers import Answers, Face
 from .call_register import CallRegister, TheirCall
 from .channels import GIVE_WAY
 from .incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
+from .meanwhile import MEANWHILE
 from .methods import Method
 from .options import Role, SessionOptions
 from .outbox import Outbox
@@ -90,6 +91,8 @@ class TheirCalls:
     def start(self, nursery: trio.Nursery) -> None:
         """From now on calls run, in this nursery and in copies of this task's context; those before have waited."""
         self._workers.start(nursery)
+        if self._options.role is Role.CLIENT:
+            self.context.run(MEANWHILE.set, self._workers.asked_meanwhile)
 
     @property
     def context(self) -> Context:

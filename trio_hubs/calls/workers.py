@@ -31,6 +31,9 @@ from .outgoing import OutgoingStreams
 from .places import Places
 from .refusals import ArgumentsUnfit, NoStream
 
+MAXIMUM_BESIDE = 100
+"""So many calls may run beside others that wait for the peer."""
+
 LONGEST_TURN = 0.005
 """Seconds after which calls of one connection that wait for nothing let other tasks run."""
 
@@ -72,6 +75,8 @@ class Workers:
         self._count = 0  # of the tasks that take calls from the queue
         self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
         self._nursery: trio.Nursery | None = None
+        self._waiting = 0  # calls that wait for the peer, and let others run beside them
+        self._beside = 0  # those others
 
     def start(self, nursery: trio.Nursery) -> None:
         """From now on calls run, in this nursery and in copies of this task's context."""
@@ -101,6 +106,8 @@ class Workers:
             elif self._count < self._places.count:
                 self._count += 1
                 self._nursery.start_soon(self._work)
+        if self._waiting:
+            self._take_up_beside()
 
     @contextmanager
     def place_lent(self) -> Iterator[None]:
@@ -108,6 +115,32 @@ class Workers:
         with self._places.lent():
             self.take_up()
             yield
+
+    @contextmanager
+    def asked_meanwhile(self) -> Iterator[None]:
+        """Hold this open while a call waits for its own peer: one with an id, for which that may wait, may run."""
+        self._waiting += 1
+        self._take_up_beside()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _take_up_beside(self) -> None:
+        assert self._nursery is not None
+        while self._beside < min(self._waiting, MAXIMUM_BESIDE) and (call := self._register.next_with_id()):
+            self._beside += 1
+            self._nursery.start_soon(self._run_beside, call)
+
+    async def _run_beside(self, call: TheirCall) -> None:
+        """Run a call without a place."""
+        assert self._nursery is not None
+        children = Children(self._nursery, call.scope)
+        try:
+            await self._conduct(call, children, InContext(self._execute(call, children), self.context.copy()))
+        finally:
+            self._beside -= 1
+        self._take_up_beside()
 
     # ---- calls that need no task
 

@@ -96,8 +96,9 @@ class HubConnection(HubCalls):
         """Have a handler called whenever the server calls a client method.
 
         Handlers run one after another, in the order of the server's calls and, for one call, in the order they
-        were added; more at a time with ``HubConnectionOptions.maximum_parallel_invocations``. One that raises is
-        logged, and disturbs nothing else. A server that waits for a result gets that of the handler whose annotation
+        were added; more at a time with ``HubConnectionOptions.maximum_parallel_invocations``. While one waits for the
+        server itself, another may run for whose result the server waits. One that raises is logged, and disturbs
+        nothing else. A server that waits for a result gets that of the handler whose annotation
         promises one, else of the first without an annotation, else ``None``; or the text of what the handler raised.
 
         Args:
