@@ -10,10 +10,12 @@ from trio_hubs.protocol.hub_protocol import TransferFormat
 from trio_hubs.protocol.negotiate import (
     AvailableTransport,
     NegotiateResponse,
+    RefreshResponse,
     Transport,
     encode_error,
     encode_response,
     negotiated_version,
+    parse_refresh,
     parse_response,
 )
 
@@ -182,3 +184,25 @@ def test_a_lowest_version() -> None:
     assert negotiated_version(None, minimum=1) == refusal
     assert negotiated_version("0", minimum=1) == refusal
     assert negotiated_version("1", minimum=1) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "lifetime", "token"),
+    [
+        ({}, None, ""),
+        ({"tokenLifetimeSeconds": 7, "accessToken": "t", "new": []}, 7, "t"),
+        ({"tokenLifetimeSeconds": 1.5}, 1.5, ""),
+        ({"tokenLifetimeSeconds": 0}, None, ""),
+        ({"tokenLifetimeSeconds": -1}, None, ""),
+        ({"tokenLifetimeSeconds": True}, None, ""),
+        ({"tokenLifetimeSeconds": "7", "accessToken": 7}, None, ""),
+    ],
+)
+def test_answers_to_a_refresh(document: dict[str, object], lifetime: float | None, token: str) -> None:
+    assert parse_refresh(json.dumps(document).encode()) == RefreshResponse(lifetime, token)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_answer_to_a_refresh(body: bytes) -> None:
+    with pytest.raises(NegotiationError, match="Invalid refresh response received"):
+        parse_refresh(body)

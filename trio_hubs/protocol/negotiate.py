@@ -5,6 +5,7 @@ Law: a parsed answer is complete: it names another place to ask, or it has all t
 
 import re
 from enum import StrEnum
+from math import inf
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -145,6 +146,36 @@ def parse_response(body: bytes) -> NegotiateResponse:
         available_transports=transports or (),
         stateful_reconnect=answer.use_stateful_reconnect is True,
         token_lifetime=lifetime if lifetime and lifetime > 0 else None,
+    )
+
+
+class RefreshResponse(msgspec.Struct, frozen=True):
+    """An answer to a refresh of the client's credentials.
+
+    Attributes:
+        token_lifetime: Seconds until they expire again, if the server said so.
+        access_token: The token for all further requests of the transport, or "".
+    """
+
+    token_lifetime: float | None = None
+    access_token: str = ""
+
+
+def parse_refresh(body: bytes) -> RefreshResponse:
+    """What a server answered to a refresh that it accepted; fields of other types count as absent.
+
+    Raises:
+        NegotiationError: If it is no JSON object.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, object])
+    except (ValueError, RecursionError) as problem:
+        raise NegotiationError("Invalid refresh response received.") from problem
+    lifetime, token = fields.get("tokenLifetimeSeconds"), fields.get("accessToken")
+    known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and 0 < lifetime < inf
+    return RefreshResponse(
+        token_lifetime=lifetime if known else None,  # type: ignore[arg-type]  # a number, then
+        access_token=token if isinstance(token, str) else "",
     )
 
 

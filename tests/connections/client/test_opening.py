@@ -1,12 +1,17 @@
 """How a client comes to a raw connection, beside a raw handler."""
 
+import contextlib
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import trio
+import trustme
 from trio.testing import MockClock
 
 from trio_hubs import (
@@ -15,6 +20,8 @@ from trio_hubs import (
     ConnectionOptions,
     HubApp,
     NegotiationError,
+    Request,
+    Response,
     Transport,
     open_connection,
 )
@@ -243,3 +250,117 @@ async def test_a_cancelled_opening_ends_at_once(autojump_clock: MockClock) -> No
             raise AssertionError
     assert scope.cancelled_caught
     assert trio.current_time() == 3
+
+
+# ---- one HTTP client for all legs
+
+each_transport = pytest.mark.parametrize("transport", Transport)
+
+
+async def echoes(url: str, transport: Transport, **arguments: Any) -> None:
+    """Assert that a raw connection can be opened and works."""
+    proxy = arguments.pop("proxy", None)
+    options = ConnectionOptions(transports=[transport], proxy=proxy)
+    async with open_connection(url, options=options, **arguments) as connection:
+        await connection.send(b"hello")
+        assert await connection.receive() == b"hello"
+
+
+@pytest.fixture
+async def tls(tmp_path: Path) -> AsyncGenerator[tuple[str, Path]]:
+    """The address of an app that serves by TLS, and a file with the authority that is to be trusted."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    app = HubApp()
+    app.add_connection_handler("/echo", echo)
+    async with trio.open_nursery() as nursery:
+        serve = partial(app.serve, ssl_context=server)
+        yield await nursery.start(serve, "127.0.0.1", 0), file
+        nursery.cancel_scope.cancel()
+
+
+@each_transport
+async def test_all_legs_trust_the_same(
+    tls: tuple[str, Path], transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, file = tls
+    await echoes(f"{address}/echo", transport, ssl_context=ssl.create_default_context(cafile=file))
+    with pytest.raises(NegotiationError, match=r"(?i)certificate"):
+        await echoes(f"{address}/echo", transport)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    await echoes(f"{address}/echo", transport)
+
+
+@each_transport
+async def test_all_legs_go_by_the_proxy(
+    address: str, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://nowhere.invalid/echo"  # which our server does not look at, so that it is a good proxy
+    await echoes(url, transport, proxy=address)
+    monkeypatch.setenv("HTTP_PROXY", address)
+    await echoes(url, transport, proxy="environment")
+    with pytest.raises(NegotiationError, match=r"cannot connect to nowhere\.invalid:80"):
+        await echoes(url, transport)
+
+
+@each_transport
+async def test_all_legs_go_by_a_client_of_the_users_own_such_as_by_a_unix_socket(
+    address: str, transport: Transport, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    host, _, port = address.removeprefix("http://").partition(":")
+
+    async def copy(source: trio.abc.ReceiveStream, target: trio.abc.SendStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                await target.send_all(data)
+
+    async def relay(near: trio.SocketStream) -> None:
+        async with await trio.open_tcp_stream(host, int(port)) as far, trio.open_nursery() as nursery:
+            nursery.start_soon(copy, near, far)
+            await copy(far, near)
+            nursery.cancel_scope.cancel()
+
+    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
+        await listening.bind(path)
+        listening.listen()
+        async with (
+            trio.open_nursery() as nursery,
+            httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path)) as http_client,
+        ):
+            nursery.start_soon(trio.serve_listeners, relay, [trio.SocketListener(listening)])
+            await echoes("http://nowhere.invalid/echo", transport, http_client=http_client)
+            nursery.cancel_scope.cancel()
+
+
+@each_transport
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_server_that_has_moved_is_found(transport: Transport, status: int) -> None:
+    app = HubApp()
+    app.add_connection_handler("/echo", echo)
+
+    def moved(request: Request) -> Response:
+        query = "&".join(f"{name}={text}" for name, text in request.query.items())
+        target = request.path.replace("/old", "/echo")
+        return Response(status=status, headers={"Location": f"{target}?{query}"})
+
+    app.add_route("/old", moved)
+    app.add_route("/old/negotiate", moved)
+    async with serving(app) as address:
+        if status in (307, 308):
+            await echoes(f"{address}/old", transport)
+        else:  # by which a POST becomes a GET, and nobody negotiates by that
+            with pytest.raises(NegotiationError, match="405"):
+                await echoes(f"{address}/old", transport)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_websocket_that_has_moved_is_found_without_negotiation(status: int) -> None:
+    app = HubApp()
+    app.add_connection_handler("/echo", echo)
+    app.add_route("/old", lambda _: Response(status=status, headers={"Location": "/echo"}))
+    async with serving(app) as address:
+        await echoes(f"{address}/old", Transport.WEBSOCKETS, skip_negotiation=True)

@@ -24,6 +24,7 @@ from .event_stream import start_event_stream
 from .long_polling import start_long_polling
 from .negotiation import ConnectTarget, negotiate
 from .options import ConnectionOptions
+from .refresh import refreshing
 from .requests import Requests
 from .tokens import AccessToken
 from .websocket import start_websocket
@@ -100,20 +101,23 @@ async def open_duplex(
     """
     requests.tokens.forget()
     timeout = requests.options.connect_timeout
+    target = ConnectTarget(base=requests.url, url=requests.url)
     started = None
     with trio.move_on_after(timeout):
         if skip_negotiation:
-            started = await start_websocket(requests, ConnectTarget(base=requests.url, url=requests.url))
+            started = await start_websocket(requests, target)
         else:
-            started = await _start(requests, transfer_format)
+            started, target = await _start(requests, transfer_format)
     if started is None:
         kind = ConnectionClosed if skip_negotiation else NegotiationError
         raise kind(f"Cannot connect to {public_url(requests.url)} within {timeout:g} s.")
-    async with started as connection:
+    async with refreshing(requests, target), started as connection:
         yield connection
 
 
-async def _start(requests: Requests, transfer_format: TransferFormat) -> AbstractAsyncContextManager[Duplex]:
+async def _start(
+    requests: Requests, transfer_format: TransferFormat
+) -> tuple[AbstractAsyncContextManager[Duplex], ConnectTarget]:
     """Start the first of the server's transports that works."""
     target = await negotiate(requests, requests.url)
     failures: dict[str, ConnectionFailed] = {}
@@ -124,7 +128,7 @@ async def _start(requests: Requests, transfer_format: TransferFormat) -> Abstrac
             if tried:  # for what has failed has used the last one up
                 target = await negotiate(requests, target.base, target.grant)
             tried = True
-            return await start(requests, target)
+            return await start(requests, target), target
         except ConnectionFailed as error:
             failures[offered.transport] = error
     if not failures:

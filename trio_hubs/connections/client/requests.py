@@ -44,9 +44,9 @@ _LASTING = frozenset((307, 308))
 _REDIRECTS = frozenset((301, 302, 303)) | _LASTING
 
 
-@attrs.frozen
+@attrs.define
 class Grant:
-    """An access token that negotiation has given for another origin than the user's."""
+    """An access token for the requests to one origin, in place of the user's; negotiation may give one."""
 
     token: str = attrs.field(repr=False)
     origin: tuple[str, str, int]
