@@ -122,6 +122,17 @@ def test_a_file_opens_with_its_law(file: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
+def test_docstrings_have_one_dialect(module: Path) -> None:
+    """Code has double backticks, but for roles like :meth:`x`; a law needs no word before it."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                plain = re.sub(r":\w+:`[^`]+`|``[^`]+``", "", text)
+                assert "`" not in plain
+                assert not re.search(r"^\s*Law:", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_a_source_file_stays_short(module: Path) -> None:
     assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= 500
 

@@ -3,7 +3,7 @@
 A plain nursery wraps whatever its body or its tasks raise into an exception group. Ours must not: a user's exception
 comes out of every block of ours as it went in, a group of the user's own included. What tasks raise comes out of the
 groups of one that stand around it. And whoever wants to leave (KeyboardInterrupt, SystemExit, a test that fails)
-comes out alone, whatever else went wrong meanwhile, so that `except KeyboardInterrupt` matches.
+comes out alone, whatever else went wrong meanwhile, so that ``except KeyboardInterrupt`` matches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The command `trio-hubs`: thin, for the package does the work.
+"""The command ``trio-hubs``: thin, for the package does the work.
 
-It needs the extra `cli`, and says so where that is missing.
+It needs the extra ``cli``, and says so where that is missing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m trio_hubs.cli` is `trio-hubs`, where the scripts of this Python are not on the path."""
+"""``python -m trio_hubs.cli`` is ``trio-hubs``, where the scripts of this Python are not on the path."""
 
 import sys
 

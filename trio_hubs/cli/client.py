@@ -64,7 +64,7 @@ def read_argument(text: str, protocol: Protocol) -> Any:
     """Read an argument.
 
     Raises:
-        Exception: It is not JSON that Python can hold; one of `UNREADABLE`.
+        Exception: It is not JSON that Python can hold; one of ``UNREADABLE``.
         Fault: It is a number that the protocol cannot carry.
     """
     return msgspec.json.Decoder(float_hook=Decimal if protocol == "json" else _same_float).decode(text)

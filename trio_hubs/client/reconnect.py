@@ -1,6 +1,6 @@
 """When a lost connection is tried again: its user's policy decides, after the server's word.
 
-Law: a connection that the server has ended for good, or that cannot be had, is not tried again; the attempts count on
+A connection that the server has ended for good, or that cannot be had, is not tried again; the attempts count on
 until a connection has lasted.
 """
 

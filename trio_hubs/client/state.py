@@ -1,6 +1,6 @@
 """The states of a hub connection, what leads from one to the next, and what is told of that.
 
-Law: a hub connection changes its state by this table alone, and never leaves its last one.
+A hub connection changes its state by this table alone, and never leaves its last one.
 
 | state | opened | lost | left | ended |
 |---|---|---|---|---|

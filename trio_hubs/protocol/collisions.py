@@ -1,6 +1,6 @@
-"""What a peer chose so that Python's dicts and sets grow slow: keys of one hash.
+"""Keys of one hash, which a peer can choose to make Python's dicts and sets slow.
 
-Law: whatever their types, so many keys of one hash are never put together that finding one takes long.
+No dict or set gets more than a few different keys of one hash, whatever their types.
 """
 
 from collections.abc import Collection, Hashable, Mapping

@@ -1,6 +1,6 @@
 """How annotated Python types look on the wire: what reads them and what writes them, for each format and naming.
 
-Law: what a writer gives, msgspec writes as .NET and JavaScript read it; what .NET and JavaScript write, a reader
+What a writer gives, msgspec writes as .NET and JavaScript read it; what .NET and JavaScript write, a reader
 takes, after msgspec has read it.
 """
 

@@ -1,6 +1,6 @@
 """Enums on the wire: by value with Python's naming; with .NET's by number in JSON and by name in MessagePack.
 
-Law: what is written is read back, and so is every form that .NET has for it; of what is no member the class decides.
+What is written is read back, and so is every form that .NET has for it; of what is no member the class decides.
 """
 
 import re
@@ -129,7 +129,7 @@ class Enums:
 
 
 def _sum(text: str, names: Mapping[str, Enum]) -> int | None:
-    """The number of the flags that a text names, as .NET writes several: `Read, Write`; None where it names others."""
+    """The number of the flags that a text names, several as .NET writes them: ``Read, Write``; None for any other."""
     number = 0
     for part in text.split(","):
         name = folded(part.strip())

@@ -1,6 +1,6 @@
 """What is wrong with a value that does not fit its type, and where.
 
-Law: a fault is the first that was met, and says its place and what was expected there, never what stood there;
+A fault is the first that was met, and says its place and what was expected there, never what stood there;
 its text is short, however large the value.
 """
 

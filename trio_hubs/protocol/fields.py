@@ -1,6 +1,6 @@
 """The fields of classes that have some: what they are called, and their types, with those of generics filled in.
 
-Law: a user's class is looked at and never changed.
+A user's class is looked at and never changed.
 """
 
 import dataclasses

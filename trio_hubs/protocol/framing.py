@@ -1,6 +1,6 @@
 """Cutting bytes that arrive in any pieces into whole framed messages, and holding the size limit.
 
-Law: a whole message within the limit always comes out, however it was cut; one above it never does, and
+A whole message within the limit always comes out, however it was cut; one above it never does, and
 nothing above the limit is kept. The limit counts the framed message: its 0x1E or its length counts, too.
 """
 
@@ -113,7 +113,7 @@ _LARGEST_BODY = 0x7FFFFFFF
 
 
 def _read_length(data: bytes, position: int) -> tuple[int, int]:
-    """The length that stands at `position`, and where the body begins.
+    """The length that stands at ``position``, and where the body begins.
 
     A length that has not wholly arrived counts as one byte more than there is: its frame is incomplete.
     """

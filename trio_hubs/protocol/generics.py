@@ -1,6 +1,6 @@
-"""Generic classes: what stands for their parameters, in their bases too.
+"""Generic classes: the arguments of their parameters, those of their bases too.
 
-Law: each class has its own parameters; the same variable in two bases may stand for two types.
+Each class has its own parameters; the same variable in two bases may stand for two types.
 """
 
 from collections.abc import Mapping

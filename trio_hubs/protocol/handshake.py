@@ -1,6 +1,6 @@
 """The handshake: one JSON record each way, before anything else, whatever the protocol.
 
-Law: what follows the handshake's 0x1E is left untouched; it already belongs to the hub protocol.
+What follows the handshake's 0x1E is left untouched; it already belongs to the hub protocol.
 """
 
 import json
@@ -69,7 +69,7 @@ def take_request(buffered: bytes, maximum: int | None) -> tuple[HandshakeRequest
 
 
 def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeResponse, bytes] | None:
-    """Split a response from what has arrived so far; arguments, result and errors as with `take_request`."""
+    """Split a response from what has arrived so far; arguments, result and errors as with ``take_request``."""
     split = _split(buffered, maximum)
     if split is None:
         return None

@@ -1,6 +1,6 @@
-"""What a hub protocol is, whatever it writes.
+"""The interface of a hub protocol.
 
-Law: whoever holds a `HubProtocol` never asks which one it is; all that differs between JSON and MessagePack
+Code that holds a ``HubProtocol`` never asks which one it is; all that differs between JSON and MessagePack
 is behind it.
 """
 
@@ -41,7 +41,7 @@ class HubProtocol(abc.ABC):
 
     @abc.abstractmethod
     def parser(self, maximum: int | None) -> "MessageParser":
-        """A parser for one connection; framed messages above `maximum` bytes are refused."""
+        """A parser for one connection; framed messages above ``maximum`` bytes are refused."""
 
     @abc.abstractmethod
     def encode(self, message: Message) -> bytes:
@@ -59,7 +59,7 @@ class HubProtocol(abc.ABC):
 class ItemEncoder(abc.ABC):
     """Writes the items of one stream; what all of them share is computed once.
 
-    A value that cannot be written raises `BindingError`, before anything is produced.
+    A value that cannot be written raises ``BindingError``, before anything is produced.
     """
 
     @abc.abstractmethod

@@ -1,6 +1,6 @@
 """JSON objects read field by field, for where the reason of a failure has an official text.
 
-Law: an object's fields come undecoded and in order, the last of equal names wins, and what follows the
+An object's fields come undecoded and in order, the last of equal names wins, and what follows the
 closing brace does not count.
 """
 

@@ -1,8 +1,8 @@
 """The JSON hub protocol: each message an object followed by 0x1E.
 
-Law: what the fast path accepts, .NET accepts with the same meaning, and alone as it does among others; whatever it
+What the fast path accepts, .NET accepts with the same meaning, and alone as it does among others; whatever it
 refuses is looked at again, record by record, to find either the message or the official text of what is wrong with
-it. Text that is no Unicode is the fault of whoever reads it, and of nobody else.
+it. Text that is not Unicode fails only the payload that it is part of.
 """
 
 import re
@@ -155,7 +155,7 @@ _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][
 
 
 def _without_halves(record: bytes) -> bytes:
-    """A byte that no text has in the place of each half: it fails whoever reads it, and is skipped by others."""
+    """A byte that no text has in the place of each half: what reads it fails, and what does not skips it."""
     return _ESCAPES.sub(lambda found: b"\xff" if found[1] else found[0], record)
 
 
@@ -175,7 +175,7 @@ def _diagnose(record: bytes) -> Message | None:
         if name not in known or (name == "invocationId" and bytes(known[name]) == b'""'):
             raise ProtocolError(f"Missing required property '{name}'.")
     if schema is messages.Completion and "error" in fields:
-        # It is that call's alone, whatever stands in it that is no Unicode.
+        # It concerns that call alone, also where it is not Unicode.
         fields["error"] = msgspec.Raw(bytes(fields["error"]).decode(errors="replace").encode())
     try:
         return _decoder.decode(_encoder.encode(fields))

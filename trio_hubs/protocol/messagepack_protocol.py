@@ -1,6 +1,6 @@
 """The MessagePack hub protocol: each message an array that follows its length.
 
-Law: arrays are read in one C call each; whatever that refuses is looked at again, element by element, to find
+Arrays are read in one C call each; a message that it refuses is looked at again, element by element, to find
 the official text of what is wrong with it. Elements beyond those known are ignored.
 """
 
@@ -277,7 +277,7 @@ _KINDS: dict[object, str] = {int: "Int32", Int64: "Int64", bool: "Boolean"}
 
 
 def _read(element: Raw, type_: Any, name: str) -> Any:
-    """Read one element, or raise the official text; `ABSENT` is an element that is missing."""
+    """Read one element, or raise the official text; ``ABSENT`` is an element that is missing."""
     try:
         return msgspec.msgpack.decode(element, type=type_)
     except (ValueError, RecursionError) as problem:
@@ -286,7 +286,7 @@ def _read(element: Raw, type_: Any, name: str) -> Any:
 
 
 def _read_error(element: Raw) -> str:
-    """The text of a call's error, which is that call's alone, whatever stands in it that is no Unicode."""
+    """The text of a call's error, which concerns that call alone, also where it is not Unicode."""
     try:
         error: str = _read(element, str, "error")
     except ProtocolError as problem:

@@ -1,7 +1,7 @@
 """The nine hub messages, as data; each class is also the message's JSON schema.
 
-Law: a message holds its envelope decoded and its payload (arguments, item, result) undecoded, so that a bad
-payload is one call's failure and never the connection's. `""` stands for "no id" and "no error".
+A message holds its envelope decoded and its payload (arguments, item, result) undecoded, so that a bad
+payload is one call's failure and never the connection's. ``""`` stands for "no id" and "no error".
 """
 
 from typing import Annotated, TypeAlias
@@ -19,7 +19,7 @@ Headers: TypeAlias = dict[str, str] | UnsetType
 class Invocation(
     Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, rename="camel", tag_field="type", tag=1
 ):
-    """A call of `target`; without an `invocation_id` nobody waits for an answer."""
+    """A call of ``target``; without an ``invocation_id`` nobody waits for an answer."""
 
     headers: Headers = UNSET
     invocation_id: str = ""
@@ -57,7 +57,7 @@ class Completion(Struct, frozen=True, gc=False, omit_defaults=True, rename="came
 class StreamInvocation(
     Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", tag_field="type", tag=4
 ):
-    """A call of a streaming `target`."""
+    """A call of a streaming ``target``."""
 
     invocation_id: NonEmpty
     target: str

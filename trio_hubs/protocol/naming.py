@@ -1,6 +1,6 @@
 """Names on the wire: how fields and members of enums are called in each format, under each way of naming.
 
-Law: names that are read match in any letter case and with any underscores, where they are renamed at all.
+Names that are read match in any letter case and with any underscores, where they are renamed at all.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ def folded(name: str) -> str:
 
 
 def pascal_case(name: str) -> str:
-    """A Python name as .NET would write it: `born_at` and `BORN_AT` are BornAt."""
+    """A Python name as .NET would write it: ``born_at`` and ``BORN_AT`` are BornAt."""
     parts = name.split("_")
     return "".join(part[:1].upper() + (part[1:].lower() if part.isupper() else part[1:]) for part in parts)
 
 
 def camel_case(name: str) -> str:
-    """A Python name as .NET writes it in JSON: `born_at` is bornAt."""
+    """A Python name as .NET writes it in JSON: ``born_at`` is bornAt."""
     pascal = pascal_case(name)
     return pascal[:1].lower() + pascal[1:]
 

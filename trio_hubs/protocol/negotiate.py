@@ -1,6 +1,6 @@
 """The documents of negotiate, as data: what a server answers and what a client makes of it.
 
-Law: a parsed answer is complete: it names another place to ask, or it has all that connecting takes.
+A parsed answer is complete: it names another place to ask, or it has all that connecting takes.
 """
 
 import re
@@ -81,7 +81,7 @@ def negotiated_version(requested: str | None, minimum: int = 0) -> int | str:
     """The version to answer with, or the text of the error.
 
     Args:
-        requested: The query's `negotiateVersion`, or None if there is none.
+        requested: The query's ``negotiateVersion``, or None if there is none.
         minimum: The lowest version the server still speaks.
     """
     text = "0" if requested is None else requested.strip()

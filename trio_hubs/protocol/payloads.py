@@ -1,7 +1,7 @@
 """Payloads: arguments, items and results, between bytes and annotated Python types.
 
-Law: everything about a type is decided when the type is given; per value there is only work on the value.
-What does not fit is a `BindingError`, whatever the conversion raised; its note says what was wrong first, and where,
+Everything about a type is decided when the type is given; per value there is only work on the value.
+What does not fit is a ``BindingError``, whatever the conversion raised; its note says what was wrong first, and where,
 and never what was sent.
 """
 
@@ -238,7 +238,7 @@ class Payloads:
         return None if self._is_plain(type_) else _found(self._readers.reader, type_)
 
     def _shape(self, type_: object) -> Any:
-        """What msgspec alone reads all or most values of a type by; None where it reads none."""
+        """The shape by which msgspec alone reads all or most values of a type; None where there is no such shape."""
         narrow = with_small_keys(type_)
         return next((shape for shape in (type_, narrow) if self._is_plain(shape)), None)
 
@@ -294,7 +294,7 @@ def _can_hash(type_: object) -> bool:
 
 
 def _either(load: Load, load_others: Load) -> Load:
-    """Load what the one refuses by the other."""
+    """A loader that gives the second what the first refuses."""
 
     def load_either(raw: Raw | bytes) -> Any:
         with suppress(ValueError, RecursionError):

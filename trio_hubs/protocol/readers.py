@@ -1,6 +1,6 @@
 """How what msgspec has read becomes values of annotated types.
 
-Law: nothing is guessed: a text is never a number, nor a list. The first fault ends the reading, and says its place: a
+Nothing is guessed: a text is never a number, nor a list. The first fault ends the reading, and says its place: a
 bad value takes no longer than a good one.
 """
 
@@ -106,7 +106,7 @@ class Readers:
         return read_scalar
 
     def _literals(self, type_: Any) -> dict[tuple[type, Any], Any]:
-        """The values of a literal, by what stands for them on the wire."""
+        """The values of a literal, by their values on the wire."""
         wires = [(self._enums.as_read(self._writers.write(literal)), literal) for literal in get_args(type_)]
         return {(type(wire), wire): literal for wire, literal in wires}
 

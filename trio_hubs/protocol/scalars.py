@@ -1,6 +1,6 @@
 """Values without parts: what each looks like on the wire, and how it is read back.
 
-Law: nothing is guessed: a text is never a number, true is never 1; what is written is what .NET and JavaScript read.
+Nothing is guessed: a text is never a number, true is never 1; what is written is what .NET and JavaScript read.
 """
 
 import base64
@@ -72,7 +72,7 @@ def _parsed(what: str, parse: Callable[[Any, str], Any]) -> Reader:
 
 
 def _based(base: type) -> Reader:
-    """Reads a class made of a simpler one: the text of a subclass of `str`, say."""
+    """Reads a class made of a simpler one: the text of a subclass of ``str``, say."""
     return lambda value, type_: kept(value, base) if type_ is base else type_(kept(value, base))
 
 

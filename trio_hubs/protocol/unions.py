@@ -1,6 +1,6 @@
 """Unions of classes: which of them an object is of, by the fields it has.
 
-Law: it is decided when the type is given; classes that no object tells apart are refused there.
+It is decided when the type is given; classes that no object tells apart are refused there.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """MessagePack's maps where no type says what their keys are: arrays among these may be of one hash on purpose.
 
-Law: no map is built of which too many keys share a hash. Values of plain parts cost no more for it than to be decoded.
+No map is built of which too many keys share a hash. Values of plain parts cost only their decoding.
 """
 
 import re

@@ -1,6 +1,6 @@
 """How values become what msgspec writes: each by what it is, wherever it was declared to be something less.
 
-Law: what msgspec writes of it is JSON, or MessagePack: its numbers are finite, and keys of objects have a text. What
+What msgspec writes of it is JSON, or MessagePack: its numbers are finite, and keys of objects have a text. What
 cannot be written so raises.
 """
 
