@@ -1,6 +1,6 @@
 """The HTTP requests of one client, all by one httpx2 client: one trust, one cookie jar, one proxy for all legs.
 
-Law: the user's headers, cookies and access token go to the origin that the user named, and to those that the user
+The user's headers, cookies and access token go to the origin that the user named, and to those that the user
 trusts; other origins, where redirects may lead, get what negotiation gave for them and nothing else. Of no answer more
 is read than is allowed, whatever it unpacks to.
 """
