@@ -11,7 +11,7 @@ from contextlib import suppress
 import attrs
 import h11
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -232,6 +232,7 @@ STEPS = st.builds(
 )
 
 
+@example(first="ann", steps=[Step("post_slowly", "ann", 0), Step("socket", "ann", 0)])
 @given(first=st.sampled_from([*USERS, "nobody", "nobody"]), steps=st.lists(STEPS, max_size=14))
 def test_one_connection_is_one_users(first: str, steps: list[Step]) -> None:
     def authenticate(asked: Request) -> User | None:

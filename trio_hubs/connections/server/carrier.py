@@ -112,7 +112,7 @@ class Carrier(abc.ABC):
         Else two requests with one token raced, or two for the last place, and the other was faster.
         """
         lease = self._lease
-        free = lease.carrier is None and not lease.has_posts and lease.owner.admits(user)
+        free = lease.carrier is None and not lease.is_posted_to and lease.owner.admits(user)
         return free and not self._host.admission.refusal()
 
     def _open(self, connection: Duplex, user: User | None) -> None:

@@ -234,7 +234,7 @@ class Endpoint:
             return _text(f"{transport} transport not supported by this end point type", 404)
         carrier = lease.carrier
         if carrier is None:
-            if transport is Transport.WEBSOCKETS and lease.has_posts:
+            if transport is Transport.WEBSOCKETS and lease.is_posted_to:
                 return _text("Cannot change transports mid-connection", 400)
             return self._admission.refusal() or lease
         if carrier.transport is not transport:

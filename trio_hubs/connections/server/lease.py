@@ -136,6 +136,11 @@ class Lease:
         """Whether something that was posted lies unread."""
         return self._posts is not None and bool(self._posts.incoming)
 
+    @property
+    def is_posted_to(self) -> bool:
+        """Whether it has posts, or some are under way: no WebSocket would read them."""
+        return self._posts is not None and bool(self._posts.incoming or self._posts.turns)
+
     def open(self, carrier: Carrier, user: User | None) -> None:
         """A transport has come, and made a connection."""
         self.carrier = carrier
