@@ -1,6 +1,6 @@
 """A client's credentials are renewed before they expire, while the connection goes on (ASP.NET Core 11).
 
-Law: the renewal asks the server that the user named, with a token of the user's that is fresh; whatever comes of it,
+The renewal asks the server that the user named, with a token of the user's that is fresh; whatever comes of it,
 the connection stays, and a refusal changes nothing.
 """
 
