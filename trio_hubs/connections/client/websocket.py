@@ -76,18 +76,16 @@ async def start_websocket(requests: Requests, target: ConnectTarget) -> Abstract
                 scope.cancel()
                 await answer.response.aclose()
         raise
-    connection = WebSocketConnection(
-        target.connection_id, target.request, stream, is_server=False, rest=early
-    )
-    return _held(answer, stream, connection)
+    connection = WebSocketConnection(target.connection_id, target.request, stream, is_server=False)
+    return _held(answer, stream, connection, early)
 
 
 @asynccontextmanager
 async def _held(
-    answer: Answer, stream: trio.abc.Stream, connection: WebSocketConnection
+    answer: Answer, stream: trio.abc.Stream, connection: WebSocketConnection, early: bytes
 ) -> AsyncGenerator[Duplex]:
     try:
-        async with connection.opened(express=True):
+        async with connection.opened(early, express=True):
             yield connection
     finally:
         try:

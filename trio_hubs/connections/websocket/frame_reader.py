@@ -23,6 +23,7 @@ class FrameReader:
         masked: Whether they must be masked, as a client's are; then ours are not.
 
     Attributes:
+        masked: The same.
         pongs: Frames that answer the pings that have come, for the sender to take.
         closed: The code and the reason of the close frame that has come; the code is 1005 where it named none.
         odd: Whether something came that is not in order, after which nothing is read here.
@@ -30,10 +31,10 @@ class FrameReader:
         rest: What is left of what came: the beginning of a frame, or all that follows the end.
     """
 
-    __slots__ = ("_key", "_masked", "_remaining", "closed", "fragmented", "odd", "pongs", "rest")
+    __slots__ = ("_key", "_remaining", "closed", "fragmented", "masked", "odd", "pongs", "rest")
 
     def __init__(self, *, masked: bool) -> None:
-        self._masked = masked
+        self.masked = masked
         self._remaining = 0  # of a data frame that has not arrived in full
         self._key = b""
         self.pongs = b""
@@ -54,7 +55,7 @@ class FrameReader:
             self.rest = b""
         size, at = len(data), 0
         payloads: list[bytes] = []
-        masked = self._masked
+        masked = self.masked
         while at < size:
             if self._remaining:
                 part = data[at : at + self._remaining]

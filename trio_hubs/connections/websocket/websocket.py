@@ -45,7 +45,6 @@ class WebSocketConnection(Duplex):
         request: The request that opened it.
         stream: The socket.
         is_server: Whether this is the server's end: then what comes is masked, and what goes is not.
-        rest: What has been read behind the opening.
         close_timeout: Seconds that closing may take.
     """
 
@@ -56,16 +55,13 @@ class WebSocketConnection(Duplex):
         stream: trio.abc.Stream,
         *,
         is_server: bool,
-        rest: bytes = b"",
         close_timeout: float = CLOSE_TIMEOUT,
     ) -> None:
         super().__init__(id, request)
         self._stream = stream
         self._direct = stream if isinstance(stream, DirectSocketStream) else None
-        self._is_server = is_server
         self._close_timeout = close_timeout
         self._reader = FrameReader(masked=is_server)
-        self._unread = rest
         self._payload = b""
         self._fallback: trio_websocket.WebSocketConnection | None = None
         self._end: ConnectionClosed | None = None  # how it ended, once trio-websocket has seen that
@@ -87,10 +83,9 @@ class WebSocketConnection(Duplex):
                 return payload
             if reader.over:
                 return await self._receive_end()
-            data, self._unread = self._unread, b""
-            if not data:
-                with suppress(trio.BrokenResourceError):
-                    data = bytes(await self._stream.receive_some(READ_SIZE))
+            data = b""
+            with suppress(trio.BrokenResourceError):
+                data = bytes(await self._stream.receive_some(READ_SIZE))
             if data:
                 self._payload = reader.feed(data)
             else:
@@ -124,12 +119,12 @@ class WebSocketConnection(Duplex):
     def _open_fallback(
         self, *, to_its_end: bool
     ) -> AbstractAsyncContextManager[trio_websocket.WebSocketConnection]:
-        rest, self._reader.rest = self._reader.rest + self._unread, b""
+        rest, self._reader.rest = self._reader.rest, b""
         return open_fallback(
             self._stream,
             rest,
             self._send_odd,
-            masked=self._is_server,
+            masked=self._reader.masked,
             fragmented=self._reader.fragmented,
             to_its_end=to_its_end,
         )
@@ -148,12 +143,12 @@ class WebSocketConnection(Duplex):
 
     def _frame(self, data: bytes) -> bytes:
         first = BINARY if self.transfer_format is TransferFormat.BINARY else TEXT
-        return encode_frame(first, data, masked=not self._is_server)
+        return encode_frame(first, data, masked=not self._reader.masked)
 
     def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         if self._direct is None or self._cut or self._closing or self._unsent:
             return False
-        if packed is None or not self._is_server:  # each frame of a client has its own mask
+        if packed is None or not self._reader.masked:  # each frame of a client has its own mask
             frame = self._frame(data)
         elif (known := packed.get(self.transfer_format)) is not None:
             frame = known
@@ -212,7 +207,7 @@ class WebSocketConnection(Duplex):
                     self._closing = closing
 
     def _close_frame(self, code: int, reason: str = "") -> bytes:
-        return encode_frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), masked=not self._is_server)
+        return encode_frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), masked=not self._reader.masked)
 
     @property
     def last_progress(self) -> float:
@@ -236,18 +231,22 @@ class WebSocketConnection(Duplex):
                         pass  # what the peer sent before it saw our close frame
 
     @asynccontextmanager
-    async def opened(self, *, express: bool) -> AsyncGenerator[None]:
+    async def opened(self, rest: bytes, *, express: bool) -> AsyncGenerator[None]:
         """Hold it open for the body, then close it: with code 1000, or 1011 when the body raised.
 
         Args:
+            rest: What has been read behind the opening.
             express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
         """
         async with AsyncExitStack() as stack:
             code = NORMAL_CLOSURE
             try:
-                if not express:
-                    self._reader.odd = True
+                if express:
+                    self._payload = self._reader.feed(rest)
+                else:
+                    self._reader.odd, self._reader.rest = True, rest
                     self._fallback = await stack.enter_async_context(self._open_fallback(to_its_end=False))
+                del rest
                 yield
             except Exception:  # not a cancellation
                 code = INTERNAL_ERROR
@@ -285,11 +284,9 @@ async def accept_websocket(
     """
     try:
         await _accept(stream, acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol))
-        connection = WebSocketConnection(
-            id, request, stream, is_server=True, rest=rest, close_timeout=close_timeout
-        )
-        del rest  # which would be kept as long as the WebSocket
-        async with connection.opened(express=express):
+        connection = WebSocketConnection(id, request, stream, is_server=True, close_timeout=close_timeout)
+        async with connection.opened(rest, express=express):
+            del rest  # which would be kept as long as the WebSocket
             yield connection
     finally:
         await close_at_once(stream)
