@@ -50,7 +50,8 @@ def opened(leases: Leases, user: User | None = None) -> Lease:
 
 def connection_of(lease: Lease) -> Duplex:
     assert lease.carrier is not None
-    return lease.carrier.connection
+    connection: Duplex = lease.carrier.connection
+    return connection
 
 
 def test_ids_cannot_be_guessed() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import attrs
 import trio
@@ -23,6 +24,8 @@ from .lease import Lease, LeaseEvent
 from .options import EndpointOptions
 
 logger = get_logger(__name__)
+
+D = TypeVar("D", bound=Duplex)
 
 NOT_DELETED = Response(
     "Cannot terminate this connection using the DELETE endpoint.", status=400, content_type="text/plain"
@@ -46,7 +49,7 @@ class Host:
     nursery: trio.Nursery | None = None
 
 
-class Carrier(abc.ABC):
+class Carrier(abc.ABC, Generic[D]):
     """Carries one connection.
 
     Args:
@@ -59,7 +62,7 @@ class Carrier(abc.ABC):
     """
 
     transport: Transport
-    connection: Duplex
+    connection: D
 
     def __init__(self, lease: Lease, host: Host) -> None:
         self._lease = lease
@@ -115,7 +118,7 @@ class Carrier(abc.ABC):
         free = lease.carrier is None and not lease.is_posted_to and lease.owner.admits(user)
         return free and not self._host.admission.refusal()
 
-    def _open(self, connection: Duplex, user: User | None) -> None:
+    def _open(self, connection: D, user: User | None) -> None:
         self.connection = connection
         self._lease.open(self, user)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
@@ -44,7 +45,7 @@ LAST_POLLS_TIMEOUT = 1.0
 """Seconds that the last polls have to be answered at shutdown."""
 
 _METHODS = "GET, POST, DELETE"
-_CARRIERS: Mapping[Transport, type[Carrier]] = {
+_CARRIERS: Mapping[Transport, type[Carrier[Any]]] = {
     Transport.WEBSOCKETS: WebSocketCarrier,
     Transport.SERVER_SENT_EVENTS: EventStreamCarrier,
     Transport.LONG_POLLING: LongPollingCarrier,
@@ -256,7 +257,7 @@ class Endpoint:
         carrier = lease.carrier or self._carrier(transport, lease)
         return carrier.answer(request, user)
 
-    def _carrier(self, transport: Transport, lease: Lease) -> Carrier:
+    def _carrier(self, transport: Transport, lease: Lease) -> Carrier[Any]:
         if transport is Transport.WEBSOCKETS and lease.stateful:
             return ResumableCarrier(lease, self._host)
         return _CARRIERS[transport](lease, self._host)

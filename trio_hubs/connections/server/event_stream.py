@@ -83,11 +83,10 @@ class EventStreamConnection(Duplex):
         await self._exchange.finish()
 
 
-class EventStreamCarrier(Carrier):
+class EventStreamCarrier(Carrier[EventStreamConnection]):
     """Carries a connection over one event stream, in whose task it is handled."""
 
     transport = Transport.SERVER_SENT_EVENTS
-    connection: EventStreamConnection
 
     def answer(self, request: Request, user: User | None) -> Deferred:
         return Deferred(

@@ -9,7 +9,7 @@ import enum
 import secrets
 from collections.abc import Iterator, Mapping
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -118,7 +118,7 @@ class Lease:
         self.token = token
         self.stateful = stateful
         self.owner = Owner(user)
-        self.carrier: Carrier | None = None
+        self.carrier: Carrier[Any] | None = None
         self.state = LeaseState.NEGOTIATED
         self.expires = inf
         self._leases = leases
@@ -139,9 +139,9 @@ class Lease:
     @property
     def is_posted_to(self) -> bool:
         """Whether it has posts, or some are under way: no WebSocket would read them."""
-        return self._posts is not None and bool(self._posts.incoming or self._posts.turns)
+        return self.has_posts or (self._posts is not None and bool(self._posts.turns))
 
-    def open(self, carrier: Carrier, user: User | None) -> None:
+    def open(self, carrier: Carrier[Any], user: User | None) -> None:
         """A transport has come, and made a connection."""
         self.carrier = carrier
         self.renew(user)

@@ -153,11 +153,10 @@ class LongPollingConnection(Duplex):
         return Response(content_type="text/plain", headers=NO_CACHE)
 
 
-class LongPollingCarrier(Carrier):
+class LongPollingCarrier(Carrier[LongPollingConnection]):
     """Carries a connection over one poll after another."""
 
     transport = Transport.LONG_POLLING
-    connection: LongPollingConnection
 
     def answer(self, request: Request, user: User | None) -> Response | Deferred:
         if self._lease.carrier is None:

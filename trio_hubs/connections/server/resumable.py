@@ -16,7 +16,7 @@ from ..duplex import Duplex, Resumed
 from ..http import Request
 from ..users import User
 from .lease import LeaseEvent
-from .websocket_carrier import WebSocketCarrier
+from .websocket_carrier import UpgradingCarrier
 
 
 class ResumableState(enum.Enum):
@@ -195,10 +195,8 @@ class ResumableConnection(Duplex):
         return trio.current_time() if self._link is None else self._link.websocket.last_progress
 
 
-class ResumableCarrier(WebSocketCarrier):
+class ResumableCarrier(UpgradingCarrier[ResumableConnection]):
     """Carries a connection over one WebSocket after another, and is handled in a task of its own."""
-
-    connection: ResumableConnection
 
     async def _serve(self, user: User | None, websocket: Duplex) -> None:
         carrier = self._lease.carrier

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 from functools import partial
 
 from ...protocol.negotiate import Transport
 from ..duplex import Duplex
 from ..http import Request
 from ..users import User
-from .carrier import Carrier
+from .carrier import Carrier, D
 from .exchange import Upgrade
 
 
-class WebSocketCarrier(Carrier):
-    """Carries a connection over one WebSocket, in whose task it is handled."""
+class UpgradingCarrier(Carrier[D]):
+    """Answers each request with a WebSocket."""
 
     transport = Transport.WEBSOCKETS
 
@@ -33,6 +34,14 @@ class WebSocketCarrier(Carrier):
         if chosen is not None and chosen not in offered:
             raise ValueError(f"the subprotocol '{chosen}' was chosen, and the client offers {offered}")
         return chosen
+
+    @abc.abstractmethod
+    async def _serve(self, user: User | None, websocket: Duplex) -> None:
+        """Use a WebSocket that is open, until it is lost or no longer needed."""
+
+
+class WebSocketCarrier(UpgradingCarrier[Duplex]):
+    """Carries a connection over one WebSocket, in whose task it is handled."""
 
     async def _serve(self, user: User | None, websocket: Duplex) -> None:
         if self._may_open(user):
