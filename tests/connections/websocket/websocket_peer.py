@@ -341,7 +341,7 @@ async def open_pair(
         else:
             connection = WebSocketConnection("id", OPENING, near, is_server=False)
             try:
-                async with connection.opened(express=express):
+                async with connection.opened(b"", express=express):
                     yield connection, peer
             finally:
                 await close_at_once(near)
