@@ -33,6 +33,7 @@ class Waiting:
     def __init__(self, nursery: trio.Nursery, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
         self.scope = trio.CancelScope()
         self.outcome: Any = None
+        self.ended = False
         nursery.start_soon(self._run, call, args)
 
     async def _run(self, call: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
@@ -41,6 +42,7 @@ class Waiting:
                 self.outcome = await call(*args)
             except Exception as error:  # noqa: BLE001
                 self.outcome = error
+        self.ended = True
 
 
 async def broken() -> AsyncIterator[int]:
@@ -493,3 +495,23 @@ async def test_a_reader_can_be_an_upload(desk: Desk) -> None:
         await desk.our_calls.send("total", (reader,))
         await wait_all_tasks_blocked()
     assert desk.sent[1:] == [invocation("", "total", uploads=["2"]), item("2", 1), ended("2")]
+
+
+async def test_idle_is_when_no_call_stream_or_upload_goes_on(desk: Desk, nursery: trio.Nursery) -> None:
+    writer, reader = open_channel(int)
+    Waiting(nursery, desk.our_calls.invoke, "total", (), int)
+    await wait_all_tasks_blocked()
+    streaming = Waiting(nursery, call_for_a_stream, desk.our_calls)
+    await wait_all_tasks_blocked()
+    await desk.our_calls.send("sum", (reader,))
+    idle = Waiting(nursery, desk.our_calls.wait_idle)
+    await wait_all_tasks_blocked()
+    for end in (
+        lambda: desk.our_calls.complete(Completion("1", result=raw(3)[0])),
+        streaming.scope.cancel,
+        writer.complete,
+    ):
+        assert not idle.ended
+        end()
+        await wait_all_tasks_blocked()
+    assert idle.ended

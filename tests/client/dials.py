@@ -9,7 +9,7 @@ import trio
 
 from tests.hub_peer import RawPeer
 from tests.messages import PING
-from trio_hubs import HubConnection, HubConnectionOptions
+from trio_hubs import HubConnection, HubConnectionOptions, HubConnectionState
 from trio_hubs.client.handlers import Handlers
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.protocol.registry import PROTOCOLS
@@ -30,9 +30,9 @@ class Dials:
         self._more = trio.lowlevel.ParkingLot()
         self._count = 0
 
-    def server(self, *, answer: bytes = b"{}\x1e") -> RawPeer:
+    def server(self, *, answer: bytes = b"{}\x1e", capacity: int = 1000) -> RawPeer:
         """A server for the next dial that finds nothing else, which answers the handshake so; ids count from 1."""
-        server_end, client_end = memory_connection_pair(capacity=1000)
+        server_end, client_end = memory_connection_pair(capacity=capacity)
         self._count += 1
         client_end.id = f"id {self._count}"
         if answer:
@@ -97,3 +97,18 @@ async def greet(server: RawPeer) -> None:
     """Take our client's handshake and first ping."""
     assert await server.receive_record() == {"protocol": server.protocol, "version": 1}
     assert await server.receive() == PING
+
+
+def after(*delays: float) -> Callable[..., float | None]:
+    """A policy with these delays, one for each attempt since the connection was stable."""
+    return lambda attempt, *_: delays[attempt] if attempt < len(delays) else None
+
+
+always = after(*[1.0] * 1000)
+
+
+async def becomes(connection: HubConnection, state: HubConnectionState) -> None:
+    """Wait for a state."""
+    with trio.fail_after(1000), connection.state_changes() as changes:
+        while connection.state is not state:
+            await changes.read()

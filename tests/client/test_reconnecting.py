@@ -1,44 +1,27 @@
 """Our client's connection over one link after another: what is told, what waits, what fails, and what ends it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import PROTOCOLS, RawPeer, no_task_left
+from tests.hub_peer import PROTOCOLS, no_task_left
 from tests.messages import call, close, result
 from trio_hubs import (
     ConnectionClosed,
     HandshakeError,
-    HubConnection,
     HubConnectionOptions,
     HubConnectionState,
     NegotiationError,
     StateChange,
 )
 
-from .dials import Dials, greet, open_over
+from .dials import Dials, after, always, becomes, greet, open_over
 
 CONNECTED, RECONNECTING = HubConnectionState.CONNECTED, HubConnectionState.RECONNECTING
 DISCONNECTING, DISCONNECTED = HubConnectionState.DISCONNECTING, HubConnectionState.DISCONNECTED
 REFUSED = NegotiationError("refused")
-
-
-def after(*delays: float) -> Callable[..., float | None]:
-    """A policy with these delays, one for each attempt since the connection was stable."""
-    return lambda attempt, *_: delays[attempt] if attempt < len(delays) else None
-
-
-always = after(*[1.0] * 1000)
-
-
-async def becomes(connection: HubConnection, state: HubConnectionState) -> None:
-    """Wait for a state."""
-    with trio.fail_after(1000), connection.state_changes() as changes:
-        while connection.state is not state:
-            await changes.read()
 
 
 # ---- another link
@@ -168,9 +151,11 @@ async def test_the_wait_that_the_server_asks_for_is_heeded(autojump_clock: MockC
 
 async def test_a_server_that_accepts_and_drops_uses_the_attempts_up(autojump_clock: MockClock) -> None:
     dials = Dials()
+    first = dials.server()
     for _ in range(5):
         dials.server().connection.close()
     async with open_over(dials, reconnect=after(1, 2, 4)) as connection:
+        first.connection.close()
         await connection.wait_closed()
     assert len(dials.times) == 4
 
@@ -387,7 +372,7 @@ async def test_a_call_that_waits_does_not_trust_a_link_that_is_about_to_end(
     first, second = dials.server(), dials.server()
     async with open_over(dials, reconnect=after(1)) as connection:
         await greet(first)
-        connection._link.end()  # its state is told in a moment
+        connection._link._session.end()  # its state is told in a moment
         assert connection.state is CONNECTED
         await connection.send("Note", wait_for_ready=True)
         await greet(second)
@@ -435,29 +420,3 @@ async def test_only_so_many_calls_may_wait(autojump_clock: MockClock) -> None:
         await greet(second)
         assert await second.arrived() == [call("Note")] * 3
         await connection.send("Note", wait_for_ready=True)
-
-
-# ---- the end
-
-
-@pytest.mark.parametrize("when", ["waiting", "dialling", "shaking hands", "setting up"])
-async def test_leaving_the_block_while_it_is_away_ends_at_once(autojump_clock: MockClock, when: str) -> None:
-    async def setup(link: object) -> None:
-        if servers[-1] is not servers[0]:
-            await trio.sleep_forever()
-
-    dials = Dials()
-    servers: list[RawPeer] = [dials.server()]
-    with no_task_left():
-        async with open_over(dials, reconnect=after(5), setup=setup) as connection:
-            servers[0].leave()
-            await becomes(connection, RECONNECTING)
-            if when == "shaking hands":
-                servers.append(dials.server(answer=b""))
-            elif when == "setting up":
-                servers.append(dials.server())
-            if when != "waiting":
-                await trio.sleep(10)
-            before = trio.current_time()
-    assert trio.current_time() == before
-    assert connection.state is DISCONNECTED

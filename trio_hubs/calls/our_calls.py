@@ -70,6 +70,7 @@ class OurCalls:
         self._streams: set[str] = set()
         self._closed: ConnectionClosed | None = None
         self._nursery: trio.Nursery | None = None
+        self._drainers = trio.lowlevel.ParkingLot()
 
     def start(self, nursery: trio.Nursery) -> None:
         """From now on uploads of calls that nobody waits for run in this nursery."""
@@ -107,6 +108,12 @@ class OurCalls:
             call.error = ConnectionClosed(*error.args)
             call.arrived.set()
         self._pending.clear()
+
+    async def wait_idle(self) -> None:
+        """Wait until none of these calls and uploads goes on. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._pending or self._streams or self._outgoing.by_id:
+            await self._drainers.park()
 
     # ---- calls
 
@@ -150,6 +157,7 @@ class OurCalls:
         finally:
             if self._pending.pop(id, None) is not None and not self._is_server:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
+            self._drainers.unpark_all()
         if call.error is not None:
             raise call.error
         assert call.completion is not None
@@ -189,6 +197,7 @@ class OurCalls:
             if id in self._incoming:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
             self._incoming.forget(stream)
+            self._drainers.unpark_all()
 
     # ---- pieces of a call
 
@@ -247,3 +256,4 @@ class OurCalls:
         finally:
             error = "" if refusal is None else self._text(refusal)
             self._outbox.put(self._protocol.encode(Completion(id, error=error)))
+            self._drainers.unpark_all()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, overload
@@ -34,6 +34,10 @@ from .state import Event, HubConnectionState, Lifecycle, StateChange
 logger = get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_CLOSED = "The connection has been closed."
+
+_GOES_ON = frozenset((HubConnectionState.CONNECTED, HubConnectionState.RECONNECTING))
 
 Setup: TypeAlias = Callable[[HubLink], Awaitable[object]]
 
@@ -65,9 +69,11 @@ class HubConnection(HubCalls):
         self._retries = Retries(reconnect, options.stable_time)
         self._retry_first = retry_first
         self._setup = setup
+        self._setup_error: ConnectionFailed | None = None  # which is not the link's
         self._lifecycle = Lifecycle()
-        self._reason = ConnectionClosed("The connection has been closed.")
+        self._reason: ConnectionClosed | None = None  # why it is over, where its end was not asked for
         self._waiting = 0  # calls that wait until the connection is ready
+        self._scope = trio.CancelScope()  # of all links
 
     @property
     def connection_id(self) -> str | None:
@@ -86,7 +92,7 @@ class HubConnection(HubCalls):
             What the calls that waited for the server failed with: its text says why the connection ended.
         """
         await self._lifecycle.wait_over()
-        return self._reason
+        return self._reason or ConnectionClosed(_CLOSED)
 
     @overload
     def on(self, name: str, handler: Callable[..., Any], /) -> Callable[[], None]: ...
@@ -131,11 +137,44 @@ class HubConnection(HubCalls):
         """
         return self._lifecycle.watch()
 
+    def links(self) -> AsyncIterator[HubLink]:
+        """Iterate over the links: the one of the moment, if there is one, then each new one.
+
+        A link that came and went while the body ran is left out. The iteration ends where the connection's end was
+        asked for, and raises :exc:`ConnectionClosed` where it ended otherwise::
+
+            async for link in connection.links():
+                with link.while_open():
+                    ...
+        """
+        return _Links(self)
+
+    def stop(self) -> None:
+        """End the connection, as leaving its block does: at once and in order, also while it is lost.
+
+        What waits for the server fails, handlers that run are cancelled, and the block goes on.
+        :meth:`wait_closed` waits for the end of it.
+        """
+        self._lifecycle.apply(Event.LEFT)
+        self._link._session.end()
+        self._scope.cancel()
+
+    async def drain(self) -> None:
+        """Let the calls, streams and uploads that go on end, make no new ones, then :meth:`stop`. A checkpoint.
+
+        When it is cancelled, the connection is stopped at once.
+        """
+        self._lifecycle.apply(Event.LEFT)
+        try:
+            await self._link._session.our_calls.wait_idle()
+        finally:
+            self.stop()
+
     async def _ready(self, *, wait: bool) -> OurCalls:
         if wait:
             await self._wait_ready()
-        if self.state is HubConnectionState.DISCONNECTED:
-            raise self._reason.retold(ConnectionClosed, str(self._reason))
+        if self.state not in _GOES_ON:
+            raise self._over()
         return await self._link._ready(wait=False)
 
     async def _wait_ready(self) -> None:
@@ -159,38 +198,54 @@ class HubConnection(HubCalls):
             return self._link.over
         return self.state is HubConnectionState.RECONNECTING
 
+    def _over(self) -> ConnectionClosed:
+        """What is raised once the end has come, or was asked for."""
+        reason = self._reason
+        return ConnectionClosed(_CLOSED) if reason is None else reason.retold(ConnectionClosed, str(reason))
+
     # ---- life
 
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, and live until the connection is over; started when calls can be made."""
-        retries = self._retries
-        reason: ConnectionFailed | None = None
 
         async def use(link: HubLink) -> None:
-            if self._setup is not None and not await _set_up(link, self._setup):
+            if self._setup is not None:
+                try:
+                    await self._setup(link)
+                except ConnectionFailed as error:
+                    self._setup_error = error
+                    raise
+            if link.over:
                 return
             self._link = link
-            retries.opened()
+            self._retries.opened()
             if self.state is HubConnectionState.CONNECTING:
                 task_status.started()
             self._lifecycle.apply(Event.OPENED)
 
         try:
-            while True:
-                error = await self._attempt(use)
-                first = self.state is HubConnectionState.CONNECTING
-                delay = retries.next_delay(error) if self._retry_first or not first else None
-                if delay is None:
-                    if first:
-                        raise error
-                    reason = self._reason = _final(error, retries)
-                    return
-                if self.state is HubConnectionState.CONNECTED:
-                    self._lifecycle.apply(Event.LOST, error)
-                logger.info("not connected, next attempt in %.1f s: %s", delay, error)
-                await trio.sleep(delay)
+            with self._scope:
+                self._reason = await self._live_on(use)
         finally:
-            self._lifecycle.apply(Event.ENDED, reason)
+            self._lifecycle.apply(Event.ENDED, self._reason)
+
+    async def _live_on(self, use: Callable[[HubLink], Awaitable[None]]) -> ConnectionClosed:
+        """Live over one link after another; gives why there is no further one."""
+        retries = self._retries
+        while True:
+            error = await self._attempt(use)
+            first = self.state is HubConnectionState.CONNECTING
+            delay = None
+            if self.state is not HubConnectionState.DISCONNECTING and (self._retry_first or not first):
+                delay = retries.next_delay(error)
+            if delay is None:
+                if first:
+                    raise error
+                return _final(error, retries)
+            if self.state is HubConnectionState.CONNECTED:
+                self._lifecycle.apply(Event.LOST, error)
+            logger.info("not connected, next attempt in %.1f s: %s", delay, error)
+            await trio.sleep(delay)
 
     async def _attempt(self, use: Callable[[HubLink], Awaitable[None]]) -> ConnectionFailed:
         """Live over one link, to the first server that can be had; gives why it ended, or could not be made."""
@@ -199,6 +254,8 @@ class HubConnection(HubCalls):
             try:
                 return await run_link(dial, self._protocol, self._handlers, self._options, use)
             except ConnectionFailed as error:
+                if error is self._setup_error:
+                    raise
                 failures.append(error)
         if len(failures) == 1:
             return failures[0]
@@ -215,18 +272,31 @@ class HubConnection(HubCalls):
             try:
                 yield
             finally:
-                self._lifecycle.apply(Event.LEFT)
-                self._link.end()
+                self.stop()
 
 
-async def _set_up(link: HubLink, setup: Setup) -> bool:
-    """Do what is done at the beginning of each link; whether there still is one afterwards."""
-    try:
-        await setup(link)
-    except ConnectionClosed:
-        if not link.over:
-            raise
-    return not link.over
+class _Links:
+    """The links of a connection, one after another."""
+
+    def __init__(self, connection: HubConnection) -> None:
+        self._connection = connection
+        self._last: HubLink | None = None
+
+    def __aiter__(self) -> AsyncIterator[HubLink]:
+        return self
+
+    async def __anext__(self) -> HubLink:
+        connection = self._connection
+        await trio.lowlevel.checkpoint()
+        while connection.state in _GOES_ON:
+            link = connection._link
+            if link is not self._last and not link.over:
+                self._last = link
+                return link
+            await connection._lifecycle.wait_change()
+        if connection._reason is not None:
+            raise connection._over()
+        raise StopAsyncIteration
 
 
 def _final(error: ConnectionFailed, retries: Retries) -> ConnectionClosed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import copy
 from typing import TypeAlias
 
@@ -29,9 +29,16 @@ Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
 
 
 class _Life:
-    """What a client does and says when a link comes and goes."""
+    """What a client does and says when a link comes and goes.
+
+    Args:
+        on_end: Called when it ends, before what is left of it is ended.
+    """
 
     waits = False
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
 
     async def opened(self) -> None:
         pass
@@ -40,6 +47,7 @@ class _Life:
         pass
 
     def broken(self, error: ConnectionClosed) -> Exception:
+        self._on_end()
         return copy(error)
 
     def silence(self, seconds: float) -> Exception:
@@ -60,8 +68,13 @@ class HubLink(HubCalls):
     A :class:`HubConnection` that reconnects has one after another.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(
+        self, connection: Duplex, protocol: HubProtocol, face: Face, options: HubConnectionOptions
+    ) -> None:
+        self._session = Session(connection, protocol, face, _Life(self._leave), options.session_options())
+        if not connection.inherent_keep_alive:
+            self._session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
+        self._bodies: set[trio.CancelScope] = set()
 
     @property
     def connection_id(self) -> str | None:
@@ -73,12 +86,37 @@ class HubLink(HubCalls):
         """Whether it has ended, or is about to."""
         return self._session.ended
 
-    def end(self) -> None:
-        """End it in order."""
-        self._session.end()
+    @contextmanager
+    def while_open(self) -> Iterator[None]:
+        """Run the body of ``with`` for as long as this link lives.
+
+        Its end cancels the body; a :exc:`ConnectionClosed` that the body raises then goes no further.
+        """
+        body = trio.CancelScope()
+        if self.over:
+            body.cancel()
+        self._bodies.add(body)
+        try:
+            with body:
+                yield
+        except BaseException as error:
+            if not self.over or not _is_closed(error):
+                raise
+        finally:
+            self._bodies.remove(body)
+
+    def _leave(self) -> None:
+        for body in self._bodies:
+            body.cancel()
 
     async def _ready(self, *, wait: bool) -> OurCalls:
         return self._session.our_calls
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Whether an exception tells of nothing but the end of connections."""
+    rest = error.split(ConnectionClosed)[1] if isinstance(error, BaseExceptionGroup) else error
+    return rest is None or isinstance(rest, ConnectionClosed)
 
 
 async def run_link(
@@ -95,7 +133,7 @@ async def run_link(
         protocol: What to speak.
         face: What the server can call.
         options: Times and limits.
-        use: Called with the link in a task of its own, which the link's end cancels.
+        use: Called with the link in a task of its own, for as long as it lives.
 
     Returns:
         Why it ended.
@@ -106,13 +144,17 @@ async def run_link(
     """
     async with dial() as connection, open_background() as nursery:
         rest = await _shake_hands(connection, protocol, options.handshake_timeout)
-        session = Session(connection, protocol, face, _Life(), options.session_options())
-        if not connection.inherent_keep_alive:
-            session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
+        link = HubLink(connection, protocol, face, options)
+        session = link._session
+
+        async def use_it() -> None:
+            with link.while_open():
+                await use(link)
+
         nursery.start_soon(
             beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
         )
-        nursery.start_soon(use, HubLink(session))
+        nursery.start_soon(use_it)
         await session.run(rest)
     return session.reason
 
