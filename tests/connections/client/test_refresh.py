@@ -61,8 +61,9 @@ async def test_where_it_is_not_done(autojump_clock: MockClock, choice: dict[str,
         raise AssertionError
 
     target = attrs.evolve(TARGET_WITH_TOKEN, token_lifetime=10.0)
+    chosen: dict[str, Any] = {"access_token": Source()}
     async with (
-        open_requests(answer, **{"access_token": Source(), **choice}) as (requests, _),
+        open_requests(answer, **(chosen | choice)) as (requests, _),
         refreshing(requests, target),
     ):
         await trio.sleep(1000)

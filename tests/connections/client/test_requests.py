@@ -103,6 +103,22 @@ async def test_a_cookie_that_is_set_with_a_redirect_goes_along_to_its_host() -> 
     assert made[1].headers["Cookie"] == "a=1"
 
 
+async def test_cookies_are_bounded() -> None:
+    count = 0
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        nonlocal count
+        count += 100
+        cookies = [("Set-Cookie", f"n{number}=1") for number in range(count)]
+        return httpx2.Response(200, headers=cookies)
+
+    async with open_requests(answer) as (requests, _):
+        for _ in range(3):
+            await requests.send("GET", URL)
+        with pytest.raises(ConnectionFailed, match="more than 300 cookies"):
+            await requests.send("GET", URL)
+
+
 # ---- access tokens
 
 
@@ -251,18 +267,9 @@ async def test_when_to_come_again(text: str, seconds: float | None) -> None:
 # ---- the HTTP client
 
 
-def requests_of(**arguments: Any) -> Requests:
-    return Requests(
-        **{
-            "url": URL,
-            "headers": {},
-            "access_token": None,
-            "ssl_context": None,
-            "http_client": None,
-            "options": ConnectionOptions(),
-            **arguments,
-        }
-    )
+def requests_of(url: str = URL, **arguments: Any) -> Requests:
+    chosen: dict[str, Any] = {"ssl_context": None, "http_client": None, "options": ConnectionOptions()}
+    return Requests(url, headers={}, access_token=None, **(chosen | arguments))
 
 
 async def test_a_client_of_the_users_own_is_left_open_and_has_its_own_trust() -> None:
@@ -276,9 +283,10 @@ async def test_a_client_of_the_users_own_is_left_open_and_has_its_own_trust() ->
         assert "X-Own" not in answer.response.request.headers
         await requests.aclose()
         assert not http_client.is_closed
-        for more in ({"ssl_context": default_trust()}, {"options": ConnectionOptions(proxy="http://proxy")}):
-            with pytest.raises(ValueError, match="its own trust"):
-                requests_of(http_client=http_client, **more)
+        with pytest.raises(ValueError, match="its own trust"):
+            requests_of(http_client=http_client, ssl_context=default_trust())
+        with pytest.raises(ValueError, match="its own trust"):
+            requests_of(http_client=http_client, options=ConnectionOptions(proxy="http://proxy"))
 
 
 def test_all_clients_share_what_they_trust_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ MAXIMUM_REDIRECTS = 20
 """How often one request may be sent elsewhere."""
 MAXIMUM_ANSWER = 256 * 1024
 """Bytes of an answer that is read as a whole."""
+MAXIMUM_COOKIES = 300
+"""How many cookies servers may set; those that have expired do not count."""
 FAILURE_TIMEOUT = 0.5
 """Seconds that the body of an answer has to come which says that something failed."""
 
@@ -205,6 +207,9 @@ class Requests:
             trusted = self.trusts(url)
             token = await self._token(url, trusted, grant)
             response = await self._send_once(method, url, headers or {}, content, token, trusted)
+            if "Set-Cookie" in response.headers and len(self._http.cookies.jar) > MAXIMUM_COOKIES:
+                await response.aclose()
+                raise ConnectionFailed(f"it has set more than {MAXIMUM_COOKIES} cookies")
             status = response.status_code
             if status == 401 and trusted and grant is None and self.tokens.renewable and not renewed:
                 renewed = True
