@@ -135,6 +135,7 @@ class Workers:
     async def _run_beside(self, call: TheirCall) -> None:
         """Run a call without a place."""
         assert self._nursery is not None
+        call.has_place = False
         children = Children(self._nursery, call.scope)
         try:
             await self._conduct(call, children, InContext(self._execute(call, children), self.context.copy()))
@@ -263,7 +264,8 @@ class Workers:
         if call.uploads:
             for upload, stream in zip(method.uploads, call.uploads, strict=True):
                 arguments.insert(upload.position, stream.reader)
-            self._give_up_place(call)
+            if call.has_place:
+                self._give_up_place(call)
         if self._observed:
             call.observed = self._answers.note_began(call.id, method, call.arguments)
         result = await _awaited(self._enter(method, children, arguments))
