@@ -4,6 +4,7 @@ from .calls.channels import ChannelReader, ChannelWriter, open_channel
 from .calls.methods import Deadline
 from .calls.names import hub_method
 from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
+from .calls.policies import Conflate, DropOldest, ReaderPolicy, Wait
 from .client.hub_connection import HubConnection, open_hub_connection
 from .client.link import HubLink
 from .client.options import HubConnectionOptions
@@ -37,7 +38,7 @@ from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, 
 from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
 from .server.options import HubOptions
-from .server.slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
+from .server.slow_clients import Disconnect, SlowClientPolicy
 from .server.statistics import Statistics
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "ProtocolError",
+    "ReaderPolicy",
     "ReconnectPolicy",
     "Request",
     "Response",

@@ -6,8 +6,9 @@ from unittest.mock import PropertyMock
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import Outbox
 from trio_hubs.calls.reading import Reading
 from trio_hubs.connections.memory import memory_connection_pair
@@ -91,3 +92,32 @@ def test_what_lies_past_the_limit_is_too_much_whoever_waits() -> None:
     with reading.waiting():
         reading.count(1)
         assert reading.overfull
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_client_that_is_paused_looks_again_from_time_to_time(
+    autojump_clock: MockClock, nursery: trio.Nursery, role: Role
+) -> None:
+    reading = Reading(session_options(role=role))
+    looks: list[float] = []
+    begin = trio.current_time()
+
+    async def look() -> None:
+        while True:
+            await reading.wait_wanted()
+            looks.append(trio.current_time() - begin)
+            await trio.lowlevel.checkpoint()
+            if reading.wanted:
+                await trio.sleep(0.5)
+
+    reading.count_full(1)
+    nursery.start_soon(look)
+    await trio.sleep(6.5)
+    reading.count_full(-1)
+    await trio.sleep(0.1)
+    reading.count_full(1)
+    await trio.sleep(6.5)
+    nursery.cancel_scope.cancel()
+    expected = [6.5, 11.0, 12.0, 13.0] if role is Role.CLIENT else [6.5]
+    assert [look for look in looks if look >= 6.5] == expected
+    assert [look for look in looks if look < 6.5] == ([4.0, 5.0, 6.0] if role is Role.CLIENT else [])

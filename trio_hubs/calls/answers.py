@@ -41,6 +41,10 @@ class Face(Protocol):
 
     observers: Observers = NOBODY
 
+    def hear(self, target: str, arguments: Raw) -> bool:
+        """Give a call's arguments to those who only listen, and answer nobody; whether there are any."""
+        return False
+
     def find(self, target: str) -> Sequence[Method]:
         """The methods that answer to a wire name; none when it is unknown."""
         ...

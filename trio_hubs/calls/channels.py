@@ -36,10 +36,11 @@ class Source(Protocol[T_co]):
 class ChannelEnd:
     """How a channel ended, and who waits for room in it: what its two ends share."""
 
-    __slots__ = ("_traceback", "done", "error", "room")
+    __slots__ = ("_traceback", "done", "dropped", "error", "room")
 
     def __init__(self) -> None:
         self.done = False
+        self.dropped = 0
         self.error: Exception | None = None
         self.room = trio.lowlevel.ParkingLot()
         self._traceback: TracebackType | None = None
@@ -78,6 +79,11 @@ class ChannelReader(Generic[T]):
         self._end = end
         self._ahead: list[T] = []  # what wait_to_read has taken, an item for each task that waited
         self._taken = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many items have given way to newer ones, where :class:`DropOldest` or :class:`Conflate` was chosen."""
+        return self._end.dropped
 
     async def read(self) -> T:
         """Wait for the next item.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import attrs
 import trio
@@ -20,6 +20,8 @@ from msgspec import Raw
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
 from .channels import GIVE_WAY, ChannelEnd, ChannelReader, reader_closed
+from .newest import NewestItems
+from .policies import WAIT, ReaderPolicy, Wait
 from .reading import Reading
 
 T = TypeVar("T")
@@ -67,21 +69,41 @@ class IncomingStreams:
         self.join = payloads.join
         self.split = payloads.split
         self.on_failed: Callable[[str], None] = lambda _: None
-        self._streams: dict[str, IncomingStream[Any]] = {}
+        self._streams: dict[str, IncomingStream[Any] | NewestItems[Any]] = {}
 
     def __contains__(self, id: str) -> bool:
         return id in self._streams
 
-    def open(self, id: str, load: ItemLoader[T], capacity: int) -> IncomingStream[T]:
+    @overload
+    def open(self, id: str, load: ItemLoader[T], capacity: int) -> IncomingStream[T]: ...
+    @overload
+    def open(
+        self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy
+    ) -> IncomingStream[T] | NewestItems[T]: ...
+    def open(
+        self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy = WAIT
+    ) -> IncomingStream[T] | NewestItems[T]:
         """Expect a stream of the peer's from now on.
 
         Args:
             id: The id that its messages carry.
             load: Decodes its items.
-            capacity: How many items may lie unread, however large, before their sender has to wait.
+            capacity: How many items may lie unread, however large, before the policy holds.
+            policy: What becomes of further ones.
         """
-        stream = self._streams[id] = IncomingStream(self, id, load, capacity)
+        stream: IncomingStream[T] | NewestItems[T]
+        if isinstance(policy, Wait):
+            stream = IncomingStream(self, id, load, capacity)
+        else:
+            stream = NewestItems(self.reading, id, load.one, capacity, policy)
+        self._streams[id] = stream
         return stream
+
+    def move(self, reading: Reading) -> None:
+        """The streams come by another connection from now on, for which what lies unread counts."""
+        self.reading = reading
+        for stream in self._streams.values():
+            stream.move(reading)
 
     def feed(self, id: str, items: Sequence[Raw]) -> bool:
         """Take in items of a stream; of one that nobody wants they are thrown away.
@@ -107,7 +129,7 @@ class IncomingStreams:
         stream.end(error)
         return True
 
-    def forget(self, stream: IncomingStream[Any]) -> None:
+    def forget(self, stream: IncomingStream[Any] | NewestItems[Any]) -> None:
         """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
         self._remove(stream)
         stream.close()
@@ -117,7 +139,7 @@ class IncomingStreams:
         if self._remove(stream):
             self.on_failed(stream.id)
 
-    def _remove(self, stream: IncomingStream[Any]) -> bool:
+    def _remove(self, stream: IncomingStream[Any] | NewestItems[Any]) -> bool:
         """Know a stream no more; whether it was known, for its peer may have ended it and used the id again."""
         if self._streams.get(stream.id) is not stream:
             return False
@@ -142,6 +164,7 @@ class IncomingStream(Generic[T]):
         self.id = id
         self._capacity = capacity
         self._incoming = incoming
+        self._reading = incoming.reading
         self._load = load
         self._end = ChannelEnd()
         self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
@@ -166,7 +189,7 @@ class IncomingStream(Generic[T]):
         size = sum(sizes)
         self._count += len(raws)
         self._size += size
-        reading = self._incoming.reading
+        reading = self._reading
         reading.count(size)
         if reading.overfull and self._size > reading.options.stream_buffer_size:
             self.end(
@@ -187,10 +210,17 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
 
     def _note_full(self) -> None:
-        full = self._size > self._incoming.reading.options.stream_buffer_size and self._count > self._capacity
+        full = self._size > self._reading.options.stream_buffer_size and self._count > self._capacity
         if full != self._full:
             self._full = full
-            self._incoming.reading.count_full(1 if full else -1)
+            self._reading.count_full(1 if full else -1)
+
+    def move(self, reading: Reading) -> None:
+        """What lies unread counts for another connection from now on."""
+        self._reading = reading
+        reading.count(self._size)
+        reading.count_full(int(self._full))
+        self._readers.unpark_all()
 
     # ---- the reader's side
 
@@ -242,7 +272,7 @@ class IncomingStream(Generic[T]):
             self._count -= count
             dropped += size
         self._size -= dropped
-        self._incoming.reading.count(-dropped)
+        self._reading.count(-dropped)
         self._note_full()
 
     async def receive(self) -> T:
@@ -250,7 +280,7 @@ class IncomingStream(Generic[T]):
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
-                with self._incoming.reading.waiting():
+                with self._reading.waiting():
                     await self._readers.park()
 
     def close(self) -> None:

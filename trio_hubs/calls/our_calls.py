@@ -20,6 +20,7 @@ from .incoming import IncomingStreams, ItemLoader
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
+from .policies import WAIT, ReaderPolicy
 from .refusals import NoResult, Refusal, StreamForResult, UploadCancelled, UploadFailed
 
 logger = get_logger(__name__)
@@ -169,7 +170,12 @@ class OurCalls:
 
     @asynccontextmanager
     async def stream(
-        self, target: str, arguments: Sequence[Any], item_type: Any, capacity: int
+        self,
+        target: str,
+        arguments: Sequence[Any],
+        item_type: Any,
+        capacity: int,
+        policy: ReaderPolicy = WAIT,
     ) -> AsyncGenerator[ChannelReader[Any]]:
         """Call for a stream, and hold it open for the body. Leaving the body cancels what has not ended.
 
@@ -187,7 +193,7 @@ class OurCalls:
         )
         await self._put(message)
         load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
-        stream = self._incoming.open(id, load, capacity)
+        stream = self._incoming.open(id, load, capacity, policy)
         self._streams.add(id)
         try:
             async with self._uploading(uploads):

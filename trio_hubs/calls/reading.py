@@ -7,6 +7,7 @@
 | unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
 | the peer does not take refusals and other answers that it has caused by itself | pause, whoever waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
+| a client has paused for long: what lies behind may be a call, a ping or the end | read a little |
 | nothing of these | read |
 
 What comes past the connection's limit, since a task waits for the peer, fails; a peer that has caused far too many
@@ -17,12 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 
 import trio
 
 from .meanwhile import MEANWHILE
-from .options import SessionOptions
+from .options import Role, SessionOptions
 from .outbox import Outbox
+
+LONGEST_PAUSE = 4.0
+"""Seconds for which a client may be paused: a server ends the connection of one that takes nothing for 10."""
+
+LOOK_AGAIN = 1.0
+"""Seconds from then on after which another piece is read."""
 
 
 class Reading:
@@ -38,6 +46,7 @@ class Reading:
         self._full = 0  # streams with more than their share
         self._waiting = 0  # tasks that wait for the peer
         self._reader = trio.lowlevel.ParkingLot()
+        self._longest = self._patience = LONGEST_PAUSE if options.role is Role.CLIENT else inf
 
     @property
     def wanted(self) -> bool:
@@ -50,9 +59,12 @@ class Reading:
         return self._unread > self.options.connection_buffer_limit
 
     async def wait_wanted(self) -> None:
-        """Wait until what lies unread, and who waits, let the connection be read."""
-        while not self.wanted:
-            await self._reader.park()
+        """Wait until what lies unread, and who waits, let the connection be read; or until it is time to look."""
+        if not self.wanted:
+            with trio.move_on_after(self._patience) as patience:
+                while not self.wanted:
+                    await self._reader.park()
+            self._patience = LOOK_AGAIN if patience.cancelled_caught else self._longest
 
     async def wait(self, outbox: Outbox) -> bool:
         """Wait until the connection should be read. A checkpoint only when it has to wait.

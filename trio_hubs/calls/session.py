@@ -88,6 +88,7 @@ class Session:
         our_calls: What we call.
         their_calls: What the peer calls.
         keep_alive: The pings, and the peer's silence.
+        reading: When the connection is read.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        reading = Reading(options)
+        self.reading = reading = Reading(options)
         incoming = IncomingStreams(reading, protocol.payloads)
         replay = None
         if connection.resumable:

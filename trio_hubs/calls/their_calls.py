@@ -112,8 +112,9 @@ class TheirCalls:
 
     def invoke(self, message: Invocation | StreamInvocation) -> None:
         """File a call, and start it if its turn has come."""
+        heard = self._face.hear(message.target, message.arguments)
         methods = self._face.find(message.target)
-        if not methods:
+        if not methods and (message.invocation_id or not heard):
             unwanted = self._options.role is Role.CLIENT and not message.invocation_id
             level = logging.DEBUG if unwanted else logging.WARNING
             logger.log(level, "connection %s: nothing answers to %.100r", self._connection_id, message.target)

@@ -7,8 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
+from typing_extensions import TypeForm
+
 from ..calls.channels import ChannelReader
 from ..calls.our_calls import OurCalls
+from ..calls.policies import WAIT, ReaderPolicy
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class HubCalls(abc.ABC):
 
     @overload
     async def invoke(
-        self, name: str, /, *args: Any, result_type: type[T], wait_for_ready: bool = False
+        self, name: str, /, *args: Any, result_type: TypeForm[T], wait_for_ready: bool = False
     ) -> T: ...
     @overload
     async def invoke(
@@ -84,20 +87,42 @@ class HubCalls(abc.ABC):
 
     @overload
     def stream(
-        self, name: str, /, *args: Any, item_type: type[T], capacity: int = 10, wait_for_ready: bool = False
+        self,
+        name: str,
+        /,
+        *args: Any,
+        item_type: TypeForm[T],
+        capacity: int = 10,
+        when_full: ReaderPolicy = ...,
+        wait_for_ready: bool = False,
     ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
     @overload
     def stream(
-        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10, wait_for_ready: bool = False
+        self,
+        name: str,
+        /,
+        *args: Any,
+        item_type: Any = Any,
+        capacity: int = 10,
+        when_full: ReaderPolicy = ...,
+        wait_for_ready: bool = False,
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
     def stream(
-        self, name: str, /, *args: Any, item_type: Any = Any, capacity: int = 10, wait_for_ready: bool = False
+        self,
+        name: str,
+        /,
+        *args: Any,
+        item_type: Any = Any,
+        capacity: int = 10,
+        when_full: ReaderPolicy = WAIT,
+        wait_for_ready: bool = False,
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]:
         """Call a streaming hub method, and hold its stream open for the body of ``async with``.
 
         Leaving the body cancels the server's method unless it has ended; what it still sends is thrown away.
-        Behind a slow body the connection is not read, so that the server waits; while a task waits for other things of
-        the server, items queue up to ``HubConnectionOptions.connection_buffer_limit``.
+        Behind a slow body the connection is not read, so that the server waits. While a task waits for other things of
+        the server, and slowly when the body has taken nothing for 4 seconds, items queue up to
+        ``HubConnectionOptions.connection_buffer_limit``. Or choose that the newest items stay.
 
         Args:
             name: The method's wire name.
@@ -105,6 +130,9 @@ class HubCalls(abc.ABC):
             item_type: What to convert items to; plain values by default.
             capacity: How many items may lie unread, however large, before their sender has to wait; and more, while
                 they are within ``HubConnectionOptions.stream_buffer_size``.
+            when_full: What becomes of items beyond that: ``Wait()`` makes the server wait; with ``DropOldest()`` the
+                oldest give way, and with ``Conflate(key)``, where ``key`` is a function of an item, first the one with
+                the same key. The reader's ``dropped`` counts them.
             wait_for_ready: As in :meth:`invoke`.
 
         Returns:
@@ -120,12 +148,18 @@ class HubCalls(abc.ABC):
         Source:
             Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
         """
-        return self._stream(name, args, item_type, capacity, wait_for_ready)
+        return self._stream(name, args, item_type, capacity, when_full, wait_for_ready)
 
     @asynccontextmanager
     async def _stream(
-        self, name: str, args: tuple[Any, ...], item_type: Any, capacity: int, wait_for_ready: bool
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        item_type: Any,
+        capacity: int,
+        when_full: ReaderPolicy,
+        wait_for_ready: bool,
     ) -> AsyncGenerator[ChannelReader[Any]]:
         calls = await self._ready(wait=wait_for_ready)
-        async with calls.stream(name, args, item_type, capacity) as reader:
+        async with calls.stream(name, args, item_type, capacity, when_full) as reader:
             yield reader

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
+from msgspec import Raw
+
 from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
@@ -19,6 +21,7 @@ from ..calls.names import wire_name
 from ..calls.refusals import Refusal
 from ..protocol.payloads import Payloads
 from . import texts
+from .messages import MessageReaders
 
 _METHODS = (FunctionType, classmethod, staticmethod, functools.partialmethod, type(functools.lru_cache(len)))
 
@@ -29,12 +32,16 @@ class Handlers(Face):
     Args:
         payloads: Decodes their arguments.
         ignore_extra_arguments: Whether a call may have more of them than its handler takes.
+
+    Attributes:
+        readers: What reads calls instead.
     """
 
     def __init__(self, payloads: Payloads, *, ignore_extra_arguments: bool = False) -> None:
         self._payloads = payloads
         self._extra = ignore_extra_arguments
         self._methods: dict[str, list[Method]] = {}
+        self.readers = MessageReaders(payloads, ignore_extra_arguments=ignore_extra_arguments)
 
     def add(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
         """Add a handler; gives what removes it again.
@@ -71,6 +78,9 @@ class Handlers(Face):
             self.add(name, handler)
 
     # ---- what the server's calls see
+
+    def hear(self, target: str, arguments: Raw) -> bool:
+        return self.readers.hear(target, arguments)
 
     def find(self, target: str) -> Sequence[Method]:
         return tuple(self._methods.get(target, ()))

@@ -7,15 +7,17 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import httpx2
 import trio
+from typing_extensions import TypeForm
 
 from ..calls.channels import ChannelReader
 from ..calls.our_calls import OurCalls
+from ..calls.policies import WAIT, ReaderPolicy
 from ..connections.client.opening import open_duplex
 from ..connections.client.requests import Requests
 from ..connections.client.tokens import AccessToken
@@ -33,6 +35,9 @@ from .state import Event, HubConnectionState, Lifecycle, StateChange
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CLOSED = "The connection has been closed."
@@ -91,7 +96,7 @@ class HubConnection(HubCalls):
         Returns:
             What the calls that waited for the server failed with: its text says why the connection ended.
         """
-        await self._lifecycle.wait_over()
+        await self._lifecycle.wait_over(self._handlers.readers.waiting)
         return self._reason or ConnectionClosed(_CLOSED)
 
     @overload
@@ -127,6 +132,69 @@ class HubConnection(HubCalls):
             return decorated
 
         return add
+
+    @overload
+    def messages(
+        self, name: str, type_: TypeForm[T], /, *, capacity: int = 100, when_full: ReaderPolicy = ...
+    ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
+    @overload
+    def messages(
+        self,
+        name: str,
+        first: TypeForm[T],
+        second: TypeForm[T2],
+        /,
+        *,
+        capacity: int = 100,
+        when_full: ReaderPolicy = ...,
+    ) -> AbstractAsyncContextManager[ChannelReader[tuple[T, T2]]]: ...
+    @overload
+    def messages(
+        self,
+        name: str,
+        first: TypeForm[T],
+        second: TypeForm[T2],
+        third: TypeForm[T3],
+        /,
+        *,
+        capacity: int = 100,
+        when_full: ReaderPolicy = ...,
+    ) -> AbstractAsyncContextManager[ChannelReader[tuple[T, T2, T3]]]: ...
+    @overload
+    def messages(
+        self, name: str, /, *types: Any, capacity: int = 100, when_full: ReaderPolicy = ...
+    ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
+    @asynccontextmanager
+    async def messages(
+        self, name: str, /, *types: Any, capacity: int = 100, when_full: ReaderPolicy = WAIT
+    ) -> AsyncGenerator[ChannelReader[Any]]:
+        """Read what the server calls a client method with, for the body of ``async with``, instead of a handler.
+
+        A reader keeps no handler waiting, and goes on over reconnects. The connection is read while it waits.
+
+        Args:
+            name: The client method's name, in its exact letter case.
+            *types: The types of the arguments: of one, the reader gives that, of several a tuple. Without any, it gives
+                tuples of all that comes.
+            capacity: How many messages may lie unread.
+            when_full: What becomes of further ones. ``Wait()``: they lie there, too, while they are within
+                ``HubConnectionOptions.stream_buffer_size``; then the connection is not read, as behind the body of
+                :meth:`stream`. ``DropOldest()``: the oldest give way. ``Conflate(key)``: first the one about the same,
+                as a function of a message tells it. The reader's ``dropped`` counts those that gave way.
+
+        Yields:
+            The reader. It raises :exc:`StreamOverflow` when too much came while tasks waited for other things, and
+            :exc:`ConnectionClosed` when the connection is over; each after what came before. Messages of other types
+            are left out, and logged.
+
+        Raises:
+            ConnectionClosed: The connection is over.
+        """
+        await trio.lowlevel.checkpoint()
+        if self.state not in _GOES_ON:
+            raise self._over()
+        with self._handlers.readers.open(name, types, capacity, when_full) as reader:
+            yield reader
 
     def state_changes(self) -> ChannelReader[StateChange]:
         """Read each change of :attr:`state` from now on, with its reason; the last one is to ``DISCONNECTED``.
@@ -228,6 +296,7 @@ class HubConnection(HubCalls):
                 self._reason = await self._live_on(use)
         finally:
             self._lifecycle.apply(Event.ENDED, self._reason)
+            self._handlers.readers.fail(self._reason or ConnectionClosed(_CLOSED))
 
     async def _live_on(self, use: Callable[[HubLink], Awaitable[None]]) -> ConnectionClosed:
         """Live over one link after another; gives why there is no further one."""

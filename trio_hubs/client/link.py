@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import trio
 
-from ..calls.answers import Face
 from ..calls.handshake import receive_handshake
 from ..calls.heartbeat import beat, period_for
 from ..calls.our_calls import OurCalls
@@ -22,6 +21,7 @@ from ..protocol.messages import Close, Ping
 from ..tasks import open_background
 from . import texts
 from .calls import HubCalls
+from .handlers import Handlers
 from .options import HubConnectionOptions
 
 Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
@@ -69,11 +69,12 @@ class HubLink(HubCalls):
     """
 
     def __init__(
-        self, connection: Duplex, protocol: HubProtocol, face: Face, options: HubConnectionOptions
+        self, connection: Duplex, protocol: HubProtocol, handlers: Handlers, options: HubConnectionOptions
     ) -> None:
-        self._session = Session(connection, protocol, face, _Life(self._leave), options.session_options())
+        self._session = Session(connection, protocol, handlers, _Life(self._leave), options.session_options())
         if not connection.inherent_keep_alive:
             self._session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
+        handlers.readers.move(self._session.reading)
         self._bodies: set[trio.CancelScope] = set()
 
     @property
@@ -122,7 +123,7 @@ def _is_closed(error: BaseException) -> bool:
 async def run_link(
     dial: Dial,
     protocol: HubProtocol,
-    face: Face,
+    handlers: Handlers,
     options: HubConnectionOptions,
     use: Callable[[HubLink], Awaitable[None]],
 ) -> ConnectionClosed:
@@ -131,7 +132,7 @@ async def run_link(
     Args:
         dial: Opens the connection.
         protocol: What to speak.
-        face: What the server can call.
+        handlers: What the server can call.
         options: Times and limits.
         use: Called with the link in a task of its own, for as long as it lives.
 
@@ -144,7 +145,7 @@ async def run_link(
     """
     async with dial() as connection, open_background() as nursery:
         rest = await _shake_hands(connection, protocol, options.handshake_timeout)
-        link = HubLink(connection, protocol, face, options)
+        link = HubLink(connection, protocol, handlers, options)
         session = link._session
 
         async def use_it() -> None:

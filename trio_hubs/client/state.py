@@ -13,6 +13,8 @@ A hub connection changes its state by this table alone, and never leaves its las
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 
 import attrs
@@ -127,8 +129,13 @@ class Lifecycle:
         """Wait until the state is another one. A checkpoint."""
         await self._changed.park()
 
-    async def wait_over(self) -> None:
-        """Wait for the last state. A checkpoint."""
+    async def wait_over(self, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Wait for the last state. A checkpoint.
+
+        Args:
+            waiting: Held open from one change to the next.
+        """
         await trio.lowlevel.checkpoint()
         while self.state is not HubConnectionState.DISCONNECTED:
-            await self._changed.park()
+            with waiting():
+                await self._changed.park()

@@ -9,12 +9,13 @@ from typing import Any, Generic, TypeAlias
 import trio
 from typing_extensions import TypeVar
 
+from ..calls.policies import Wait
 from ..calls.session import Session
 from ..errors import BindingError
 from . import texts
 from .address import Address
 from .roster import ClientCall, Roster
-from .slow_clients import SlowClientPolicy, Wait, checked
+from .slow_clients import SlowClientPolicy, checked
 
 _EVERY_CLIENT = Address.all()
 

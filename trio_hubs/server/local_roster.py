@@ -12,13 +12,14 @@ import trio
 
 from ..calls.channels import GIVE_WAY
 from ..calls.outbox import HIGH_WATER, Batch, Outbox
+from ..calls.policies import Conflate, DropOldest, Wait
 from ..calls.session import Session
 from ..errors import ConnectionClosed
 from . import texts
 from .address import Address
 from .members import Member, Members
 from .roster import ClientCall, Roster
-from .slow_clients import Conflate, Disconnect, DropOldest, SlowClientPolicy, Wait
+from .slow_clients import Disconnect, SlowClientPolicy
 
 
 class LocalRoster(Roster):

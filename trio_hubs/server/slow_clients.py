@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TypeAlias
 
 import attrs
 
-
-@attrs.frozen
-class Wait:
-    """The sender waits until there is room, as the senders of streams and results and ``clients.caller`` always do."""
+from ..calls.policies import Conflate, DropOldest, Wait
 
 
 @attrs.frozen
@@ -24,22 +20,6 @@ class Disconnect:
     after: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.gt(0))
     )
-
-
-@attrs.frozen
-class DropOldest:
-    """While too much is queued, the oldest messages that were sent so are dropped, and counted."""
-
-
-@attrs.frozen
-class Conflate:
-    """A message replaces the one of the same method and key that still waits: the client gets the latest only.
-
-    Attributes:
-        key: What the message is about, such as a share's name.
-    """
-
-    key: Hashable = None
 
 
 SlowClientPolicy: TypeAlias = Wait | Disconnect | DropOldest | Conflate
