@@ -9,6 +9,7 @@ from .client.hub_connection import HubConnection, open_hub_connection
 from .client.link import HubLink
 from .client.options import HubConnectionOptions
 from .client.reconnect import Backoff, ReconnectPolicy
+from .client.resumed_stream import StreamGap
 from .client.state import HubConnectionState, StateChange
 from .connections.client.opening import open_connection
 from .connections.client.options import ConnectionOptions
@@ -93,6 +94,7 @@ __all__ = [
     "StateChange",
     "Statistics",
     "StreamBroken",
+    "StreamGap",
     "StreamOverflow",
     "TokenReason",
     "TransferFormat",

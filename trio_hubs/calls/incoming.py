@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import attrs
 import trio
@@ -290,3 +290,7 @@ class IncomingStream(Generic[T]):
             self._readers.unpark_all()
         self._items.clear()
         self._drop(len(self._pieces))
+
+
+Stream: TypeAlias = IncomingStream[T] | NewestItems[T]
+"""A stream of the peer's, whatever its policy."""

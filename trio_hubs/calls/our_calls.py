@@ -16,7 +16,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
 from ..tasks import open_background
 from .channels import ChannelReader
-from .incoming import IncomingStreams, ItemLoader
+from .incoming import IncomingStreams, ItemLoader, Stream
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
@@ -185,25 +185,48 @@ class OurCalls:
             ConnectionClosed: The connection is over.
             StreamOverflow: In the reader: the peer sent too much while the body waited for other things.
         """
-        payloads = self._protocol.payloads
         plain, uploads = self._split(arguments)
-        id = next(self._ids)
-        message = StreamInvocation(
-            invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
-        )
-        await self._put(message)
-        load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
-        stream = self._incoming.open(id, load, capacity, policy)
-        self._streams.add(id)
+        stream = await self.begin_stream(target, plain, item_type, capacity, policy, uploads=tuple(uploads))
         try:
             async with self._uploading(uploads):
                 yield stream.reader
         finally:
-            self._streams.remove(id)
-            if id in self._incoming:
-                self._outbox.put(self._protocol.encode(CancelInvocation(id)))
-            self._incoming.forget(stream)
-            self._drainers.unpark_all()
+            self.end_stream(stream)
+
+    async def begin_stream(
+        self,
+        target: str,
+        arguments: Sequence[Any],
+        item_type: Any,
+        capacity: int,
+        policy: ReaderPolicy = WAIT,
+        *,
+        uploads: tuple[str, ...] = (),
+    ) -> Stream[Any]:
+        """Call for a stream, which is to be ended by :meth:`end_stream`.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: The connection is over.
+        """
+        payloads = self._protocol.payloads
+        id = next(self._ids)
+        await self._put(
+            StreamInvocation(
+                invocation_id=id, target=target, arguments=self._dump(arguments), stream_ids=uploads
+            )
+        )
+        self._streams.add(id)
+        load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
+        return self._incoming.open(id, load, capacity, policy)
+
+    def end_stream(self, stream: Stream[Any]) -> None:
+        """Nobody wants a stream any more, which has the peer cancel it unless it has ended."""
+        self._streams.remove(stream.id)
+        if stream.id in self._incoming:
+            self._outbox.put(self._protocol.encode(CancelInvocation(stream.id)))
+        self._incoming.forget(stream)
+        self._drainers.unpark_all()
 
     # ---- pieces of a call
 

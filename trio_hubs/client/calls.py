@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import TypeForm
 
 from ..calls.channels import ChannelReader
+from ..calls.incoming import Stream
 from ..calls.our_calls import OurCalls
 from ..calls.policies import WAIT, ReaderPolicy
+from .resumed_stream import ResumedStream, StreamGap
 
 T = TypeVar("T")
 
@@ -95,7 +97,22 @@ class HubCalls(abc.ABC):
         capacity: int = 10,
         when_full: ReaderPolicy = ...,
         wait_for_ready: bool = False,
+        resume: Callable[[T], Sequence[Any]] | None = None,
+        gaps: Literal[False] = False,
     ) -> AbstractAsyncContextManager[ChannelReader[T]]: ...
+    @overload
+    def stream(
+        self,
+        name: str,
+        /,
+        *args: Any,
+        item_type: TypeForm[T],
+        capacity: int = 10,
+        when_full: ReaderPolicy = ...,
+        wait_for_ready: bool = False,
+        resume: Callable[[T], Sequence[Any]],
+        gaps: Literal[True],
+    ) -> AbstractAsyncContextManager[ChannelReader[T | StreamGap]]: ...
     @overload
     def stream(
         self,
@@ -106,6 +123,8 @@ class HubCalls(abc.ABC):
         capacity: int = 10,
         when_full: ReaderPolicy = ...,
         wait_for_ready: bool = False,
+        resume: Callable[[Any], Sequence[Any]] | None = None,
+        gaps: bool = False,
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]: ...
     def stream(
         self,
@@ -116,6 +135,8 @@ class HubCalls(abc.ABC):
         capacity: int = 10,
         when_full: ReaderPolicy = WAIT,
         wait_for_ready: bool = False,
+        resume: Callable[[Any], Sequence[Any]] | None = None,
+        gaps: bool = False,
     ) -> AbstractAsyncContextManager[ChannelReader[Any]]:
         """Call a streaming hub method, and hold its stream open for the body of ``async with``.
 
@@ -134,6 +155,9 @@ class HubCalls(abc.ABC):
                 oldest give way, and with ``Conflate(key)``, where ``key`` is a function of an item, first the one with
                 the same key. The reader's ``dropped`` counts them.
             wait_for_ready: As in :meth:`invoke`.
+            resume: For a stream that goes on when the connection was lost and is regained: makes the arguments with
+                which it is called again from the last item that was read. Until one was, they are the first call's.
+            gaps: Whether the reader gets a :class:`StreamGap` where that happened.
 
         Returns:
             A context manager that gives the stream's reader. Reading raises :exc:`HubException` when the server ends
@@ -144,11 +168,21 @@ class HubCalls(abc.ABC):
         Raises:
             BindingError: An argument cannot be encoded.
             ConnectionClosed: The connection is over.
+            TypeError: A stream with uploads shall go on: these cannot be sent again.
 
         Source:
             Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
         """
-        return self._stream(name, args, item_type, capacity, when_full, wait_for_ready)
+        if resume is None:
+            return self._stream(name, args, item_type, capacity, when_full, wait_for_ready)
+        if any(isinstance(arg, AsyncIterable) for arg in args):
+            raise TypeError(f"the stream of '{name}' cannot go on: its uploads cannot be sent again")
+
+        def begin(calls: OurCalls, arguments: Sequence[Any]) -> Awaitable[Stream[Any]]:
+            return calls.begin_stream(name, arguments, item_type, capacity, when_full)
+
+        stream = ResumedStream(lambda: self._ready(wait=True), begin, args, resume, gaps=gaps)
+        return self._resumed(stream, wait_for_ready)
 
     @asynccontextmanager
     async def _stream(
@@ -163,3 +197,13 @@ class HubCalls(abc.ABC):
         calls = await self._ready(wait=wait_for_ready)
         async with calls.stream(name, args, item_type, capacity, when_full) as reader:
             yield reader
+
+    @asynccontextmanager
+    async def _resumed(
+        self, stream: ResumedStream, wait_for_ready: bool
+    ) -> AsyncGenerator[ChannelReader[Any]]:
+        await stream.begin(await self._ready(wait=wait_for_ready))
+        try:
+            yield stream.reader
+        finally:
+            stream.reader.close()
