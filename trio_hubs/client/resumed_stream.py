@@ -1,7 +1,7 @@
 """A stream that goes on over one link after another.
 
-Law: its reader gets all items that came, in order; the stream is called again only when these have been read, from the
-last of them on. It ends as the server ends it, or with the connection.
+Its reader gets all items that came, in order; the stream is called again only when these have been read, from the last
+of them on. It ends as the server ends it, or with the connection.
 """
 
 from __future__ import annotations
