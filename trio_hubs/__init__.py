@@ -1,7 +1,7 @@
 """SignalR for trio: a hub server and a hub client that speak ASP.NET Core SignalR's wire protocol."""
 
 from .calls.channels import ChannelReader, ChannelWriter, open_channel
-from .calls.methods import Deadline
+from .calls.methods import Deadline, time_left
 from .calls.names import hub_method
 from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
 from .calls.policies import Conflate, DropOldest, ReaderPolicy, Wait
@@ -107,4 +107,5 @@ __all__ = [
     "open_channel",
     "open_connection",
     "open_hub_connection",
+    "time_left",
 ]

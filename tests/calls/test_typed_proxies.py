@@ -1,14 +1,17 @@
 """Typed proxies: what an interface allows is called under its wire name, and all else is refused, most of it early."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock
 
-from trio_hubs import hub_method
-from trio_hubs.calls.typed_proxies import typed_proxy
+from trio_hubs import ChannelReader, Deadline, hub_method, time_left
+from trio_hubs.calls.typed_proxies import client_proxy, hub_proxy
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -57,7 +60,7 @@ def recorder() -> Recorder:
 
 
 def wrapped(interface: Any, recorder: Any) -> Any:
-    return typed_proxy(interface)(recorder)
+    return client_proxy(interface)(recorder)
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_the_proxy_tells_what_it_is(client: ChatClient) -> None:
 
 async def test_the_proxies_of_an_interface_share_a_class_alone(recorder: Recorder) -> None:
     interface: Any = ChatClient
-    make: Any = typed_proxy(interface)
+    make: Any = client_proxy(interface)
     other = Recorder()
     await make(recorder).nothing()
     await make(other).answer("why?")
@@ -271,4 +274,116 @@ class GivenTwins(Protocol):
 )
 def test_what_no_client_can_offer_is_refused(interface: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
-        typed_proxy(interface)
+        client_proxy(interface)
+
+
+# ---- what a hub offers
+
+
+class RecordingHub:
+    """An untyped hub that notes what is called, and streams what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    async def send(self, method: str, /, *args: Any) -> None:
+        raise AssertionError
+
+    async def invoke(self, method: str, /, *args: Any, result_type: Any = Any) -> Any:
+        self.calls.append((method, *args, result_type))
+        return 42
+
+    async def iterate(self, method: str, args: Sequence[Any], item_type: Any) -> AsyncGenerator[Any]:
+        self.calls.append((method, *args, item_type))
+        for argument in args:
+            yield argument
+
+
+class CounterHub(Protocol):
+    """What a hub offers."""
+
+    async def add(self, a: int, b: int = 2) -> int: ...
+
+    async def do_nothing(self) -> None: ...
+
+    def counter(self, count: int, delay: float = 0.5) -> AsyncIterator[int]: ...
+
+    async def generated(self, count: int) -> AsyncGenerator[str]:
+        yield "an interface's bodies never run"
+
+    async def total(self, items: AsyncIterable[int]) -> int: ...
+
+    @hub_method("renamed")
+    async def with_a_limit(self, text: str, deadline: Deadline | None = None) -> str: ...
+
+
+async def test_a_hub_is_called_as_its_interface_says() -> None:
+    recorder = RecordingHub()
+    hub = hub_proxy(CounterHub)(recorder)
+    uploads = hub.counter(1)
+    assert await hub.add(1) == 42
+    assert await hub.add(b=1, a=3) == 42
+    await hub.do_nothing()
+    assert [item async for item in hub.counter(7)] == [7, 0.5]
+    assert [item async for item in hub.generated(count=8)] == [8]
+    await hub.total(uploads)
+    assert recorder.calls == [
+        ("Add", 1, 2, int),
+        ("Add", 3, 1, int),
+        ("DoNothing", None),
+        ("Counter", 7, 0.5, int),
+        ("Generated", 8, str),
+        ("Total", uploads, int),
+    ]
+
+
+async def test_a_hub_is_told_what_time_is_left(autojump_clock: MockClock) -> None:
+    recorder = RecordingHub()
+    hub = hub_proxy(CounterHub)(recorder)
+    await hub.with_a_limit("a")
+    with trio.fail_after(5):
+        await trio.sleep(2)
+        await hub.with_a_limit("b")
+        await hub.with_a_limit("c", Deadline(1.0))
+    with trio.move_on_after(0):
+        assert time_left() == 0.0
+        await trio.lowlevel.checkpoint()
+    assert [call[2] for call in recorder.calls] == [None, pytest.approx(3.0), 1.0]
+
+
+class NotOfAHub(Protocol):
+    def plain(self) -> int: ...
+
+
+class Read(Protocol):
+    def read(self) -> ChannelReader[int]: ...
+
+
+class SaysNothing(Protocol):
+    async def nothing_said(self): ...  # type: ignore[no-untyped-def]  # noqa: ANN201
+
+
+class Value(Protocol):
+    value: int = 1
+
+
+class Clash(Protocol):
+    async def add_it(self) -> int: ...
+
+    async def AddIt(self) -> int: ...  # noqa: N802
+
+
+@pytest.mark.parametrize(
+    ("interface", "problem"),
+    [
+        (NotOfAHub, r"NotOfAHub\.plain is no method of a hub: write it as 'async def'"),
+        (Read, r"Read\.read streams, which is written as a method that gives an AsyncIterator"),
+        (SaysNothing, r"SaysNothing\.nothing_said does not say what it returns"),
+        (Value, r"Value\.value is no method of a hub"),
+        (Clash, "both call the hub's 'AddIt'"),
+        (print, "a hub's interface is a class"),
+    ],
+)
+def test_what_cannot_be_called_of_a_hub_is_told(interface: Any, problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        hub_proxy(interface)

@@ -7,9 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, RawPeer, open_raw_server
+from tests.hub_peer import PROTOCOLS, RawPeer, open_raw_server, raw_server
 from tests.messages import call, cancel, ended, item, result, stream
-from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel
+from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel, open_hub_connection
 
 from .sources import broken, numbers, written
 
@@ -112,6 +112,29 @@ async def test_cancelling_an_invoke_cancels_it_at_the_server(
         assert scope.cancelled_caught
         await server.send(result("1", "too late"))
         assert await server.arrived() == [call("Slow", id="1"), cancel("1")]
+
+
+async def test_a_scope_that_ends_waits_for_nothing_and_the_connection_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = raw_server(monkeypatch, capacity=1)
+    await server.send_bytes(b"{}\x1e")
+    async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+        begin = trio.current_time()
+        for _ in range(2):  # the server takes nothing; the second call waits for room
+            with trio.move_on_after(1):
+                await connection.invoke("Slow", "x" * 100_000, numbers(3))
+        with trio.move_on_after(1):
+            async with connection.stream("Slow", "x" * 100_000) as reader:
+                await reader.read()
+        assert trio.current_time() - begin == 3
+        await server.receive_record()
+        messages = await server.arrived()
+        assert [message["type"] for message in messages] == [6, 1, 2, 3, 5]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.invoke, "Next")
+            asked = await server.receive()
+            await server.send(ended(asked["invocationId"]))
 
 
 async def test_a_call_that_is_cancelled_already_is_not_made(

@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, NewType, Union, get_args, get_origin
 
 import attrs
+import trio
 from msgspec import Raw
 
 from ..errors import BindingError
@@ -27,10 +28,21 @@ When they have passed the call is cancelled, and answered with an error that say
 that, in trio's clock.
 """
 
+
+def time_left() -> Deadline | None:
+    """The seconds that the caller's scopes have left, to be told to a parameter of type :data:`Deadline`.
+
+    Returns:
+        The seconds, from 0 on; ``None`` when there is no limit.
+    """
+    left = trio.current_effective_deadline() - trio.current_time()
+    return None if left == inf else Deadline(max(left, 0.0))
+
+
 _STREAMS = (ChannelReader, AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
-def _without_none(annotation: Any) -> Any:
+def without_none(annotation: Any) -> Any:
     """The type itself where it may be ``None``, too, which type checkers want where that is possible."""
     if get_origin(annotation) in (Union, UnionType):
         parts = [part for part in get_args(annotation) if part is not NoneType]
@@ -43,7 +55,7 @@ def _item_type(annotation: Any, *, returned: bool = False) -> tuple[Any] | None:
 
     What is returned may be of any class that can be iterated so, a receive channel of trio's, say.
     """
-    annotation = _without_none(annotation)
+    annotation = without_none(annotation)
     kind = get_origin(annotation) or annotation
     if kind not in _STREAMS and not (returned and isinstance(kind, type) and issubclass(kind, AsyncIterable)):
         return None
@@ -131,7 +143,7 @@ class Signature:
                 uploads.append((position, item[0]))
                 required = len(parameters)  # a stream's place is fixed, so all before it must be there
             else:
-                if _without_none(annotation) is Deadline:
+                if without_none(annotation) is Deadline:
                     if deadline is not None:
                         raise TypeError(
                             f"{name}: a call has one deadline, so '{parameter.name}' cannot be another."

@@ -176,8 +176,18 @@ class OurCalls:
         item_type: Any,
         capacity: int,
         policy: ReaderPolicy = WAIT,
+        *,
+        uploads_in_background: bool = False,
     ) -> AsyncGenerator[ChannelReader[Any]]:
         """Call for a stream, and hold it open for the body. Leaving the body cancels what has not ended.
+
+        Args:
+            target: The method's wire name.
+            arguments: Its arguments, and uploads.
+            item_type: What to convert items to.
+            capacity: How many may lie unread.
+            policy: What becomes of further ones.
+            uploads_in_background: Whether the body may be part of a generator, in which a nursery must not be open.
 
         Raises:
             BindingError: An argument cannot be encoded; in the reader: an item is of another type.
@@ -188,7 +198,7 @@ class OurCalls:
         plain, uploads = self._split(arguments)
         stream = await self.begin_stream(target, plain, item_type, capacity, policy, uploads=tuple(uploads))
         try:
-            async with self._uploading(uploads):
+            async with (self._uploading_in_background if uploads_in_background else self._uploading)(uploads):
                 yield stream.reader
         finally:
             self.end_stream(stream)
@@ -268,6 +278,25 @@ class OurCalls:
             for id, items in uploads.items():
                 nursery.start_soon(self._upload, id, items)
             yield
+
+    @asynccontextmanager
+    async def _uploading_in_background(
+        self, uploads: Mapping[str, AsyncIterable[Any]]
+    ) -> AsyncGenerator[None]:
+        """The same, but the end of the body does not wait for theirs."""
+        assert self._nursery is not None
+        scopes = [trio.CancelScope() for _ in uploads]
+        for scope, (id, items) in zip(scopes, uploads.items(), strict=True):
+            self._nursery.start_soon(self._upload_in, scope, id, items)
+        try:
+            yield
+        finally:
+            for scope in scopes:
+                scope.cancel()
+
+    async def _upload_in(self, scope: trio.CancelScope, id: str, items: AsyncIterable[Any]) -> None:
+        with scope:
+            await self._upload(id, items)
 
     async def _upload(self, id: str, items: AsyncIterable[Any]) -> None:
         """Send an upload to its end, which the peer always learns."""

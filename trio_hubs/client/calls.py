@@ -13,6 +13,7 @@ from ..calls.channels import ChannelReader
 from ..calls.incoming import Stream
 from ..calls.our_calls import OurCalls
 from ..calls.policies import WAIT, ReaderPolicy
+from ..calls.typed_proxies import hub_proxy
 from .resumed_stream import ResumedStream, StreamGap
 
 T = TypeVar("T")
@@ -207,3 +208,40 @@ class HubCalls(abc.ABC):
             yield stream.reader
         finally:
             stream.reader.close()
+
+    def proxy(self, interface: TypeForm[T], /) -> T:
+        """Make what calls the hub as a class describes it, typed; best once, and kept.
+
+        Each public method of the class is one of the hub's: ``send_message`` calls ``SendMessage``, or what
+        ``@hub_method`` names, waits for its end, and gives a result of the annotated type. One that gives an
+        ``AsyncIterator`` streams when it is iterated over; left early, it is to be closed, as any generator is:
+        ``async with aclosing(...)``. A parameter that is an ``AsyncIterable`` is an upload. One that is a
+        :data:`Deadline`, left ``None``, tells the hub what time the caller's scopes have left.
+
+        Args:
+            interface: The class, best a :class:`typing.Protocol`, from which the hub may inherit, too.
+
+        Raises:
+            TypeError: It has something that cannot be called of a hub.
+        """
+        typed: T = hub_proxy(interface)(self)
+        return typed
+
+    async def iterate(self, name: str, args: Sequence[Any], item_type: Any) -> AsyncGenerator[Any]:
+        """Call a streaming hub method when the first item is wanted, and give its items.
+
+        Args:
+            name: The method's wire name.
+            args: Its arguments, as in :meth:`invoke`.
+            item_type: What to convert items to.
+
+        Yields:
+            The items.
+
+        Raises:
+            Exception: As :meth:`stream` and its reader do.
+        """
+        calls = await self._ready(wait=False)
+        async with calls.stream(name, args, item_type, 10, uploads_in_background=True) as reader:
+            async for item in reader:
+                yield item

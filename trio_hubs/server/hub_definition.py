@@ -11,7 +11,7 @@ from typing_extensions import TypeVar, get_original_bases
 
 from ..calls.children import Children
 from ..calls.methods import Method
-from ..calls.typed_proxies import typed_proxy
+from ..calls.typed_proxies import client_proxy
 from ..connections.users import Policy, meets
 from ..errors import HubException, text_of
 from ..protocol.hub_protocol import TransferFormat
@@ -130,7 +130,7 @@ def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
     interface = _interface(hub, {})
     if interface is None or interface is ClientProxy or isinstance(interface, TypeVar):
         return lambda proxy: proxy
-    return typed_proxy(interface)
+    return client_proxy(interface)
 
 
 def _interface(hub: type, given: Mapping[Any, Any]) -> Any:
