@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.messages import cancel, ended, item
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.our_calls import OurCalls
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
@@ -57,7 +57,7 @@ async def endless() -> AsyncIterator[int]:
 
 def fill(desk: Desk) -> None:
     """Let the outbox be so full that calls wait for room."""
-    desk.outbox.size = HIGH_WATER
+    desk.outbox.size = TRANSPORT_BUFFER_SIZE
 
 
 async def make_room(desk: Desk, nursery: trio.Nursery) -> None:

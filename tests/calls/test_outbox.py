@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.calls.outbox import HIGH_WATER, Event, Outbox, State
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE, Event, Outbox, State
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
@@ -222,7 +222,7 @@ async def test_producers_wait_above_the_high_water_mark(nursery: trio.Nursery) -
     outbox = wire.outbox
     outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    assert HIGH_WATER == 65_536
+    assert TRANSPORT_BUFFER_SIZE == 65_536
     outbox.put(b"x" * 65_535)
     assert not outbox.full
     await outbox.wait_room()
@@ -249,14 +249,14 @@ async def test_a_producer_waits_again_when_another_filled_the_room(nursery: trio
     outbox = wire.outbox
     outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    outbox.put(b"x" * HIGH_WATER)
+    outbox.put(b"x" * TRANSPORT_BUFFER_SIZE)
     went_on = 0
 
     async def produce() -> None:
         nonlocal went_on
         await outbox.wait_room()
         went_on += 1
-        outbox.put(b"x" * HIGH_WATER)
+        outbox.put(b"x" * TRANSPORT_BUFFER_SIZE)
 
     for _ in range(2):
         nursery.start_soon(produce)
@@ -271,7 +271,7 @@ async def test_nobody_waits_for_room_on_a_connection_that_is_ending(nursery: tri
     wire = await start(nursery, capacity=0)
     wire.outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    wire.outbox.put(b"x" * HIGH_WATER)
+    wire.outbox.put(b"x" * TRANSPORT_BUFFER_SIZE)
     async with trio.open_nursery() as inner:
 
         async def produce() -> None:
@@ -285,14 +285,16 @@ async def test_nobody_waits_for_room_on_a_connection_that_is_ending(nursery: tri
     wire.outbox.give_up()
 
 
-@pytest.mark.parametrize("high_water", [1, 500, HIGH_WATER])
-async def test_the_high_water_mark_can_be_chosen(nursery: trio.Nursery, high_water: int) -> None:
+@pytest.mark.parametrize("transport_buffer_size", [1, 500, TRANSPORT_BUFFER_SIZE])
+async def test_the_transport_buffer_size_can_be_chosen(
+    nursery: trio.Nursery, transport_buffer_size: int
+) -> None:
     wire = Wire(capacity=0)
-    outbox = wire.outbox = Outbox(wire.ours, high_water=high_water)
+    outbox = wire.outbox = Outbox(wire.ours, transport_buffer_size=transport_buffer_size)
     nursery.start_soon(run_outbox, outbox)
     outbox.put(b"sending")
     await wait_all_tasks_blocked()
-    outbox.put(b"x" * (high_water - 1))
+    outbox.put(b"x" * (transport_buffer_size - 1))
     await outbox.wait_not_full()
     outbox.put(b"x")
     async with trio.open_nursery() as inner:
@@ -442,7 +444,7 @@ async def test_giving_up_ends_at_once(nursery: trio.Nursery, autojump_clock: Moc
     wire = await start(nursery, capacity=0)
     wire.outbox.put(b"never taken")
     await wait_all_tasks_blocked()
-    wire.outbox.put(b"x" * 4 * HIGH_WATER)
+    wire.outbox.put(b"x" * 4 * TRANSPORT_BUFFER_SIZE)
     wire.outbox.give_up()
     await wire.outbox.finish(5)
     assert trio.current_time() == 0
@@ -487,7 +489,7 @@ async def test_producers_that_wait_hear_of_the_end(wait: Callable[[Outbox], Awai
         nursery.start_soon(run_outbox, wire.outbox)
         wire.outbox.put(b"sending")
         await wait_all_tasks_blocked()
-        wire.outbox.put(b"x" * 4 * HIGH_WATER)
+        wire.outbox.put(b"x" * 4 * TRANSPORT_BUFFER_SIZE)
         nursery.start_soon(produce)
         await wait_all_tasks_blocked()
         assert ended == []
@@ -500,9 +502,9 @@ async def test_answers_that_the_peer_has_caused_are_waited_for(nursery: trio.Nur
     wire = await start(nursery, capacity=0)
     wire.outbox.put(b"first")
     await wait_all_tasks_blocked()
-    wire.outbox.put(bytes(10 * HIGH_WATER))  # an ordinary answer
+    wire.outbox.put(bytes(10 * TRANSPORT_BUFFER_SIZE))  # an ordinary answer
     await wire.outbox.wait_taken()
-    wire.outbox.put_unasked(bytes(HIGH_WATER - 1))
+    wire.outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE - 1))
     await wire.outbox.wait_taken()
     wire.outbox.put_unasked(b"!")
     taken: list[str] = []
@@ -523,9 +525,9 @@ async def test_answers_that_the_peer_has_caused_are_waited_for(nursery: trio.Nur
 async def test_what_was_caused_and_is_sent_at_once_is_taken(nursery: trio.Nursery) -> None:
     outbox, _ = await start_on_socket(nursery)
     outbox.cork()
-    outbox.put_unasked(bytes(HIGH_WATER))
+    outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     outbox.uncork()
-    outbox.put_unasked(bytes(HIGH_WATER - 1))
+    outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE - 1))
     with trio.fail_after(1):
         await outbox.wait_taken()
     outbox.give_up()
@@ -535,7 +537,7 @@ async def test_nobody_waits_for_what_a_dead_connection_has_caused(nursery: trio.
     wire = await start(nursery, capacity=0)
     wire.outbox.put(b"first")
     await wait_all_tasks_blocked()
-    wire.outbox.put_unasked(bytes(HIGH_WATER))
+    wire.outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     async with trio.open_nursery() as waiting:
         waiting.start_soon(wire.outbox.wait_taken)
         await wait_all_tasks_blocked()

@@ -338,7 +338,7 @@ async def test_nobody_waits_for_what_the_peer_has_caused_while_it_has_to_acknowl
     """Else nobody would read the acknowledgement."""
     wire = await start(nursery, limit=10)
     await wire.put(hello(1))
-    wire.outbox.put_unasked(bytes(wire.outbox.high_water))
+    wire.outbox.put_unasked(bytes(wire.outbox.transport_buffer_size))
     await wait_all_tasks_blocked()
     with trio.fail_after(1):
         await wire.outbox.wait_taken()

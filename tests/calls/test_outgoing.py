@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.messages import item
 from trio_hubs.calls.channels import GIVE_WAY, open_channel
-from trio_hubs.calls.outbox import HIGH_WATER, Outbox
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE, Outbox
 from trio_hubs.calls.outgoing import OutgoingStream, OutgoingStreams
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
@@ -112,7 +112,7 @@ async def test_a_source_waits_while_the_outbox_is_full(nursery: trio.Nursery, so
         sending.start_soon(send_items, source(100_000), ENCODER, outbox)
         for _ in range(3):
             await wait_all_tasks_blocked()
-            assert HIGH_WATER <= outbox.size <= HIGH_WATER + 10_000
+            assert TRANSPORT_BUFFER_SIZE <= outbox.size <= TRANSPORT_BUFFER_SIZE + 10_000
             await theirs.receive()
         sending.cancel_scope.cancel()
 
@@ -400,7 +400,7 @@ async def test_large_ones_are_not_encoded_ahead_of_the_outbox(nursery: trio.Nurs
     nursery.start_soon(send_items, generate(), PROTOCOL.item_encoder("1", str), outbox)
     await wait_all_tasks_blocked()
     assert made <= 8
-    assert outbox.size <= 4 * HIGH_WATER
+    assert outbox.size <= 4 * TRANSPORT_BUFFER_SIZE
 
 
 async def test_what_is_thrown_in_is_the_iterators_to_deal_with() -> None:

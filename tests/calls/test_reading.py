@@ -15,7 +15,7 @@ from trio_hubs.connections.memory import memory_connection_pair
 
 from .support import session_options
 
-SIZE, LIMIT, HIGH_WATER = 100, 1000, 50
+SIZE, LIMIT, TRANSPORT_BUFFER_SIZE = 100, 1000, 50
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ async def test_the_connection_is_read_as_the_table_says(
     acknowledgements_owed: bool,
 ) -> None:
     reading = Reading(session_options(connection_buffer_size=SIZE, connection_buffer_limit=LIMIT))
-    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
+    outbox = Outbox(memory_connection_pair()[0], transport_buffer_size=TRANSPORT_BUFFER_SIZE)
     monkeypatch.setattr(type(outbox._writer), "held", PropertyMock(return_value=acknowledgements_owed))
     if stream_full:
         reading.count_full(1)
     if buffer_full:
         reading.count(SIZE)
     if answers_lie:
-        outbox.put_unasked(bytes(HIGH_WATER))
+        outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     with ExitStack() as stack:
         if waits:
             stack.enter_context(reading.waiting())
@@ -55,10 +55,10 @@ async def reads(reading: Reading, outbox: Outbox) -> bool:
 
 async def test_each_reason_to_pause_ends_it_when_it_goes(nursery: trio.Nursery) -> None:
     reading = Reading(session_options(connection_buffer_size=SIZE, connection_buffer_limit=LIMIT))
-    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
+    outbox = Outbox(memory_connection_pair()[0], transport_buffer_size=TRANSPORT_BUFFER_SIZE)
     reading.count_full(1)
     reading.count(SIZE)
-    outbox.put_unasked(bytes(HIGH_WATER))
+    outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     done = trio.Event()
 
     async def read() -> None:
@@ -79,8 +79,8 @@ async def test_each_reason_to_pause_ends_it_when_it_goes(nursery: trio.Nursery) 
 
 
 async def test_a_peer_that_causes_far_too_many_answers_is_not_read_any_more() -> None:
-    outbox = Outbox(memory_connection_pair()[0], high_water=HIGH_WATER)
-    outbox.put_unasked(bytes(16 * HIGH_WATER))
+    outbox = Outbox(memory_connection_pair()[0], transport_buffer_size=TRANSPORT_BUFFER_SIZE)
+    outbox.put_unasked(bytes(16 * TRANSPORT_BUFFER_SIZE))
     outbox.give_up()
     assert not await Reading(session_options()).wait(outbox)
 

@@ -66,7 +66,7 @@ def test_what_waits_must_be_taken_by_its_deadline_unless_the_peer_is_away(away: 
 def test_the_replay_keeps_nothing_back_for_ever_unless_the_peer_is_away(away: bool) -> None:
     times, socket = new_times()
     socket.away = away
-    times.held_since = 5
+    times.blocked_since = 5
     assert not times.overdue(14.9, 10)
     assert times.overdue(15, 10) is not away
 
@@ -80,10 +80,10 @@ def test_our_lateness_is_forgiven_but_nothing_is_owed_from_the_future_on() -> No
 
 def test_all_that_is_owed_is_owed_later() -> None:
     times, socket = new_times()
-    times.sending_since, times.held_since, times.deadline = 1, 2, 30
+    times.sending_since, times.blocked_since, times.deadline = 1, 2, 30
     socket.progress = 3
     times.forgive(4, 20)
-    assert (times.sending_since, times.held_since, times.deadline) == (7, 6, 34)
+    assert (times.sending_since, times.blocked_since, times.deadline) == (7, 6, 34)
     times.sending_since = None
     times.forgive(4, 20)
-    assert (times.sending_since, times.held_since, times.deadline) == (None, 10, 38)
+    assert (times.sending_since, times.blocked_since, times.deadline) == (None, 10, 38)

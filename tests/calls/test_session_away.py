@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.messages import PING, Message, ack, close, ended, item, result, sequence
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.options import Role
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.server.backlog import Backlog
 
@@ -91,7 +91,7 @@ async def test_who_sends_waits_while_nothing_is_acknowledged(
         nursery.start_soon(produce)
         await trio.sleep(100)
         stuck = sent
-        assert stuck < HIGH_WATER / 1000 + 10
+        assert stuck < TRANSPORT_BUFFER_SIZE / 1000 + 10
         for number in range(1, 4):
             await side.peer.send(ack(1000 * number))
         assert sent > stuck
@@ -183,7 +183,7 @@ async def test_who_sends_waits_while_the_client_is_away(
         await side.tear()
         nursery.start_soon(produce)
         await trio.sleep(14)
-        assert sent < HIGH_WATER / 1000 + 2
+        assert sent < TRANSPORT_BUFFER_SIZE / 1000 + 2
         await side.resume(sequence(1))
         messages = [message for message in await received(side) if message["type"] == 1]
         assert texts(messages) == [f"{number}" + BIG for number in range(500)]
@@ -218,7 +218,7 @@ async def test_what_may_be_dropped_is_while_the_client_is_away(autojump_clock: M
         for number in range(10_000):
             backlog.put_expendable(encode(invocation("", "tick", f"{number}")))
             backlog.put_latest("price", encode(invocation("", "price", f"{number}")))
-        assert outbox.size < HIGH_WATER + 1000
+        assert outbox.size < TRANSPORT_BUFFER_SIZE + 1000
         await side.resume(sequence(1))
         told = await received(side)
         prices = [message["arguments"] for message in told if message.get("target") == "price"]

@@ -142,7 +142,7 @@ async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
             case "slow":
                 outbox.times.deadline = start + 10
             case "without acknowledgements":
-                outbox.times.held_since = start
+                outbox.times.blocked_since = start
             case _:
                 assert what == "silent"
         for look in range(1, 10):

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.messages import ended, item, result
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.protocol.messages import Invocation, StreamInvocation
 
 from .gates import CANCELLED, Gates, started
@@ -126,7 +126,7 @@ async def test_streams_ahead_keep_no_call_from_beginning(desk: Desk) -> None:
 
 async def test_a_call_that_waits_for_room_is_dropped_when_it_is_cancelled(desk: Desk) -> None:
     gates = Gates(desk)
-    desk.outbox.size = HIGH_WATER
+    desk.outbox.size = TRANSPORT_BUFFER_SIZE
     await desk.answers(call("1", "wait", "a"))
     desk.their_calls.cancel("1")
     assert desk.sent == [ended("1", CANCELLED)]
@@ -140,7 +140,7 @@ async def test_of_two_that_wait_for_room_each_begins_once(nursery: trio.Nursery)
     """The room is there for both of their workers, but one of the calls has gone by then."""
     desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
-    desk.outbox.size = HIGH_WATER
+    desk.outbox.size = TRANSPORT_BUFFER_SIZE
     await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
     desk.their_calls.cancel("1")
     desk.outbox.size = 0

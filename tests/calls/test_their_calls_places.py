@@ -6,7 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.messages import ended, result
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader, open_channel
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.calls.their_calls import UPLOAD_SIZE
 
 from .gates import Gates, plain, started
@@ -115,7 +115,7 @@ async def test_a_call_waits_while_the_outbox_is_full(desk: Desk, name: str) -> N
     async def waiting() -> None:
         made.append("waiting")
 
-    desk.outbox.size = HIGH_WATER
+    desk.outbox.size = TRANSPORT_BUFFER_SIZE
     desk.their_calls.invoke(call("1", name))
     await wait_all_tasks_blocked()
     assert made == []

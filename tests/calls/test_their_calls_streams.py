@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader, open_channel
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import ChannelClosed, HubException
 
 from .gates import plain
@@ -168,7 +168,7 @@ async def test_the_sender_of_a_cancelled_stream_hears_of_it(leave: str) -> None:
     async with trio.open_nursery() as outer:
         async with trio.open_nursery() as nursery:
             desk.their_calls.start(nursery)
-            desk.outbox.size = HIGH_WATER - 20
+            desk.outbox.size = TRANSPORT_BUFFER_SIZE - 20
             desk.their_calls.invoke(stream_call("1", "numbers"))
             desk.their_calls.invoke(stream_call("2", "channel"))
             await wait_all_tasks_blocked()

@@ -64,7 +64,8 @@ class Server:
 
     def __init__(self, address: str, way: Way) -> None:
         self.address = address
-        self.protocol, self.transport = way
+        self.protocol: Protocol = way[0]
+        self.transport: Transport = way[1]
 
     @asynccontextmanager
     async def connect(self, path: str = "/conformance", **options: Any) -> AsyncIterator[HubConnection]:

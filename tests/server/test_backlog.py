@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.calls.support import open_side, run_outbox
-from trio_hubs.calls.outbox import HIGH_WATER, Outbox, State
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE, Outbox, State
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.server.backlog import Backlog
 
@@ -17,9 +17,9 @@ from trio_hubs.server.backlog import Backlog
 class Wire:
     """A running outbox whose connection takes nothing until it is read."""
 
-    def __init__(self, high_water: int = HIGH_WATER) -> None:
+    def __init__(self, transport_buffer_size: int = TRANSPORT_BUFFER_SIZE) -> None:
         self.ours, self.theirs = memory_connection_pair(capacity=0)
-        self.outbox = Outbox(self.ours, high_water=high_water)
+        self.outbox = Outbox(self.ours, transport_buffer_size=transport_buffer_size)
         self.backlog = Backlog(self.outbox)
 
     async def finish(self) -> bytes:
@@ -37,9 +37,9 @@ class Wire:
         return b"".join(received)
 
 
-async def start(nursery: trio.Nursery, high_water: int = HIGH_WATER) -> Wire:
+async def start(nursery: trio.Nursery, transport_buffer_size: int = TRANSPORT_BUFFER_SIZE) -> Wire:
     """Start an outbox, and have its writer wait for its peer."""
-    wire = Wire(high_water)
+    wire = Wire(transport_buffer_size)
     nursery.start_soon(run_outbox, wire.outbox)
     await wait_all_tasks_blocked()
     wire.outbox.put(b"(")
@@ -51,7 +51,7 @@ async def start(nursery: trio.Nursery, high_water: int = HIGH_WATER) -> Wire:
 
 
 async def test_the_oldest_are_dropped_while_too_much_waits(nursery: trio.Nursery) -> None:
-    wire = await start(nursery, high_water=3)
+    wire = await start(nursery, transport_buffer_size=3)
     for data in (b"1", b"2", b"3"):
         wire.backlog.put_expendable(data)
     assert wire.backlog.dropped == 0
@@ -63,7 +63,7 @@ async def test_the_oldest_are_dropped_while_too_much_waits(nursery: trio.Nursery
 
 
 async def test_only_what_may_be_is_dropped(nursery: trio.Nursery) -> None:
-    wire = await start(nursery, high_water=4)
+    wire = await start(nursery, transport_buffer_size=4)
     for number in range(9):
         wire.backlog.put_expendable(b"%d" % number)
         wire.outbox.put(b"abcdefghi"[number : number + 1])
@@ -72,7 +72,7 @@ async def test_only_what_may_be_is_dropped(nursery: trio.Nursery) -> None:
 
 
 async def test_as_many_are_dropped_as_are_needed(nursery: trio.Nursery) -> None:
-    wire = await start(nursery, high_water=10)
+    wire = await start(nursery, transport_buffer_size=10)
     for number in range(10):
         wire.backlog.put_expendable(b"%d" % number)
     wire.outbox.put(b"x" * 5)
@@ -82,7 +82,7 @@ async def test_as_many_are_dropped_as_are_needed(nursery: trio.Nursery) -> None:
 
 
 async def test_one_that_is_larger_than_all_room_is_sent_all_the_same(nursery: trio.Nursery) -> None:
-    wire = await start(nursery, high_water=2)
+    wire = await start(nursery, transport_buffer_size=2)
     wire.backlog.put_expendable(b"large")
     wire.backlog.put_expendable(b"larger")
     assert wire.backlog.dropped == 1
@@ -128,7 +128,7 @@ async def test_what_is_under_way_is_not_replaced(nursery: trio.Nursery) -> None:
 
 @pytest.mark.parametrize("kind", ["expendable", "latest"])
 async def test_nothing_is_kept_once_it_is_over(nursery: trio.Nursery, kind: str) -> None:
-    wire = await start(nursery, high_water=1)
+    wire = await start(nursery, transport_buffer_size=1)
     wire.outbox.give_up()
     await wire.outbox.finish(1)
     for _ in range(3):
@@ -153,7 +153,7 @@ async def test_nothing_is_kept_once_it_is_over(nursery: trio.Nursery, kind: str)
 )
 def test_what_is_left_is_in_its_order(puts: list[tuple[str, int]]) -> None:
     async def main() -> None:
-        outbox = Outbox(memory_connection_pair()[0], high_water=20)
+        outbox = Outbox(memory_connection_pair()[0], transport_buffer_size=20)
         backlog = Backlog(outbox)
         kept: list[tuple[str, bytes]] = []  # what should wait, with its kind
         dropped = 0
@@ -222,7 +222,7 @@ async def test_a_client_that_stops_reading_costs_bounded_memory(nursery: trio.Nu
     messages = (await wire.finish())[1:].split(b";")
     assert messages.pop() == b""
     numbers = [int(message) for message in messages]
-    assert len(numbers) == (3 if kind == "latest" else HIGH_WATER // 100 + 1)
+    assert len(numbers) == (3 if kind == "latest" else TRANSPORT_BUFFER_SIZE // 100 + 1)
     assert numbers == list(range(100_000 - len(numbers), 100_000))
     assert wire.backlog.dropped == 100_000 - len(numbers)
 

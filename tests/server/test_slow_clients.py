@@ -29,7 +29,7 @@ from trio_hubs import (
     HubClients,
     Wait,
 )
-from trio_hubs.calls.outbox import HIGH_WATER
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.server.served_hub import ServedHub
 from trio_hubs.server.statistics import LimitCounter
 
@@ -201,7 +201,7 @@ async def test_whoever_sends_may_wait_for_all_and_nothing_is_lost(
 
         await wait_all_tasks_blocked()
         assert 0 < len(sent) < 300
-        assert waiting_for(served, "slow") <= HIGH_WATER + 2000
+        assert waiting_for(served, "slow") <= TRANSPORT_BUFFER_SIZE + 2000
         assert await numbers(slow) == list(range(1000))
         assert await numbers(fast) == list(range(1000))
 
@@ -244,7 +244,7 @@ async def test_the_oldest_are_dropped_and_counted(autojump_clock: MockClock, pro
     async with open_client(served, protocol, id="slow", capacity=0) as slow:
         for number in range(5000):
             await tell(served.clients.when_slow(DropOldest()), number, number + 1)
-            assert waiting_for(served, "slow") <= HIGH_WATER + 2000
+            assert waiting_for(served, "slow") <= TRANSPORT_BUFFER_SIZE + 2000
         assert len(session_of(served, "slow").outbox._pieces) < 1000
         got = await numbers(slow)
         dropped = served.roster.dropped
@@ -395,7 +395,7 @@ async def test_a_hub_may_have_any_policy(
             for number in range(1000):
                 await tell(served.clients, number, number + 1)
         assert scope.cancelled_caught is isinstance(policy, Wait)
-        assert waiting_for(served, "slow") <= HIGH_WATER + 2000
+        assert waiting_for(served, "slow") <= TRANSPORT_BUFFER_SIZE + 2000
         got = await numbers(slow)
         assert (got[-1] == 999) is not isinstance(policy, Wait)
         assert (len(got) == 2) is isinstance(policy, Conflate)

@@ -66,6 +66,7 @@ async def test_what_a_client_is_told_of_its_calls(
     autojump_clock: MockClock, messages: list[Message], answer: str
 ) -> None:
     async with open_client(Spoken) as client:
+        arrived: list[Message] = []
         for message in messages:
             await client.send(message)
             arrived = await client.arrived()

@@ -22,11 +22,11 @@ class KeepAlive:
     """
 
     def __init__(self, options: SessionOptions, now: float, *, inherent: bool = False) -> None:
-        self._is_server = options.role is Role.SERVER
+        self._role = options.role
         self._interval = options.keep_alive_interval
-        self.timeout = options.client_timeout if self._is_server else options.server_timeout
+        self.timeout = options.client_timeout if self._role is Role.SERVER else options.server_timeout
         self.waiting_since: float | None = None
-        self._may_be_silent = self._is_server or inherent
+        self._may_be_silent = self._role is Role.SERVER or inherent
         self._last_ping = now
 
     def note_ping(self) -> None:
@@ -40,7 +40,7 @@ class KeepAlive:
             now: The time.
             last_sent: When anything was last sent.
         """
-        last = self._last_ping if self._is_server else max(self._last_ping, last_sent)
+        last = self._last_ping if self._role is Role.SERVER else max(self._last_ping, last_sent)
         if now - last < self._interval:
             return False
         self._last_ping = now

@@ -65,8 +65,9 @@ class OurCalls:
         self._outgoing = outgoing
         incoming.on_failed = self.stop_stream
         self._text = text
-        self._is_server = role is Role.SERVER
-        self._ids = (f"{'s' if self._is_server else ''}{number}" for number in count(1))
+        self._role = role
+        prefix = "s" if role is Role.SERVER else ""
+        self._ids = (f"{prefix}{number}" for number in count(1))
         self._pending: dict[str, _PendingCall] = {}
         self._streams: set[str] = set()
         self._closed: ConnectionClosed | None = None
@@ -156,7 +157,7 @@ class OurCalls:
                 async with self._uploading(uploads):
                     await call.arrived.wait()
         finally:
-            if self._pending.pop(id, None) is not None and not self._is_server:
+            if self._pending.pop(id, None) is not None and self._role is Role.CLIENT:
                 self._outbox.put(self._protocol.encode(CancelInvocation(id)))
             self._drainers.unpark_all()
         if call.error is not None:
@@ -164,7 +165,7 @@ class OurCalls:
         assert call.completion is not None
         if call.completion.error:
             raise HubException(call.completion.error)
-        if self._is_server and not call.completion.has_result:
+        if self._role is Role.SERVER and not call.completion.has_result:
             raise HubException(self._text(NoResult()))
         return load(call.completion.result) if call.completion.has_result else None
 

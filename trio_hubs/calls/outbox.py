@@ -70,7 +70,7 @@ TRANSITIONS = {
 }
 """All other events change nothing."""
 
-HIGH_WATER = 64 * 1024
+TRANSPORT_BUFFER_SIZE = 64 * 1024
 """Bytes beyond which producers wait (ASP.NET Core's ``TransportMaxBufferSize``)."""
 
 Batch: TypeAlias = tuple[list[bytes | bytearray], bytes, dict[Hashable, bytes]]
@@ -84,11 +84,11 @@ class Outbox:
 
     Args:
         connection: Where to send them.
-        high_water: Bytes beyond which producers wait.
+        transport_buffer_size: Bytes beyond which producers wait.
         replay: Keeps what has been sent, on a connection that can be resumed.
 
     Attributes:
-        high_water: Bytes beyond which producers wait.
+        transport_buffer_size: Bytes beyond which producers wait.
         size: Bytes that wait.
         unheld: Bytes among them whose producers did not wait.
         batch: How often all that waited has been taken to be sent.
@@ -98,9 +98,13 @@ class Outbox:
     """
 
     def __init__(
-        self, connection: Duplex, *, high_water: int = HIGH_WATER, replay: Replay | None = None
+        self,
+        connection: Duplex,
+        *,
+        transport_buffer_size: int = TRANSPORT_BUFFER_SIZE,
+        replay: Replay | None = None,
     ) -> None:
-        self.high_water = high_water
+        self.transport_buffer_size = transport_buffer_size
         self.size = self.unheld = 0
         self.batch = 0
         self.queue_first: Callable[[], None] | None = None
@@ -216,7 +220,7 @@ class Outbox:
         self._pieces.clear()
         self.size = self.unheld = self._unasked = self._count = 0
         self.batch += 1
-        self.times.deadline = self.times.held_since = inf
+        self.times.deadline = self.times.blocked_since = inf
         if self._producers:
             self._producers.unpark_all()
 
@@ -225,7 +229,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether producers should wait."""
-        return self.size >= self.high_water
+        return self.size >= self.transport_buffer_size
 
     async def wait_room(self) -> None:
         """Wait until producers may go on. A checkpoint only when it has to wait.
@@ -244,13 +248,13 @@ class Outbox:
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= self.high_water and self.state.sends and not self._writer.held:
+        while self._unasked >= self.transport_buffer_size and self.state.sends and not self._writer.blocked:
             await self._producers.park()
 
     @property
     def flooded(self) -> bool:
         """Whether the peer has caused far more by itself than it takes."""
-        return self._unasked >= _FLOOD * self.high_water
+        return self._unasked >= _FLOOD * self.transport_buffer_size
 
     # ---- beginning and end
 
@@ -269,7 +273,7 @@ class Outbox:
     def resume(self) -> None:
         """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
         if self.state.sends:
-            self.times.deadline = self.times.held_since = inf
+            self.times.deadline = self.times.blocked_since = inf
             self._writer.repeat()
 
     def close(self) -> None:
@@ -320,7 +324,7 @@ class _Writer:
         self._ended = trio.Event()
 
     @property
-    def held(self) -> bool:
+    def blocked(self) -> bool:
         """Whether the replay keeps it from sending more."""
         return self._replay is not None and self._replay.full and self._outbox.state is not State.FINISHING
 
@@ -329,7 +333,7 @@ class _Writer:
         """Whether there is something that can be sent now."""
         if self._connection.away or not self._outbox.state.sends:
             return False
-        return bool(self.control or (self._outbox.size and not self.held)) or self._connection.unsent
+        return bool(self.control or (self._outbox.size and not self.blocked)) or self._connection.unsent
 
     def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
         """Be ready to send; the task begins when there has to be one."""
@@ -354,8 +358,8 @@ class _Writer:
             packed: What connections have made of the same bytes, by kind.
         """
         connection, control, replay = self._connection, self.control, self._replay
-        held = (
-            replay is not None and self._times.held_since < inf
+        blocked = (
+            replay is not None and self._times.blocked_since < inf
         )  # the task holds the reading on, till it is woken
         if (
             (data or control)
@@ -366,9 +370,9 @@ class _Writer:
             self.control = b""
             self._outbox._take(data, replay)
             self._times.last_sent = now
-            if held or connection.unsent:
+            if blocked or connection.unsent:
                 self.wake()
-        elif data or control or held:
+        elif data or control or blocked:
             self.wake()
 
     def repeat(self) -> None:
@@ -394,7 +398,7 @@ class _Writer:
                             return
                         await self._wait()
                     data, self.control = self.control, b""
-                    if not self.held:
+                    if not self.blocked:
                         pieces = b"".join(self._outbox._pieces)
                         self._outbox._take(pieces, self._replay)
                         data += pieces
@@ -409,13 +413,13 @@ class _Writer:
 
     async def _wait(self) -> None:
         self.idle = True
-        if self._replay is not None and self._outbox.size and self.held:
-            self._times.held_since = min(self._times.held_since, trio.current_time())
+        if self._replay is not None and self._outbox.size and self.blocked:
+            self._times.blocked_since = min(self._times.blocked_since, trio.current_time())
             self._outbox._producers.unpark_all()  # for the peer's acknowledgement has to be read
             with self._replay.waiting():
                 await self._parked.park()
         else:
-            self._times.held_since = inf
+            self._times.blocked_since = inf
             await self._parked.park()
 
     def cancel(self) -> None:

@@ -173,7 +173,7 @@ class OutgoingStream:
             self._collected.clear()
             if self._failure is None:
                 size = self._queue(items)
-                self._limit = min(GIVE_WAY, 1 + self._outbox.high_water * len(items) // size)
+                self._limit = min(GIVE_WAY, 1 + self._outbox.transport_buffer_size * len(items) // size)
 
     def _queue_before_wait(self) -> None:
         """Queue what is collected while the iterator is about to wait, which only cancellation can keep it from."""

@@ -25,14 +25,14 @@ class SendTimes:
     Attributes:
         last_sent: When something was last sent.
         sending_since: When the writer began to send what it is sending now; ``None`` between sends.
-        held_since: Since when the replay keeps the writer from sending; infinity when it does not.
+        blocked_since: Since when the replay keeps the writer from sending; infinity when it does not.
         deadline: When the first of the queued messages that must not wait for long is overdue.
     """
 
     def __init__(self, connection: Duplex, now: float) -> None:
         self.last_sent = now
         self.sending_since: float | None = None
-        self.held_since = inf
+        self.blocked_since = inf
         self.deadline = inf
         self._connection = connection
 
@@ -49,7 +49,7 @@ class SendTimes:
                 return True
         if self._connection.away:
             return False
-        return now >= self.deadline or now - self.held_since >= timeout
+        return now >= self.deadline or now - self.blocked_since >= timeout
 
     def forgive(self, late: float, now: float) -> None:
         """Let all that is owed be owed later.
@@ -60,5 +60,5 @@ class SendTimes:
         """
         if self.sending_since is not None:
             self.sending_since = forgive(max(self.sending_since, self._connection.last_progress), late, now)
-        self.held_since = forgive(self.held_since, late, now)
+        self.blocked_since = forgive(self.blocked_since, late, now)
         self.deadline += late

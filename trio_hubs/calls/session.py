@@ -101,7 +101,7 @@ class Session:
         replay = None
         if connection.resumable:
             replay = Replay(protocol, options.stateful_reconnect_buffer_size, reading.waiting)
-        self.outbox = Outbox(connection, high_water=options.transport_buffer_size, replay=replay)
+        self.outbox = Outbox(connection, transport_buffer_size=options.transport_buffer_size, replay=replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
         outgoing = OutgoingStreams(protocol, self.outbox)

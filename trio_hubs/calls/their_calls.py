@@ -7,7 +7,6 @@ runs to its first checkpoint. Only calls that wait behind others are dropped whe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
@@ -115,9 +114,12 @@ class TheirCalls:
         heard = self._face.hear(message.target, message.arguments)
         methods = self._face.find(message.target)
         if not methods and (message.invocation_id or not heard):
-            unwanted = self._options.role is Role.CLIENT and not message.invocation_id
-            level = logging.DEBUG if unwanted else logging.WARNING
-            logger.log(level, "connection %s: nothing answers to %.100r", self._connection_id, message.target)
+            if self._options.role is Role.CLIENT and not message.invocation_id:
+                logger.debug("connection %s: nothing answers to %.100r", self._connection_id, message.target)
+            else:
+                logger.warning(
+                    "connection %s: nothing answers to %.100r", self._connection_id, message.target
+                )
             self._answers.answer_unknown(message.invocation_id, message.target)
         for method in methods:
             self.take(method, message.invocation_id if method.answers else "", message)

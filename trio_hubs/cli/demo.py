@@ -33,12 +33,12 @@ class _View:
 
     Attributes:
         failure: Why no more can be written, once that is so.
-        over: To be cancelled then.
+        scope: What is cancelled then.
     """
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
-        self.over = trio.CancelScope()
+        self.scope = trio.CancelScope()
         self._console = PipeConsole(highlight=False, soft_wrap=True)
         self._names: dict[str, str] = {}
 
@@ -59,7 +59,7 @@ class _View:
             self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
         except (BrokenPipeError, Fault) as error:  # which ends the demo, and is no fault of the hub's method
             self.failure = error
-            self.over.cancel()
+            self.scope.cancel()
 
 
 async def demo(host: str, port: int, once: bool) -> None:
@@ -72,7 +72,7 @@ async def demo(host: str, port: int, once: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     view = _View()
-    with view.over:
+    with view.scope:
         await _demo(view, host, port, once)
     if view.failure is not None:
         raise view.failure

@@ -263,7 +263,7 @@ class HubConnection(HubCalls):
     def _away(self) -> bool:
         """Whether there is no link now, but may be one later."""
         if self.state is HubConnectionState.CONNECTED:
-            return self._link.over
+            return self._link.ended
         return self.state is HubConnectionState.RECONNECTING
 
     def _over(self) -> ConnectionClosed:
@@ -283,7 +283,7 @@ class HubConnection(HubCalls):
                 except ConnectionFailed as error:
                     self._setup_error = error
                     raise
-            if link.over:
+            if link.ended:
                 return
             self._link = link
             self._retries.opened()
@@ -359,7 +359,7 @@ class _Links:
         await trio.lowlevel.checkpoint()
         while connection.state in _GOES_ON:
             link = connection._link
-            if link is not self._last and not link.over:
+            if link is not self._last and not link.ended:
                 self._last = link
                 return link
             await connection._lifecycle.wait_change()

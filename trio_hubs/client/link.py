@@ -83,7 +83,7 @@ class HubLink(HubCalls):
         return self._session.connection.id
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether it has ended, or is about to."""
         return self._session.ended
 
@@ -94,14 +94,14 @@ class HubLink(HubCalls):
         Its end cancels the body; a :exc:`ConnectionClosed` that the body raises then goes no further.
         """
         body = trio.CancelScope()
-        if self.over:
+        if self.ended:
             body.cancel()
         self._bodies.add(body)
         try:
             with body:
                 yield
         except BaseException as error:
-            if not self.over or not _is_closed(error):
+            if not self.ended or not _is_closed(error):
                 raise
         finally:
             self._bodies.remove(body)

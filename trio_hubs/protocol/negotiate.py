@@ -62,7 +62,7 @@ class NegotiateResponse(msgspec.Struct, frozen=True, kw_only=True):
     token_lifetime: float | None = None
 
 
-class _Answer(msgspec.Struct, rename="camel", kw_only=True):
+class _Document(msgspec.Struct, rename="camel", kw_only=True):
     """The document; its keys in their order on the wire."""
 
     use_stateful_reconnect: bool | UnsetType | None = UNSET
@@ -95,7 +95,7 @@ def negotiated_version(requested: str | None, minimum: int = 0) -> int | str:
 
 def encode_response(response: NegotiateResponse) -> bytes:
     """The body of a successful answer."""
-    answer = _Answer(
+    answer = _Document(
         use_stateful_reconnect=response.stateful_reconnect or UNSET,
         negotiate_version=response.version,
         url=response.url or UNSET,
@@ -120,7 +120,7 @@ def parse_response(body: bytes) -> NegotiateResponse:
         NegotiationError: If the server refuses, with its text, or if the answer is malformed or incomplete.
     """
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(body, type=_Document)
     except (ValueError, RecursionError) as problem:
         raise NegotiationError(_INVALID) from problem
     if answer.error:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..calls.channels import GIVE_WAY
-from ..calls.outbox import HIGH_WATER, Batch, Outbox
+from ..calls.outbox import TRANSPORT_BUFFER_SIZE, Batch, Outbox
 from ..calls.policies import Conflate, DropOldest, Wait
 from ..calls.session import Session
 from ..errors import ConnectionClosed
@@ -92,7 +92,7 @@ class LocalRoster(Roster):
             await session.outbox.wait_not_full()
             if not session.ended:
                 session.outbox.put_now(data)
-        if self._sends >= GIVE_WAY or self._bytes >= HIGH_WATER:
+        if self._sends >= GIVE_WAY or self._bytes >= TRANSPORT_BUFFER_SIZE:
             self._send_out()
             await trio.lowlevel.cancel_shielded_checkpoint()
 

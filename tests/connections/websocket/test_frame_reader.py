@@ -58,7 +58,7 @@ def test_a_frame_of_any_size_whole_or_byte_by_byte(masked: bool, first: int, siz
     for pieces in ([data], singly(data)):
         reader = FrameReader(masked=masked)
         assert feed(reader, pieces) == payload + b"behind"
-        assert not reader.over
+        assert not reader.ended
         assert reader.rest == b""
 
 
@@ -118,7 +118,7 @@ def test_fragments_are_as_good_as_whole_messages(masked: bool) -> None:
     assert feed(reader, singly(data)) == b"one message and another"
     assert not reader.fragmented
     assert pongs_of(reader, masked=masked) == [b"?"]
-    assert not reader.over
+    assert not reader.ended
 
 
 @masks
@@ -144,7 +144,7 @@ def test_pings_are_answered_in_order_and_pongs_dropped(masked: bool) -> None:
     )
     assert feed(reader, singly(data)) == b"data" * 6
     assert pongs_of(reader, masked=masked) == [b"", b"x", b"x" * 125]
-    assert not reader.over
+    assert not reader.ended
 
 
 @masks
@@ -165,7 +165,7 @@ def test_a_close_frame_in_order_ends_the_reading(
         reader = FrameReader(masked=masked)
         assert feed(reader, pieces) == b"last"
         assert reader.closed == closed
-        assert reader.over
+        assert reader.ended
         assert not reader.odd
         assert reader.pongs == b""
 
@@ -191,7 +191,7 @@ def test_what_is_not_in_order_is_left_as_it_is_with_all_that_follows(masked: boo
     rest = ODD_FRAMES[kind](masked) + frame(TEXT, b"behind", masked=masked)
     assert reader.feed(frame(TEXT, b"before", masked=masked) + rest) == b"before"
     assert reader.odd
-    assert reader.over
+    assert reader.ended
     assert reader.closed is None
     assert reader.rest == rest
 

@@ -339,7 +339,7 @@ async def open_pair(
                 assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
                 yield connection, peer
         else:
-            connection = WebSocketConnection("id", OPENING, near, is_server=False)
+            connection = WebSocketConnection("id", OPENING, near, masked=False)
             try:
                 async with connection.opened(b"", express=express):
                     yield connection, peer

@@ -19,7 +19,7 @@ from ..http import public_url
 from ..pipe import Pipe
 from .negotiation import ConnectTarget
 from .posts import Posts
-from .requests import Answer, Requests
+from .requests import HttpAnswer, Requests
 
 BUFFER_SIZE = 64 * 1024
 """Bytes that have come and were not received, from which on nothing more is read."""
@@ -92,7 +92,7 @@ class EventStreamConnection(Duplex):
 
     transfer_formats = Transport.SERVER_SENT_EVENTS.transfer_formats
 
-    def __init__(self, requests: Requests, target: ConnectTarget, answer: Answer) -> None:
+    def __init__(self, requests: Requests, target: ConnectTarget, answer: HttpAnswer) -> None:
         super().__init__(target.connection_id, target.request)
         self._posts = Posts(requests, target)
         self._answer = answer

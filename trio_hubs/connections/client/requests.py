@@ -55,7 +55,7 @@ class Grant:
 
 
 @attrs.frozen
-class Answer:
+class HttpAnswer:
     """An answer whose body is not read yet.
 
     Attributes:
@@ -184,7 +184,7 @@ class Requests:
         headers: Mapping[str, str] | None = None,
         content: bytes = b"",
         grant: Grant | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Make a request, follow redirects, and ask for another access token when it is refused, once.
 
         Args:
@@ -217,7 +217,7 @@ class Requests:
                 await self.tokens.renew(token)
                 continue
             if status not in _REDIRECTS or "Location" not in response.headers:
-                return Answer(response, lasting, granted=grant is not None)
+                return HttpAnswer(response, lasting, granted=grant is not None)
             await response.aclose()
             redirects += 1
             if redirects > MAXIMUM_REDIRECTS:

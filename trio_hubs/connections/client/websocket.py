@@ -15,7 +15,7 @@ from ..http import public_url
 from ..websocket import WebSocketConnection
 from ..websocket.opening import new_key, opens, request_headers
 from .negotiation import ConnectTarget
-from .requests import Answer, Requests
+from .requests import HttpAnswer, Requests
 
 _READ_SIZE = 64 * 1024
 _MOST_EARLY_BYTES = 1 << 20  # behind the server's answer; the HTTP client reads less
@@ -76,13 +76,13 @@ async def start_websocket(requests: Requests, target: ConnectTarget) -> Abstract
                 scope.cancel()
                 await answer.response.aclose()
         raise
-    connection = WebSocketConnection(target.connection_id, target.request, stream, is_server=False)
-    return _held(answer, stream, connection, early)
+    connection = WebSocketConnection(target.connection_id, target.request, stream, masked=False)
+    return _keep_open(answer, stream, connection, early)
 
 
 @asynccontextmanager
-async def _held(
-    answer: Answer, stream: trio.abc.Stream, connection: WebSocketConnection, early: bytes
+async def _keep_open(
+    answer: HttpAnswer, stream: trio.abc.Stream, connection: WebSocketConnection, early: bytes
 ) -> AsyncGenerator[Duplex]:
     try:
         async with connection.opened(early, express=True):
@@ -94,7 +94,7 @@ async def _held(
             await answer.response.aclose()
 
 
-async def _stream_of(answer: Answer) -> tuple[trio.abc.Stream, bytes]:
+async def _stream_of(answer: HttpAnswer) -> tuple[trio.abc.Stream, bytes]:
     """The socket of an answer, and what has come behind the answer."""
     upgraded: httpcore2.AsyncNetworkStream | None = answer.response.extensions.get("network_stream")
     if upgraded is None:

@@ -55,7 +55,7 @@ class _ShownStream(trio.abc.Stream):
         self._send = send
         self._incoming = _REQUEST if masked else b""
         self._opened = trio.Event()
-        self._is_server = masked
+        self._masked = masked
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self._incoming:
@@ -72,7 +72,7 @@ class _ShownStream(trio.abc.Stream):
             await self._send(bytes(data))
             return
         self._opened.set()
-        if not self._is_server:
+        if not self._masked:
             asked = re.search(rb"(?i)sec-websocket-key: *(\S+)", bytes(data))
             assert asked is not None
             self._incoming = acceptance(accept_key(asked[1].decode()))

@@ -44,7 +44,7 @@ class FrameReader:
         self.rest = b""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether nothing more is read here: a close frame or something odd has come."""
         return self.odd or self.closed is not None
 

@@ -44,7 +44,7 @@ class WebSocketConnection(Duplex):
         id: The connection's public id.
         request: The request that opened it.
         stream: The socket.
-        is_server: Whether this is the server's end: then what comes is masked, and what goes is not.
+        masked: Whether what comes is masked, as on the server's end; then what goes is not.
         close_timeout: Seconds that closing may take.
     """
 
@@ -54,14 +54,14 @@ class WebSocketConnection(Duplex):
         request: Request,
         stream: trio.abc.Stream,
         *,
-        is_server: bool,
+        masked: bool,
         close_timeout: float = CLOSE_TIMEOUT,
     ) -> None:
         super().__init__(id, request)
         self._stream = stream
         self._direct = stream if isinstance(stream, DirectSocketStream) else None
         self._close_timeout = close_timeout
-        self._reader = FrameReader(masked=is_server)
+        self._reader = FrameReader(masked=masked)
         self._payload = b""
         self._fallback: trio_websocket.WebSocketConnection | None = None
         self._end: ConnectionClosed | None = None  # how it ended, once trio-websocket has seen that
@@ -81,7 +81,7 @@ class WebSocketConnection(Duplex):
             if payload := self._payload:  # kept meanwhile, so that a cancelled call loses nothing
                 self._payload = b""
                 return payload
-            if reader.over:
+            if reader.ended:
                 return await self._receive_end()
             data = b""
             with suppress(trio.BrokenResourceError):
@@ -284,7 +284,7 @@ async def accept_websocket(
     """
     try:
         await _accept(stream, acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol))
-        connection = WebSocketConnection(id, request, stream, is_server=True, close_timeout=close_timeout)
+        connection = WebSocketConnection(id, request, stream, masked=True, close_timeout=close_timeout)
         async with connection.opened(rest, express=express):
             del rest  # which would be kept as long as the WebSocket
             yield connection
