@@ -111,7 +111,7 @@ class HubLink(HubCalls):
             body.cancel()
 
     async def _ready(self, *, wait: bool) -> OurCalls:
-        if wait and self.over:  # it never comes back
+        if wait and self.ended:  # it never comes back
             raise self._session.reason.retold(ConnectionClosed, str(self._session.reason))
         return self._session.our_calls
 
