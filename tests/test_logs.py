@@ -82,7 +82,7 @@ def test_hostile_text_enters_no_log(
     error = ValueError(HOSTILE)
     error.add_note(HOSTILE)
     getattr(logger, "error" if level == "exception" else level)(
-        text, *(7 if kind in "dg" else hostile for kind in places), exc_info=error if told else None
+        text, *(7 if kind in "dfg" else hostile for kind in places), exc_info=error if told else None
     )
     (logged,) = lines.texts
     assert SECRET not in logged
