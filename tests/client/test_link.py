@@ -53,6 +53,16 @@ async def test_calls_can_be_made_once_the_beginning_is_over(
         assert connection.state is HubConnectionState.CONNECTED
 
 
+@pytest.mark.parametrize("may_come_back", [False, True])
+async def test_a_client_that_is_sent_away_is_told_from_a_server_that_restarts(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, may_come_back: bool
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        await server.send(close("why", allow_reconnect=may_come_back))
+        reason = await connection.wait_closed()
+    assert (reason.server_text, reason.retriable) == ("why", may_come_back)
+
+
 async def test_a_goodbye_is_answered_at_once_while_the_block_goes_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """How our client gets to the real ASP.NET Core server, and to ours: the same way."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,15 @@ import trio
 from trio_hubs import (
     ConnectionClosed,
     ConnectionOptions,
+    Hub,
+    HubApp,
     HubConnectionOptions,
+    HubOptions,
     NegotiationError,
+    Request,
     TokenReason,
     Transport,
+    User,
     open_connection,
     open_hub_connection,
 )
@@ -106,3 +112,46 @@ async def test_where_there_is_nothing_is_told_apart_from_that(address: str) -> N
             raise AssertionError
     assert caught.value.status == 404
     assert caught.value.retriable
+
+
+@each_transport
+async def test_a_token_is_renewed_before_it_expires(transport: Transport) -> None:
+    """Only ours can: the official server does so from ASP.NET Core 11 on."""
+    reasons: list[TokenReason] = []
+    renewed = trio.Event()
+
+    class Desk(Hub):
+        def who(self) -> Any:
+            return self.context.user and self.context.user.claims.get("number")
+
+        async def on_authentication_refreshed(self) -> None:
+            renewed.set()
+
+    def token(reason: TokenReason) -> str:
+        reasons.append(reason)
+        return str(len(reasons))
+
+    begin = time.time()
+    users = {
+        number: User("ann", claims={"number": number}, expires_at=begin + lasts)
+        for number, lasts in (("1", 3), ("2", 1000))
+    }
+
+    def authenticate(request: Request) -> User | None:
+        return users.get(request.bearer_token or "")
+
+    app = HubApp(authenticate=authenticate, options=HubOptions(authentication_refresh=True))
+    app.add_hub("/desk", Desk)
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(app.serve, "127.0.0.1", 0)
+        with trio.fail_after(PATIENCE):
+            async with open_hub_connection(
+                f"{address}/desk", access_token=token, options=one(transport)
+            ) as connection:
+                assert await connection.invoke("Who") == "1"
+                await renewed.wait()
+                assert await connection.invoke("Who") == "2"
+                await trio.sleep(3)
+                assert await connection.invoke("Who") == "2"
+        nursery.cancel_scope.cancel()
+    assert reasons == [TokenReason.FIRST, TokenReason.EXPIRING]

@@ -22,6 +22,7 @@ from trio_hubs import (
     NegotiationError,
     Request,
     Response,
+    TokenReason,
     Transport,
     open_connection,
 )
@@ -208,6 +209,33 @@ async def test_where_nothing_is_offered_nothing_is_tried() -> None:
     with pytest.raises(NegotiationError, match="None of the transports supported by the client"):
         async with opened(offering()):
             raise AssertionError
+
+
+# ---- one connection after another
+
+
+async def test_cookies_are_kept_and_a_token_asked_for_anew_by_the_next_connection(
+    autojump_clock: MockClock,
+) -> None:
+    reasons: list[TokenReason] = []
+
+    def token(reason: TokenReason) -> str:
+        reasons.append(reason)
+        return f"t{len(reasons)}"
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return httpx2.Response(200, json=offer("LongPolling"), headers={"Set-Cookie": "sticky=1; Path=/"})
+        return httpx2.Response(204 if len(made) % 3 == 0 else 200)
+
+    async with open_requests(answer, access_token=token) as (requests, made):
+        for _ in range(2):
+            async with open_duplex(requests, TransferFormat.TEXT, skip_negotiation=False) as connection:
+                assert await connection.receive() == b""
+    assert [request.method for request in made] == ["POST", "GET", "GET"] * 2
+    assert [request.headers.get("Cookie") for request in made] == [None, *["sticky=1"] * 5]
+    assert [request.headers["Authorization"] for request in made] == ["Bearer t1"] * 3 + ["Bearer t2"] * 3
+    assert reasons == [TokenReason.FIRST] * 2
 
 
 # ---- the time for all of it
