@@ -212,7 +212,8 @@ async def test_an_acknowledgement_while_we_repeat_loses_nothing(autojump_clock: 
         assert await take(4) == [sequence(1), hello(1), hello(2), hello(3)]
         await side.tear()
         await side.attach()
-        assert await take(3) == [sequence(2), hello(2), hello(3)]
+        # The peer may not have come as far again as it has acknowledged: what it drops counts for it.
+        assert await take(4) == [sequence(1), {"type": 3, "invocationId": "0"}, hello(2), hello(3)]
 
 
 # ---- what a peer must not

@@ -13,7 +13,7 @@ from trio_hubs.calls.options import Role, SessionOptions
 from trio_hubs.calls.session import Session
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection
-from trio_hubs.connections.server.resumable import ResumableConnection
+from trio_hubs.connections.resumable import ResumableConnection
 
 from .support import PROTOCOL, Diary, Peer, Table, decode, encode, session_options
 

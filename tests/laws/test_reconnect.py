@@ -14,7 +14,7 @@ from tests.messages import call, item, result, stream
 from trio_hubs import ChannelReader, Hub, Request
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.connections.memory import memory_connection_pair
-from trio_hubs.connections.server.resumable import ResumableConnection
+from trio_hubs.connections.resumable import ResumableConnection
 from trio_hubs.connections.websocket import WebSocketConnection
 from trio_hubs.server.served_hub import ServedHub
 

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ..errors import ProtocolError
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import Ack, Close, Message, Ping
+from ..protocol.messages import Ack, Close, Completion, Message, Ping
 from ..protocol.messages import Sequence as SequenceMessage
 
 _UNCOUNTED = (Ping, Close)
+_BLANK = Completion("0")  # no call has this id
 
 
 class Replay:
@@ -41,6 +42,8 @@ class Replay:
         self._size = 0
         self._last_sent = 0
         self._acknowledged = 0
+        self._repeated = 0  # the last one that was sent again
+        self._surely_next = 1  # what the peer's count has reached at least: a sequence must not be above it
         self._next = 1  # what the next message of the peer's counts as
         self._received = 0  # the highest that has been acted on
         self._last_ack = 0
@@ -61,8 +64,14 @@ class Replay:
 
     def repeat(self) -> bytes:
         """What a new transport begins with: where we go on, and all that has not been acknowledged."""
-        first = self._acknowledged + 1
-        return self._protocol.encode(SequenceMessage(first)) + b"".join(data for _, data in self._sent)
+        begin = self._surely_next = min(self._surely_next, self._acknowledged + 1)
+        self._repeated = self._last_sent
+        # What was acknowledged since may be so from before, while the peer's count, which a sequence has set back, has
+        # not come so far: then something has to count that the peer drops.
+        blanks = self._protocol.encode(_BLANK) * (self._acknowledged + 1 - begin)
+        return (
+            self._protocol.encode(SequenceMessage(begin)) + blanks + b"".join(data for _, data in self._sent)
+        )
 
     # ---- the peer's messages
 
@@ -91,6 +100,8 @@ class Replay:
                     self._last_ack = 0  # it would not come again if its acknowledgement had not been lost
 
     def _acknowledge(self, number: int) -> None:
+        if number > self._repeated:
+            self._surely_next = max(self._surely_next, min(number, self._last_sent) + 1)
         while self._sent and self._sent[0][0] <= number:
             last, data = self._sent.popleft()
             self._acknowledged = last

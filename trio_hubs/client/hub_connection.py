@@ -458,7 +458,13 @@ async def open_hub_connection(
             )
             await stack.enter_async_context(aclosing(requests))
             dials.append(
-                partial(open_duplex, requests, speaks.transfer_format, skip_negotiation=skip_negotiation)
+                partial(
+                    open_duplex,
+                    requests,
+                    speaks.transfer_format,
+                    skip_negotiation=skip_negotiation,
+                    stateful_reconnect=options.stateful_reconnect,
+                )
             )
         connection = HubConnection(
             speaks, table, options, dials, reconnect=policy, retry_first=retry_first, setup=setup

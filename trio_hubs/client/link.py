@@ -73,7 +73,7 @@ class HubLink(HubCalls):
     ) -> None:
         self._session = Session(connection, protocol, handlers, _Life(self._leave), options.session_options())
         if not connection.inherent_keep_alive:
-            self._session.outbox.put(protocol.encode(Ping()))  # tells the server that this client pings
+            self._session.outbox.put(protocol.encode(Ping()), 0)  # tells the server that this client pings
         handlers.readers.move(self._session.reading)
         self._bodies: set[trio.CancelScope] = set()
 
@@ -147,6 +147,7 @@ async def run_link(
     """
     async with dial() as connection, open_background() as nursery:
         rest = await _shake_hands(connection, protocol, options.handshake_timeout)
+        connection.enable_resume()
         link = HubLink(connection, protocol, handlers, options)
         session = link._session
 
@@ -167,7 +168,8 @@ async def _shake_hands(connection: Duplex, protocol: HubProtocol, timeout: float
     connection.transfer_format = protocol.transfer_format
     try:
         with trio.fail_after(timeout):
-            await connection.send(encode_request(HandshakeRequest(protocol.name, 1)))
+            version = 2 if connection.can_resume else 1  # as the official clients have it
+            await connection.send(encode_request(HandshakeRequest(protocol.name, version)))
             taken = await receive_handshake(connection, take_response, MAXIMUM_SIZE)
     except trio.TooSlowError:
         raise HandshakeError(f"The server did not answer the handshake within {timeout:g} s.") from None

@@ -17,6 +17,10 @@ class HubConnectionOptions(ConnectionOptions):
     brackets; the rest is this project's own.
     """
 
+    stateful_reconnect: bool = False
+    """Whether a WebSocket that is torn shall be followed by another, without loss, if the server agrees [off]."""
+    stateful_reconnect_buffer_size: int = attrs.field(default=100_000, validator=positive)
+    """So much that the server has not acknowledged is kept to be sent again; then nothing more is sent [100,000]."""
     handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long the server may take for the hub handshake [15]."""
     keep_alive_interval: float = attrs.field(default=15.0, validator=positive)

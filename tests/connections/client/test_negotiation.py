@@ -13,6 +13,8 @@ from trio_hubs import AccessToken, ConnectionOptions, NegotiationError
 from trio_hubs.connections.client.negotiation import MAXIMUM_REDIRECTS, ConnectTarget, negotiate
 from trio_hubs.connections.client.requests import Requests
 
+from .http_answers import open_requests
+
 Answer = Callable[[httpx2.Request], httpx2.Response]
 
 
@@ -273,6 +275,26 @@ async def test_a_server_that_cannot_be_reached_says_so() -> None:
         match=r"Cannot negotiate with http://server/hub/negotiate: cannot connect to server:80: connection refused",
     ):
         await ask(refuse)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_a_connection_that_may_be_torn_is_asked_for_and_agreed_to(wanted: bool, agreed: bool) -> None:
+    requests_made: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        requests_made.append(request)
+        if request.url.path == "/hub/negotiate":
+            return httpx2.Response(
+                307, headers={"Location": str(request.url.copy_with(path="/new/negotiate"))}
+            )
+        return httpx2.Response(200, json=document(useStatefulReconnect=agreed))
+
+    async with open_requests(answer) as (requests, _):
+        place = await negotiate(requests, requests.url, stateful_reconnect=wanted)
+    assert ("useStatefulReconnect=true" in str(requests_made[0].url)) is wanted
+    assert place.stateful_reconnect is (wanted and agreed)
+    assert place.url == "http://server/new?id=token"
 
 
 # ---- redirects of HTTP

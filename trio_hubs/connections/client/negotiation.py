@@ -28,6 +28,7 @@ class ConnectTarget:
         transports: What the server offers, in its order.
         grant: The access token that negotiation gave, for all requests of the transport.
         token_lifetime: Seconds until the client's credentials expire, where they can be refreshed.
+        stateful_reconnect: Whether a WebSocket that is torn may be followed by another.
     """
 
     base: str
@@ -37,6 +38,7 @@ class ConnectTarget:
     transports: tuple[AvailableTransport, ...] = ()
     grant: Grant | None = None
     token_lifetime: float | None = None
+    stateful_reconnect: bool = False
 
     @property
     def request(self) -> Request:
@@ -44,20 +46,23 @@ class ConnectTarget:
         return Request(path=urlsplit(self.url).path)
 
 
-async def negotiate(requests: Requests, url: str, grant: Grant | None = None) -> ConnectTarget:
+async def negotiate(
+    requests: Requests, url: str, grant: Grant | None = None, *, stateful_reconnect: bool = False
+) -> ConnectTarget:
     """Ask a hub's server for a connection. A checkpoint.
 
     Args:
         requests: Makes the requests.
         url: The hub's URL.
         grant: The access token that an earlier negotiation gave for it.
+        stateful_reconnect: Whether to ask for a connection that may be torn.
 
     Raises:
         NegotiationError: The server cannot be reached, or does not negotiate.
     """
     lifetime: float | None = None
     for _ in range(MAXIMUM_REDIRECTS):
-        url, document = await _ask(requests, url, grant)
+        url, document = await _ask(requests, url, grant, stateful_reconnect)
         lifetime = document.token_lifetime or lifetime
         if not document.url:
             return ConnectTarget(
@@ -68,6 +73,7 @@ async def negotiate(requests: Requests, url: str, grant: Grant | None = None) ->
                 transports=document.available_transports,
                 grant=grant,
                 token_lifetime=lifetime,
+                stateful_reconnect=stateful_reconnect and document.stateful_reconnect,
             )
         try:
             url = followed(url, document.url)
@@ -81,9 +87,12 @@ async def negotiate(requests: Requests, url: str, grant: Grant | None = None) ->
     raise NegotiationError("Negotiate redirection limit exceeded.")
 
 
-async def _ask(requests: Requests, url: str, grant: Grant | None) -> tuple[str, NegotiateResponse]:
+async def _ask(
+    requests: Requests, url: str, grant: Grant | None, stateful_reconnect: bool
+) -> tuple[str, NegotiateResponse]:
     """Ask once; gives the URL that was asked in the end, and the answer."""
-    asked = with_query(url, "/negotiate", negotiateVersion="1")
+    wishes = {"negotiateVersion": "1"} | ({"useStatefulReconnect": "true"} if stateful_reconnect else {})
+    asked = with_query(url, "/negotiate", **wishes)
     try:
         answer = await requests.send("POST", asked, grant=grant)
         if not answer.response.is_success:
@@ -97,6 +106,6 @@ async def _ask(requests: Requests, url: str, grant: Grant | None) -> tuple[str, 
             NegotiationError, f"Cannot negotiate with {public_url(asked)}: {error}.{hint}"
         ) from error.__cause__
     if answer.url != asked:
-        version = "" if "negotiateVersion" in url else "negotiateVersion"
-        url = without_query(answer.url, "/negotiate", version) or url
+        added = [name for name in wishes if name not in url]
+        url = without_query(answer.url, "/negotiate", *added) or url
     return url, parse_response(body)

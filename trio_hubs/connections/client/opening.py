@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 
 import httpx2
@@ -26,6 +27,7 @@ from .negotiation import ConnectTarget, negotiate
 from .options import ConnectionOptions
 from .refresh import refreshing
 from .requests import Requests
+from .resuming import resuming
 from .tokens import AccessToken
 from .websocket import start_websocket
 
@@ -91,9 +93,13 @@ async def open_connection(
 
 @asynccontextmanager
 async def open_duplex(
-    requests: Requests, transfer_format: TransferFormat, *, skip_negotiation: bool
+    requests: Requests,
+    transfer_format: TransferFormat,
+    *,
+    skip_negotiation: bool,
+    stateful_reconnect: bool = False,
 ) -> AsyncGenerator[Duplex]:
-    """Open one connection of a client for the body.
+    """Open one connection of a client for the body, which can be resumed where that is asked for and agreed to.
 
     Raises:
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
@@ -107,7 +113,7 @@ async def open_duplex(
         if skip_negotiation:
             started = await start_websocket(requests, target)
         else:
-            started, target = await _start(requests, transfer_format)
+            started, target = await _start(requests, transfer_format, stateful_reconnect)
     if started is None:
         kind = ConnectionClosed if skip_negotiation else NegotiationError
         raise kind(f"Cannot connect to {public_url(requests.url)} within {timeout:g} s.")
@@ -116,19 +122,22 @@ async def open_duplex(
 
 
 async def _start(
-    requests: Requests, transfer_format: TransferFormat
+    requests: Requests, transfer_format: TransferFormat, stateful: bool
 ) -> tuple[AbstractAsyncContextManager[Duplex], ConnectTarget]:
     """Start the first of the server's transports that works."""
-    target = await negotiate(requests, requests.url)
+    target = await negotiate(requests, requests.url, stateful_reconnect=stateful)
     failures: dict[str, ConnectionFailed] = {}
     tried = False
     for offered in target.transports:
         try:
             start = _choose(offered, requests.options, transfer_format)
             if tried:  # for what has failed has used the last one up
-                target = await negotiate(requests, target.base, target.grant)
+                target = await negotiate(requests, target.base, target.grant, stateful_reconnect=stateful)
             tried = True
-            return await start(requests, target), target
+            started = await start(requests, target)
+            if target.stateful_reconnect and start is start_websocket:
+                started = resuming(target, started, partial(start_websocket, requests, target))
+            return started, target
         except ConnectionFailed as error:
             failures[offered.transport] = error
     if not failures:

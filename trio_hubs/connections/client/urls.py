@@ -62,10 +62,10 @@ def with_query(url: str, path: str, **fields: str) -> str:
     )
 
 
-def without_query(url: str, path: str, name: str) -> str | None:
-    """Undo :func:`with_query`, for one field; ``None`` when the path does not end so."""
+def without_query(url: str, path: str, *names: str) -> str | None:
+    """Undo :func:`with_query`; ``None`` when the path does not end so."""
     parts = urlsplit(url)
     if not parts.path.endswith(path):
         return None
-    fields = [field for field in parts.query.split("&") if field.partition("=")[0] != name]
+    fields = [field for field in parts.query.split("&") if field.partition("=")[0] not in names]
     return urlunsplit(parts._replace(path=parts.path.removesuffix(path), query="&".join(fields)))

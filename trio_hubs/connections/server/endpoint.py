@@ -34,7 +34,7 @@ from .options import EndpointOptions
 from .origins import Origins
 from .posts import Turn
 from .refresh import REJECTED, Refresh
-from .resumable import ResumableCarrier
+from .resumable_carrier import ResumableCarrier
 from .websocket_carrier import WebSocketCarrier
 
 logger = get_logger(__name__)

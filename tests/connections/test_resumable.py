@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_hubs.connections.duplex import Duplex, Resumed
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.connections.server.resumable import (
+from trio_hubs.connections.resumable import (
     TRANSITIONS,
     ResumableConnection,
     ResumableEvent,

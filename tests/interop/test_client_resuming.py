@@ -1,0 +1,71 @@
+"""Our client's stateful reconnect, against the real ASP.NET Core server and ours, through a proxy that cuts."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Literal
+
+import httpx2
+import pytest
+import trio
+
+from tests.interop.conftest import cutter
+from trio_hubs import HubConnection, HubConnectionOptions, open_hub_connection
+
+pytestmark = pytest.mark.interop
+
+PATIENCE = 60.0  # seconds
+ITEMS = 300
+
+STATEFUL = HubConnectionOptions(stateful_reconnect=True)
+
+
+@pytest.fixture(scope="module", params=["conformance_server", "dotnet_server"], ids=["ours", "dotnet"])
+def control(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The control of a cutting proxy before our server, then before the official one."""
+    with cutter(request.getfixturevalue(request.param)) as address:
+        yield address
+
+
+async def cut_again_and_again(control: str, port: int) -> None:
+    async with httpx2.AsyncClient() as http:
+        while True:
+            await trio.sleep(0.15)
+            await http.post(f"{control}/cut?port={port}")
+
+
+async def numbers() -> AsyncIterator[int]:
+    for number in range(ITEMS):
+        yield number
+        await trio.sleep(0.005)
+
+
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+async def test_nothing_is_lost_doubled_or_out_of_order(
+    control: str, protocol: Literal["json", "messagepack"]
+) -> None:
+    async def stream(connection: HubConnection) -> None:
+        async with connection.stream("Counter", ITEMS, 5, item_type=int) as reader:
+            assert [number async for number in reader] == list(range(ITEMS))
+
+    async def upload(connection: HubConnection) -> None:
+        async with connection.stream("Double", numbers(), item_type=int) as reader:
+            assert [number async for number in reader] == [2 * number for number in range(ITEMS)]
+
+    async def call(connection: HubConnection) -> None:
+        for number in range(ITEMS):
+            assert await connection.invoke("Add", number, 1) == number + 1
+            await trio.sleep(0.005)
+
+    async with httpx2.AsyncClient() as http:
+        gate = (await http.post(f"{control}/open")).text
+    with trio.fail_after(PATIENCE):
+        async with (
+            trio.open_nursery() as cutting,
+            open_hub_connection(f"{gate}/conformance", protocol=protocol, options=STATEFUL) as connection,
+        ):
+            id = connection.connection_id
+            cutting.start_soon(cut_again_and_again, control, int(gate.rpartition(":")[2]))
+            async with trio.open_nursery() as nursery:
+                for each in (stream, upload, call):
+                    nursery.start_soon(each, connection)
+            cutting.cancel_scope.cancel()
+            assert await connection.invoke("ConnectionId") == id == connection.connection_id
