@@ -279,3 +279,20 @@ async def test_nothing_is_made_where_nobody_listens() -> None:
         assert not observers.hear_calls
         observers.call_refused("c", "1", "Add", ValueError())
     assert Observers([Witness()]).hear_calls
+
+
+class Waiting(Observer):
+    async def call_ended(self, call: ObservedCall) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (Waiting(), r"Waiting\.call_ended must not be async: observers do not wait"),
+        (Observer, "an observer is an instance of Observer"),
+    ],
+)
+def test_an_observer_that_would_hear_of_nothing_is_refused(wrong: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        Observers([wrong])

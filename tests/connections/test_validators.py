@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from trio_hubs.connections.validators import positive, positive_or_none
+from trio_hubs import EndpointOptions, HubOptions
+from trio_hubs.connections.validators import check_kind, positive, positive_or_none
 
 
 @attrs.frozen
@@ -21,3 +22,9 @@ def test_what_is_above_zero_is_taken() -> None:
 def test_what_is_not_above_zero_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Options(**wrong)
+
+
+def test_options_of_another_kind_are_refused() -> None:
+    check_kind(HubOptions(), EndpointOptions)
+    with pytest.raises(TypeError, match="options must be HubOptions, not EndpointOptions"):
+        check_kind(EndpointOptions(), HubOptions)

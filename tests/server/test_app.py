@@ -13,13 +13,18 @@ from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, no_task_left
 from trio_hubs import (
+    Connection,
     ConnectionClosed,
+    ConnectionOptions,
     EndpointOptions,
     Hub,
     HubApp,
+    HubFilter,
     HubOptions,
+    Observer,
     Request,
     Response,
+    User,
     open_hub_connection,
 )
 
@@ -350,3 +355,41 @@ def test_options_of_another_kind_are_refused() -> None:
         HubApp(options=options)
     with pytest.raises(TypeError, match="a hub's options are HubOptions"):
         HubApp().add_hub("/sample", Sample, options=options)
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ({"observers": [Observer]}, "an observer is an instance of Observer"),
+        ({"filters": [HubFilter]}, "a filter is an instance of HubFilter"),
+        ({"authenticate": User("anna")}, "authenticate is called with each request"),
+    ],
+)
+def test_an_app_is_not_made_of_what_would_fail_later(choice: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        HubApp(**choice)
+
+
+def test_an_app_without_room_for_a_connection_is_refused() -> None:
+    with pytest.raises(ValueError, match="maximum_connections must be above 0: 0"):
+        HubApp(maximum_connections=0)
+
+
+def test_a_hub_takes_instances_of_filters() -> None:
+    wrong: Any = HubFilter
+    with pytest.raises(TypeError, match="a filter is an instance of HubFilter"):
+        HubApp().add_hub("/sample", Sample, filters=[wrong])
+
+
+@pytest.mark.parametrize("wrong", [None, Sample])
+def test_what_is_no_handler_of_connections_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="a connection's handler is an async function"):
+        HubApp().add_connection_handler("/raw", wrong)
+
+
+def test_options_of_a_client_are_none_for_a_path() -> None:
+    async def handle(connection: Connection) -> None: ...
+
+    wrong: Any = ConnectionOptions()
+    with pytest.raises(TypeError, match="options must be EndpointOptions, not ConnectionOptions"):
+        HubApp().add_connection_handler("/raw", handle, options=wrong)

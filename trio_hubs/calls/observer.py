@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from inspect import iscoroutinefunction
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -109,9 +110,15 @@ class Observers:
 
     Attributes:
         hear_calls: Whether anybody listens for calls that begin or end.
+
+    Raises:
+        TypeError: One is not an observer, or has an async method, which nobody would wait for.
     """
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        for each in observers:
+            _check(each)
+
         def listening(name: str) -> tuple[Listener[T], ...]:
             return tuple(
                 getattr(each, name)
@@ -160,6 +167,14 @@ class Observers:
         if self._refused:
             call = ObservedCall(connection_id, id, target, 0, outcome=Outcome.REFUSED, error=error)
             _tell(self._refused, call)
+
+
+def _check(observer: object) -> None:
+    if not isinstance(observer, Observer):
+        raise TypeError(f"an observer is an instance of Observer, which {observer!r} is not")
+    for name in vars(Observer):
+        if iscoroutinefunction(getattr(observer, name)):
+            raise TypeError(f"{type(observer).__qualname__}.{name} must not be async: observers do not wait")
 
 
 def _tell(listeners: Sequence[Listener[T]], event: T) -> None:

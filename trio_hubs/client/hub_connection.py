@@ -21,6 +21,7 @@ from ..calls.policies import WAIT, ReaderPolicy
 from ..connections.client.opening import open_duplex
 from ..connections.client.requests import Requests
 from ..connections.client.tokens import AccessToken
+from ..connections.validators import check_kind
 from ..errors import ConnectionClosed, ConnectionFailed, NegotiationError
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
@@ -426,7 +427,8 @@ async def open_hub_connection(
         The connection.
 
     Raises:
-        ValueError: The URL, a header, the protocol or the payloads' naming is none.
+        ValueError: The URL, a header, the protocol or the payloads' naming cannot be used.
+        TypeError: The options are of another kind.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The connection was over at once, or could not be opened where negotiation was skipped.
         HandshakeError: The server does not speak the protocol, or took too long.
@@ -435,6 +437,7 @@ async def open_hub_connection(
         The .NET client's ``StartAsync`` and ``StopAsync``.
     """
     options = options or HubConnectionOptions()
+    check_kind(options, HubConnectionOptions)
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
         raise ValueError("url must have one URL at least")

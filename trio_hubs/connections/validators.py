@@ -1,4 +1,4 @@
-"""What options check: that a number of seconds, bytes or things is above zero."""
+"""What is checked of options: their class, and that a number of seconds, bytes or things is above zero."""
 
 from __future__ import annotations
 
@@ -12,3 +12,13 @@ Validator: TypeAlias = Callable[[Any, Any, Any], None]
 positive: Validator = attrs.validators.gt(0)
 positive_or_none: Validator = attrs.validators.optional(positive)
 non_negative: Validator = attrs.validators.ge(0)
+
+
+def check_kind(options: object, kind: type[object]) -> None:
+    """Refuse options of another kind, or of none.
+
+    Raises:
+        TypeError: They are.
+    """
+    if not isinstance(options, kind):
+        raise TypeError(f"options must be {kind.__name__}, not {type(options).__name__}")

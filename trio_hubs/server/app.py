@@ -22,6 +22,7 @@ from ..connections.server.exchange import Route
 from ..connections.server.http_server import HttpServer
 from ..connections.server.options import EndpointOptions
 from ..connections.users import Authenticate, policies_of, resolve
+from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
 from .clients import C, Groups, HubClients
@@ -78,8 +79,13 @@ class HubApp:
         observers: Sequence[Observer] = (),
         maximum_connections: int = 100_000,
     ) -> None:
-        self._authenticate = authenticate
+        if authenticate is not None and not callable(authenticate):
+            raise TypeError(f"authenticate is called with each request, which {authenticate!r} cannot be")
+        if maximum_connections < 1:
+            raise ValueError(f"maximum_connections must be above 0: {maximum_connections}")
         _check_options(options)
+        _check_filters(filters)
+        self._authenticate = authenticate
         self._options = options or HubOptions()
         self._filters = tuple(filters)
         self._limits = LimitCounter()
@@ -120,6 +126,7 @@ class HubApp:
         """
         _check_hub(hub)
         _check_options(options)
+        _check_filters(filters)
         if factory is None:
             try:
                 inspect.signature(hub).bind()
@@ -163,10 +170,15 @@ class HubApp:
 
         Raises:
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
+            TypeError: The handler is not an async function, or the options are of another kind.
 
         Source:
             ASP.NET Core's ``MapConnectionHandler``.
         """
+        if isinstance(handler, type) or not callable(handler):
+            raise TypeError(f"a connection's handler is an async function, which {handler!r} is not")
+        if options is not None:
+            check_kind(options, EndpointOptions)
         endpoint = Endpoint(
             handler,
             options or self._options,
@@ -341,6 +353,12 @@ def _check_hub(hub: object) -> None:
 def _check_options(options: object) -> None:
     if options is not None and not isinstance(options, HubOptions):
         raise TypeError(f"a hub's options are HubOptions, which {type(options).__qualname__} is not")
+
+
+def _check_filters(filters: Sequence[object]) -> None:
+    for each in filters:
+        if not isinstance(each, HubFilter):
+            raise TypeError(f"a filter is an instance of HubFilter, which {each!r} is not")
 
 
 async def _hold_doors(

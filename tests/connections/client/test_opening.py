@@ -18,6 +18,7 @@ from trio_hubs import (
     Connection,
     ConnectionClosed,
     ConnectionOptions,
+    EndpointOptions,
     HubApp,
     NegotiationError,
     Request,
@@ -392,3 +393,40 @@ async def test_a_websocket_that_has_moved_is_found_without_negotiation(status: i
     app.add_route("/old", lambda _: Response(status=status, headers={"Location": "/echo"}))
     async with serving(app) as address:
         await echoes(f"{address}/old", Transport.WEBSOCKETS, skip_negotiation=True)
+
+
+@pytest.mark.parametrize("transport", Transport)
+async def test_a_connection_that_is_kept_behind_its_block_is_over(address: str, transport: Transport) -> None:
+    with trio.fail_after(5):
+        async with open_connection(
+            address + "/echo", options=ConnectionOptions(transports=[transport])
+        ) as connection:
+            await connection.send(b"hello")
+            assert await connection.receive() == b"hello"
+        assert await connection.receive() == b""
+        with pytest.raises(ConnectionClosed):
+            await connection.send(b"more")
+
+
+@pytest.mark.parametrize("transport", Transport)
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_bytes_of_other_kinds_are_sent(
+    address: str, transport: Transport, kind: type[bytearray | memoryview]
+) -> None:
+    data: Any = kind(b"hello")
+    async with open_connection(
+        address + "/echo", options=ConnectionOptions(transports=[transport])
+    ) as connection:
+        await connection.send(data)
+        assert await connection.receive() == b"hello"
+
+
+async def test_choices_of_another_kind_are_refused() -> None:
+    wrong: Any = EndpointOptions()
+    with pytest.raises(TypeError, match="options must be ConnectionOptions, not EndpointOptions"):
+        async with open_connection("http://localhost/", options=wrong):
+            raise NotImplementedError
+    wrong = "text"
+    with pytest.raises(ValueError, match="'text' is not a valid TransferFormat"):
+        async with open_connection("http://localhost/", transfer_format=wrong):
+            raise NotImplementedError

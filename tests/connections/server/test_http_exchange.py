@@ -99,6 +99,27 @@ async def test_an_answer_in_parts(autojump_clock: MockClock) -> None:
         assert (await client.ask("GET", "/describe")).status == 200
 
 
+async def test_an_answer_that_has_ended_takes_no_more_though_its_socket_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    exchanges: list[Exchange] = []
+
+    async def serve(exchange: Exchange) -> None:
+        exchanges.append(exchange)
+        await exchange.start({})
+        if len(exchanges) == 2:
+            with pytest.raises(ConnectionClosed):
+                await exchanges[0].write(b"of the first")
+        await exchange.write(b"part")
+        await exchange.finish()
+
+    async with open_server(routes(Holding(serve))) as client:
+        assert (await client.ask("GET", "/")).body == b"part"
+        assert (await client.ask("GET", "/")).body == b"part"
+    with pytest.raises(ConnectionClosed):
+        await exchanges[1].write(b"late")
+
+
 # ---- bodies
 
 

@@ -102,6 +102,8 @@ class EventStreamConnection(Duplex):
         return await self._incoming.take()
 
     async def send(self, data: bytes) -> None:
+        if self._incoming.closed:
+            raise ConnectionClosed("The connection is over.")
         if data:
             await self._posts.send(data, self.transfer_format)
         else:
@@ -127,9 +129,12 @@ class EventStreamConnection(Duplex):
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Duplex]:
         """Read for the body."""
-        async with open_background() as nursery:
-            nursery.start_soon(self.read)
-            yield self
+        try:
+            async with open_background() as nursery:
+                nursery.start_soon(self.read)
+                yield self
+        finally:
+            self._incoming.close()
 
 
 async def start_event_stream(

@@ -46,6 +46,8 @@ class LongPollingConnection(Duplex):
         return await self._incoming.take()
 
     async def send(self, data: bytes) -> None:
+        if self._incoming.closed:
+            raise ConnectionClosed("The connection is over.")
         if data:
             await self._posts.send(data, self.transfer_format)
         else:
@@ -94,6 +96,7 @@ class LongPollingConnection(Duplex):
                 yield self
         finally:
             if not self._incoming.closed:
+                self._incoming.close()
                 with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
                     await self._leave()
 

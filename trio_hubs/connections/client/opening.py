@@ -21,6 +21,7 @@ from ...protocol.negotiate import AvailableTransport, Transport
 from ..connection import Connection
 from ..duplex import Duplex
 from ..http import public_url
+from ..validators import check_kind
 from .event_stream import start_event_stream
 from .long_polling import start_long_polling
 from .negotiation import ConnectTarget, negotiate
@@ -68,20 +69,24 @@ async def open_connection(
         The connection, which ends in order with the body.
 
     Raises:
-        ValueError: The URL, a header or an option is none.
+        ValueError: The URL, a header or an option cannot be used.
+        TypeError: The options are of another kind.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The WebSocket cannot be opened, where negotiation was skipped.
 
     Source:
         The .NET client's ``HttpConnection``.
     """
+    options = options or ConnectionOptions()
+    check_kind(options, ConnectionOptions)
+    transfer_format = TransferFormat(transfer_format)
     requests = Requests(
         url,
         headers=headers or {},
         access_token=access_token,
         ssl_context=ssl_context,
         http_client=http_client,
-        options=options or ConnectionOptions(),
+        options=options,
     )
     async with (
         aclosing(requests),

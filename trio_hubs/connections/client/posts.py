@@ -34,7 +34,7 @@ class Posts:
         headers = {"Content-Type": _TYPES[transfer_format]}
         try:
             answer = await self._requests.send(
-                "POST", self._target.url, headers=headers, content=data, grant=self._target.grant
+                "POST", self._target.url, headers=headers, content=bytes(data), grant=self._target.grant
             )
             if not answer.response.is_success:
                 raise await answer.failure()

@@ -37,6 +37,7 @@ class HttpExchange(Exchange):
         self._headers = headers
         self._with_body = with_body
         self._read_all = False
+        self._finished = False  # its socket may be another's by now
 
     async def read(self) -> bytes:
         """The next part of the body.
@@ -84,9 +85,12 @@ class HttpExchange(Exchange):
         await self._wire.send(h11.Response(status_code=200, headers=lines, reason=b"OK"))
 
     async def write(self, data: bytes) -> None:
+        if self._finished:
+            raise ConnectionClosed("The answer has ended.")
         await self._wire.send(h11.Data(data=data))
 
     async def finish(self) -> None:
+        self._finished = True
         if self._wire.cut:
             raise ConnectionClosed("The client did not take a part of its answer.")
         self._wire.expect()
