@@ -12,15 +12,19 @@ from trio_hubs.client.state import MAXIMUM_CHANGES, TRANSITIONS, Event, Lifecycl
 CONNECTING, CONNECTED, RECONNECTING, DISCONNECTING, DISCONNECTED = HubConnectionState
 
 EXPECTED = {
+    (CONNECTING, Event.RESUMED): CONNECTING,
     (CONNECTING, Event.OPENED): CONNECTED,
     (CONNECTING, Event.LEFT): DISCONNECTING,
     (CONNECTING, Event.ENDED): DISCONNECTED,
+    (CONNECTED, Event.RESUMED): CONNECTED,
     (CONNECTED, Event.LOST): RECONNECTING,
     (CONNECTED, Event.LEFT): DISCONNECTING,
     (CONNECTED, Event.ENDED): DISCONNECTED,
+    (RECONNECTING, Event.RESUMED): RECONNECTING,
     (RECONNECTING, Event.OPENED): CONNECTED,
     (RECONNECTING, Event.LEFT): DISCONNECTING,
     (RECONNECTING, Event.ENDED): DISCONNECTED,
+    (DISCONNECTING, Event.RESUMED): DISCONNECTING,
     (DISCONNECTING, Event.OPENED): DISCONNECTING,
     (DISCONNECTING, Event.LEFT): DISCONNECTING,
     (DISCONNECTING, Event.ENDED): DISCONNECTED,
@@ -84,6 +88,18 @@ def test_what_changes_nothing_is_not_told() -> None:
         for event in (Event.LEFT, Event.OPENED, Event.LEFT):
             lifecycle.apply(event)
         assert changes.read_ready() == [StateChange(DISCONNECTING)]
+
+
+def test_that_a_torn_connection_goes_on_is_told_while_calls_can_be_made() -> None:
+    lifecycle = Lifecycle()
+    with lifecycle.watch() as changes:
+        for event in (Event.RESUMED, Event.OPENED, Event.RESUMED, Event.LEFT, Event.RESUMED):
+            lifecycle.apply(event)
+        assert changes.read_ready() == [
+            StateChange(CONNECTED),
+            StateChange(CONNECTED, recovered=True),
+            StateChange(DISCONNECTING),
+        ]
 
 
 async def test_a_reader_of_changes_that_does_not_read_is_told_so_and_one_that_left_is_forgotten() -> None:

@@ -61,6 +61,10 @@ class Life(Protocol):
         """
         ...
 
+    def resumed(self) -> None:
+        """The connection was torn, and goes on."""
+        return
+
     def broken(self, error: ConnectionClosed) -> Exception:
         """What the peer's streams shall fail with that the end of the connection has cut off."""
         ...
@@ -231,6 +235,7 @@ class Session:
                     data = await self.connection.receive()
                 except Resumed:
                     self._dispatcher.resume()
+                    self._life.resumed()
                     data = b""
                     continue
                 finally:

@@ -278,6 +278,7 @@ class HubConnection(HubCalls):
         """Connect, and live until the connection is over; started when calls can be made."""
 
         async def use(link: HubLink) -> None:
+            link.on_resumed = partial(self._lifecycle.apply, Event.RESUMED)
             if self._setup is not None:
                 try:
                     await self._setup(link)

@@ -29,16 +29,12 @@ Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
 
 
 class _Life:
-    """What a client does and says when a link comes and goes.
-
-    Args:
-        on_end: Called when it ends, before what is left of it is ended.
-    """
+    """What a client does and says when a link comes and goes."""
 
     waits = False
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
-        self._on_end = on_end
+    def __init__(self, link: HubLink) -> None:
+        self._link = link
 
     async def opened(self) -> None:
         pass
@@ -46,8 +42,11 @@ class _Life:
     async def closed(self, error: Exception | None) -> None:
         pass
 
+    def resumed(self) -> None:
+        self._link.on_resumed()
+
     def broken(self, error: ConnectionClosed) -> Exception:
-        self._on_end()
+        self._link._leave()
         return copy(error)
 
     def silence(self, seconds: float) -> Exception:
@@ -66,16 +65,20 @@ class HubLink(HubCalls):
     """One connection to a hub's server, from its handshake to its end, after which calls on it fail.
 
     A :class:`HubConnection` that reconnects has one after another.
+
+    Attributes:
+        on_resumed: Called when it was torn and goes on.
     """
 
     def __init__(
         self, connection: Duplex, protocol: HubProtocol, handlers: Handlers, options: HubConnectionOptions
     ) -> None:
-        self._session = Session(connection, protocol, handlers, _Life(self._leave), options.session_options())
+        self._session = Session(connection, protocol, handlers, _Life(self), options.session_options())
         if not connection.inherent_keep_alive:
             self._session.outbox.put(protocol.encode(Ping()), 0)  # tells the server that this client pings
         handlers.readers.move(self._session.reading)
         self._bodies: set[trio.CancelScope] = set()
+        self.on_resumed: Callable[[], None] = lambda: None
 
     @property
     def connection_id(self) -> str | None:

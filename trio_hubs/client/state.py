@@ -2,13 +2,13 @@
 
 A hub connection changes its state by this table alone, and never leaves its last one.
 
-| state | opened | lost | left | ended |
-|---|---|---|---|---|
-| connecting | connected | | disconnecting | disconnected |
-| connected | | reconnecting | disconnecting | disconnected |
-| reconnecting | connected | | disconnecting | disconnected |
-| disconnecting | disconnecting | | disconnecting | disconnected |
-| disconnected | | | disconnected | disconnected |
+| state | opened | resumed | lost | left | ended |
+|---|---|---|---|---|---|
+| connecting | connected | connecting | | disconnecting | disconnected |
+| connected | | connected | reconnecting | disconnecting | disconnected |
+| reconnecting | connected | reconnecting | | disconnecting | disconnected |
+| disconnecting | disconnecting | disconnecting | | disconnecting | disconnected |
+| disconnected | | | | disconnected | disconnected |
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Event(Enum):
     """What happens to a hub connection."""
 
     OPENED = "calls can be made"
+    RESUMED = "its link was torn, and goes on"
     LOST = "its link has ended, and there shall be another one"
     LEFT = "it shall end"
     ENDED = "nothing goes on any more"
@@ -54,15 +55,19 @@ class Event(Enum):
 _CONNECTING, _CONNECTED, _RECONNECTING, _DISCONNECTING, _DISCONNECTED = HubConnectionState
 
 TRANSITIONS = {
+    (_CONNECTING, Event.RESUMED): _CONNECTING,
     (_CONNECTING, Event.OPENED): _CONNECTED,
     (_CONNECTING, Event.LEFT): _DISCONNECTING,
     (_CONNECTING, Event.ENDED): _DISCONNECTED,
+    (_CONNECTED, Event.RESUMED): _CONNECTED,
     (_CONNECTED, Event.LOST): _RECONNECTING,
     (_CONNECTED, Event.LEFT): _DISCONNECTING,
     (_CONNECTED, Event.ENDED): _DISCONNECTED,
+    (_RECONNECTING, Event.RESUMED): _RECONNECTING,
     (_RECONNECTING, Event.OPENED): _CONNECTED,
     (_RECONNECTING, Event.LEFT): _DISCONNECTING,
     (_RECONNECTING, Event.ENDED): _DISCONNECTED,
+    (_DISCONNECTING, Event.RESUMED): _DISCONNECTING,
     (_DISCONNECTING, Event.OPENED): _DISCONNECTING,
     (_DISCONNECTING, Event.LEFT): _DISCONNECTING,
     (_DISCONNECTING, Event.ENDED): _DISCONNECTED,
@@ -74,15 +79,17 @@ TRANSITIONS = {
 
 @attrs.frozen
 class StateChange:
-    """A hub connection has come to another state.
+    """A hub connection has come to another state, or was torn and goes on.
 
     Attributes:
         state: The state.
         reason: Why the connection was lost, or is over; ``None`` for good news, and where its end was asked for.
+        recovered: Whether a torn connection goes on as the old one: nothing was lost, and no call has failed.
     """
 
     state: HubConnectionState
     reason: ConnectionFailed | None = None
+    recovered: bool = False
 
 
 class Lifecycle:
@@ -103,6 +110,8 @@ class Lifecycle:
         if self.state is not before:
             self._changed.unpark_all()
             self._tell(StateChange(self.state, reason))
+        elif event is Event.RESUMED and self.state is HubConnectionState.CONNECTED:
+            self._tell(StateChange(self.state, recovered=True))
 
     def _tell(self, change: StateChange) -> None:
         for watcher in self._watchers[:]:

@@ -1,0 +1,220 @@
+"""Our client and our hub over WebSockets that are torn: nothing is lost, nothing comes twice, and order is kept."""
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.connections.client.http_answers import TARGET
+from tests.hub_peer import PROTOCOLS, no_task_left, served_hub
+from trio_hubs import ChannelReader, Hub, HubConnection, HubConnectionOptions, HubConnectionState, StateChange
+from trio_hubs.client.handlers import Handlers
+from trio_hubs.client.link import HubLink
+from trio_hubs.connections.client.resuming import resuming
+from trio_hubs.connections.duplex import Duplex
+from trio_hubs.connections.http import Request
+from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.connections.resumable import ResumableConnection, ResumableState
+from trio_hubs.errors import ConnectionClosed
+from trio_hubs.protocol.registry import PROTOCOLS as SPOKEN
+
+CONNECTED = HubConnectionState.CONNECTED
+RECOVERED = StateChange(CONNECTED, recovered=True)
+
+
+class Numbers(Hub):
+    """Numbers in order, both ways."""
+
+    async def count(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+            if number % 7 == 0:
+                await trio.sleep(0.01)
+
+    async def echo(self, numbers: ChannelReader[int]) -> AsyncIterator[int]:
+        async for number in numbers:
+            yield number
+
+    async def collect(self, numbers: ChannelReader[int]) -> list[int]:
+        return [number async for number in numbers]
+
+    async def add(self, number: int) -> int:
+        total: int = self.context.items.get("total", 0) + number
+        self.context.items["total"] = total
+        await self.clients.caller.send("Total", total)
+        return total
+
+
+class Network:
+    """WebSockets in memory between our client and a hub, which can be torn: what is under way is lost.
+
+    Attributes:
+        opened: How many there have been.
+        refuses: Whether the server knows the connection no more.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.opened = 0
+        self.refuses = False
+        self._nursery = nursery
+        self._served = served_hub(Numbers)
+        self._known: list[ResumableConnection] = []
+        self._ends: tuple[MemoryConnection, MemoryConnection] | None = None
+
+    @asynccontextmanager
+    async def dial(self) -> AsyncGenerator[Duplex]:
+        """A new connection."""
+        behind = ResumableConnection("id", Request())
+        self._known.append(behind)
+        start = partial(self._start, behind)
+        async with resuming(TARGET, await start(), start) as connection:
+            yield connection
+
+    async def _handle(self, behind: ResumableConnection) -> None:
+        try:
+            await self._served.handle(behind)
+        finally:
+            behind.close()
+
+    async def _start(self, behind: ResumableConnection) -> AbstractAsyncContextManager[Duplex]:
+        await trio.lowlevel.checkpoint()
+        if self.refuses:
+            self.expire()
+            raise ConnectionClosed("unknown", status=404)
+        return self._open(behind)
+
+    @asynccontextmanager
+    async def _open(self, behind: ResumableConnection) -> AsyncGenerator[Duplex]:
+        far, near = memory_connection_pair()
+        self._ends = near, far
+        self.opened += 1
+
+        async def carry() -> None:
+            if behind.state is ResumableState.NEW:
+                self._nursery.start_soon(self._handle, behind)
+            await behind.carry(far)
+            far.close()
+
+        self._nursery.start_soon(carry)
+        try:
+            yield near
+        finally:
+            near.close()
+
+    def expire(self) -> None:
+        """The server waits for nobody any longer."""
+        for behind in self._known:
+            behind.close()
+
+    def tear(self) -> None:
+        """Lose the WebSocket of the moment."""
+        assert self._ends is not None
+        for end in self._ends:
+            end.cut()
+
+
+@asynccontextmanager
+async def connected(
+    protocol: str = "json", **chosen: Any
+) -> AsyncGenerator[tuple[HubConnection, Network, list[int]]]:
+    """Our client beside the hub, and the totals that its handler has heard."""
+    heard: list[int] = []
+    speaks = SPOKEN[protocol]("python")
+    handlers = Handlers(speaks.payloads)
+    handlers.add("Total", heard.append)
+    with no_task_left():
+        async with trio.open_nursery() as nursery:
+            network = Network(nursery)
+            connection = HubConnection(speaks, handlers, HubConnectionOptions(), [network.dial], **chosen)
+            async with connection._opened():
+                yield connection, network, heard
+            network.expire()
+
+
+async def numbers(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+        if number % 5 == 0:
+            await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(10))
+async def test_calls_streams_and_uploads_run_through_any_tears(
+    autojump_clock: MockClock, protocol: str, seed: int
+) -> None:
+    results: dict[str, Any] = {}
+    moments = random.Random(seed)
+    set_up: list[str | None] = []
+
+    async def setup(link: HubLink) -> None:
+        set_up.append(link.connection_id)
+
+    async def count() -> None:
+        async with connection.stream("Count", 300, item_type=int) as reader:
+            results["count"] = [number async for number in reader]
+
+    async def echo() -> None:
+        async with connection.stream("Echo", numbers(300), item_type=int) as reader:
+            results["echo"] = [number async for number in reader]
+
+    async def collect() -> None:
+        results["collect"] = await connection.invoke("Collect", numbers(300), result_type=list[int])
+
+    async def add() -> None:
+        results["add"] = []
+        for _ in range(50):
+            results["add"].append(await connection.invoke("Add", 1, result_type=int))
+            await trio.sleep(0.01)
+
+    async with connected(protocol, setup=setup) as (connection, network, heard):
+        with connection.state_changes() as changes:
+            async with trio.open_nursery() as nursery:
+                for task in (count, echo, collect, add):
+                    nursery.start_soon(task)
+                for _ in range(moments.randrange(1, 8)):
+                    await trio.sleep(moments.uniform(0, 0.12))
+                    network.tear()
+            await wait_all_tasks_blocked()
+            told = changes.read_ready()
+        assert connection.connection_id == "id"
+        assert connection.state is CONNECTED
+    for name in ("count", "echo", "collect"):
+        assert results[name] == list(range(300))
+    assert results["add"] == heard == list(range(1, 51))
+    assert set_up == ["id"]
+    assert told
+    assert set(told) == {RECOVERED}
+
+
+async def test_calls_that_are_made_while_it_is_torn_are_sent_later(autojump_clock: MockClock) -> None:
+    async with connected() as (connection, network, _):
+        network.tear()
+        assert await connection.invoke("Add", 5, result_type=int) == 5
+        assert network.opened == 2
+
+
+async def test_one_that_cannot_go_on_is_lost_like_any_other(autojump_clock: MockClock) -> None:
+    async with connected(reconnect=lambda *_: 1.0) as (connection, network, _):
+        assert await connection.invoke("Add", 5, result_type=int) == 5
+        network.refuses = True
+        with connection.state_changes() as changes:
+            network.tear()
+            assert (await changes.read()).state is HubConnectionState.RECONNECTING
+            network.refuses = False
+            assert await changes.read() == StateChange(CONNECTED)
+        assert await connection.invoke("Add", 7, result_type=int) == 7
+
+
+async def test_leaving_while_it_is_torn_is_bounded(autojump_clock: MockClock) -> None:
+    async with connected() as (_, network, _):
+        network.refuses = True
+        network.tear()
+        await trio.lowlevel.checkpoint()
+    assert trio.current_time() <= 5
