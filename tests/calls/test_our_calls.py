@@ -17,7 +17,7 @@ from trio_hubs.protocol.messages import Completion
 
 from .support import Desk, count_up, depth, invocation, raw, read_all, run_outbox, stream_invocation
 
-GONE = ConnectionClosed("gone")
+GONE = ConnectionClosed("gone", server_text="restart", close_code=1012, retriable=False)
 
 
 @pytest.fixture
@@ -152,6 +152,17 @@ async def test_an_argument_that_cannot_be_encoded_is_an_error_and_nothing_is_sen
     with pytest.raises(BindingError):
         await call(desk.our_calls, object())
     assert desk.sent == []
+
+
+async def test_what_cannot_be_read_is_not_called_for(desk: Desk) -> None:
+    with pytest.raises(TypeError, match="cannot be converted"):
+        await desk.our_calls.invoke("x", (), "no type")
+    with pytest.raises(TypeError, match="cannot be converted"):
+        async with desk.our_calls.stream("x", (), "no type", 10):
+            raise AssertionError
+    assert desk.sent == []
+    with trio.fail_after(1):
+        await desk.our_calls.wait_idle()
 
 
 @CALLS
@@ -436,6 +447,7 @@ async def test_calls_that_wait_fail_with_the_connection(desk: Desk, nursery: tri
     await wait_all_tasks_blocked()
     outcomes = [call.outcome for call in (*calls, with_upload)]
     assert [(type(outcome), str(outcome)) for outcome in outcomes] == [(ConnectionClosed, "gone")] * 3
+    assert [vars(outcome) for outcome in outcomes] == [vars(GONE)] * 3
     assert len({id(outcome) for outcome in (*outcomes, GONE)}) == 4
     assert cancel("1") not in desk.sent
 
@@ -453,6 +465,7 @@ async def test_later_calls_fail_with_the_same_text(desk: Desk, call: Call, outbo
         with pytest.raises(ConnectionClosed, match=r"^gone$") as caught:
             await call(desk.our_calls, count_up(3))
         errors.append(caught.value)
+    assert [vars(error) for error in errors] == [vars(GONE)] * 3
     assert len({id(error) for error in (*errors, GONE)}) == 4
     assert len({depth(error) for error in errors}) == 1
     assert desk.sent == []

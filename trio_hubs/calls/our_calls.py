@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from itertools import count
 from typing import Any
 
@@ -107,7 +108,7 @@ class OurCalls:
         """The connection is over: whatever waits fails with this error, and so does every later call."""
         self._closed = error
         for call in self._pending.values():
-            call.error = ConnectionClosed(*error.args)
+            call.error = copy(error)
             call.arrived.set()
         self._pending.clear()
 
@@ -221,6 +222,7 @@ class OurCalls:
             ConnectionClosed: The connection is over.
         """
         payloads = self._protocol.payloads
+        load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
         id = next(self._ids)
         await self._put(
             StreamInvocation(
@@ -228,7 +230,6 @@ class OurCalls:
             )
         )
         self._streams.add(id)
-        load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
         return self._incoming.open(id, load, capacity, policy)
 
     def end_stream(self, stream: Stream[Any]) -> None:
@@ -265,9 +266,7 @@ class OurCalls:
 
     def _check_open(self) -> None:
         if self._closed is not None:
-            raise ConnectionClosed(
-                *self._closed.args
-            )  # another one for each call: a traceback belongs to one
+            raise copy(self._closed)  # another one for each call: a traceback belongs to one
 
     @asynccontextmanager
     async def _uploading(self, uploads: Mapping[str, AsyncIterable[Any]]) -> AsyncGenerator[None]:
