@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.messages import PING, close, ended, item
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.options import Role
+from trio_hubs.calls.reading import LONGEST_PAUSE
 from trio_hubs.connections.memory import MemoryConnection
 
 from .session_log import last_message, open_stream
@@ -165,14 +166,14 @@ async def test_what_began_while_we_were_late_is_owed_since_then_at_the_earliest(
 
 async def test_a_peer_that_we_do_not_read_is_not_silent(autojump_clock: MockClock) -> None:
     async with (
-        open_side(role=Role.CLIENT, server_timeout=30, stream_buffer_size=10) as side,
+        open_side(role=Role.CLIENT, server_timeout=3, stream_buffer_size=10) as side,
         open_stream(side) as reader,
     ):
         await side.peer.send(item("1", 1), item("1", 2))
-        await ticks(side, 100)
+        await ticks(side, LONGEST_PAUSE - 0.1)
         assert not side.over.is_set()
         reader.read_ready()
-        await ticks(side, 29)
+        await ticks(side, 2)
         assert not side.over.is_set()
         await ticks(side, 3)
         await side.over.wait()
