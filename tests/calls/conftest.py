@@ -1,4 +1,4 @@
-"""The desk at which a callee of one call at a time is tested."""
+"""A desk at which one call of the peer runs at a time."""
 
 import pytest
 import trio
@@ -9,5 +9,5 @@ from .support import Desk
 
 @pytest.fixture
 def desk(nursery: trio.Nursery) -> Desk:
-    """A callee that runs one call at a time."""
+    """A desk at which one call of the peer runs at a time."""
     return started(nursery)

@@ -1,4 +1,4 @@
-"""A callee at work, and methods that wait at gates until a test lets them through."""
+"""Methods of a desk that wait at gates until a test lets them through."""
 
 from collections.abc import AsyncIterator
 from typing import Any

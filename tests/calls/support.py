@@ -11,7 +11,6 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from tests import messages
 from tests.messages import Message
 from trio_hubs.calls.answers import Face
 from trio_hubs.calls.channels import ChannelReader
@@ -49,16 +48,6 @@ PROTOCOL = JsonHubProtocol()
 # ---- messages as the wire has them
 
 
-def invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Message:
-    """An Invocation, of an id first."""
-    return messages.call(target, *arguments, id=id, uploads=uploads)
-
-
-def stream_invocation(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Message:
-    """A StreamInvocation, of an id first."""
-    return messages.stream(target, *arguments, id=id, uploads=uploads)
-
-
 def encode(*messages: Message) -> bytes:
     return b"".join(json.dumps(message, separators=(",", ":")).encode() + b"\x1e" for message in messages)
 
@@ -70,14 +59,14 @@ def decode(data: bytes) -> list[Message]:
     return [json.loads(record) for record in records]
 
 
-def call(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> Invocation:
-    """What the reader makes of an invocation."""
+def read_call(target: str, *arguments: Any, id: str = "", uploads: Sequence[str] = ()) -> Invocation:
+    """What the reader makes of :func:`tests.messages.call`."""
     dumped = Raw(PROTOCOL.payloads.dump_arguments(arguments))
     return Invocation(invocation_id=id, target=target, arguments=dumped, stream_ids=tuple(uploads))
 
 
-def stream_call(id: str, target: str, *arguments: Any, uploads: Sequence[str] = ()) -> StreamInvocation:
-    """What the reader makes of a stream invocation."""
+def read_stream(target: str, *arguments: Any, id: str = "1", uploads: Sequence[str] = ()) -> StreamInvocation:
+    """What the reader makes of :func:`tests.messages.stream`."""
     dumped = Raw(PROTOCOL.payloads.dump_arguments(arguments))
     return StreamInvocation(invocation_id=id, target=target, arguments=dumped, stream_ids=tuple(uploads))
 
@@ -198,7 +187,7 @@ async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = l
 
 
 class Desk:
-    """A callee and a caller over one recorder, without a connection."""
+    """Our calls and their calls over one recorder, without a connection."""
 
     def __init__(self, **changes: Any) -> None:
         options = session_options(**changes)

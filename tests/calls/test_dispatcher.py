@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.messages import PING, ack, cancel, close, ended, item, sequence
+from tests.messages import PING, ack, call, cancel, close, ended, item, sequence
 from trio_hubs.calls.dispatcher import Dispatcher
 from trio_hubs.calls.keep_alive import KeepAlive
 from trio_hubs.errors import ProtocolError
 from trio_hubs.protocol.messages import Close
 
-from .support import PROTOCOL, Desk, encode, invocation, raw, read_all, session_options
+from .support import PROTOCOL, Desk, encode, raw, read_all, session_options
 
 
 class Board(Desk):
@@ -53,9 +53,9 @@ async def test_items_that_follow_each_other_are_taken_together(monkeypatch: pyte
 
 async def test_nothing_has_an_effect_once_it_is_stopped() -> None:
     board = Board()
-    await board.feed(invocation("1", "no"))
+    await board.feed(call("no", id="1"))
     board.dispatcher.stopped = True
-    await board.feed(invocation("2", "no"))
+    await board.feed(call("no", id="2"))
     assert [answer["invocationId"] for answer in board.sent] == ["1"]
 
 

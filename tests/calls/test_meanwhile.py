@@ -11,7 +11,7 @@ from tests.messages import result
 from trio_hubs.calls.options import Role
 
 from .gates import started
-from .support import Desk, call
+from .support import Desk, read_call
 
 
 async def ask(desk: Desk) -> None:
@@ -43,7 +43,7 @@ async def test_a_call_that_waits_lets_one_with_an_id_run_in_a_client(
     async def note() -> None:
         noted.append("noted")
 
-    sent = await desk.answers(call("", "waits"), call("", "note"), call("a", "answers"))
+    sent = await desk.answers(read_call("waits"), read_call("note"), read_call("answers", id="a"))
     assert (result("a", 1) in sent) is (role is Role.CLIENT)
     assert noted == []
     nursery.cancel_scope.cancel()
@@ -54,5 +54,8 @@ async def test_nobody_else_who_waits_lets_calls_run(nursery: trio.Nursery) -> No
     desk.method(trio.sleep_forever)
     nursery.start_soon(ask, desk)
     await wait_all_tasks_blocked()
-    assert await desk.answers(call("a", "sleep_forever"), call("b", "sleep_forever")) == desk.sent[:1]
+    assert (
+        await desk.answers(read_call("sleep_forever", id="a"), read_call("sleep_forever", id="b"))
+        == desk.sent[:1]
+    )
     nursery.cancel_scope.cancel()

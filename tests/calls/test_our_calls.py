@@ -8,14 +8,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.messages import cancel, ended, item
+from tests.messages import call, cancel, ended, item, stream
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
-from .support import Desk, count_up, depth, invocation, raw, read_all, run_outbox, stream_invocation
+from .support import Desk, count_up, depth, raw, read_all, run_outbox
 
 GONE = ConnectionClosed("gone", server_text="restart", close_code=1012, retriable=False)
 
@@ -79,7 +79,7 @@ async def test_a_call_gets_its_answer(desk: Desk, nursery: trio.Nursery) -> None
     await wait_all_tasks_blocked()
     second = Waiting(nursery, desk.our_calls.invoke, "add", (1, 2), int)
     await wait_all_tasks_blocked()
-    assert desk.sent == [invocation("1", "add", 40, 2), invocation("2", "add", 1, 2)]
+    assert desk.sent == [call("add", 40, 2, id="1"), call("add", 1, 2, id="2")]
     assert desk.our_calls.complete(Completion("2", result=raw(3)[0]))
     assert desk.our_calls.complete(Completion("1", result=raw(42)[0]))
     await wait_all_tasks_blocked()
@@ -88,29 +88,29 @@ async def test_a_call_gets_its_answer(desk: Desk, nursery: trio.Nursery) -> None
 
 
 async def test_a_call_without_a_result_gives_none(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "nothing", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "nothing", (), int)
     await wait_all_tasks_blocked()
     desk.our_calls.complete(Completion("1"))
     await wait_all_tasks_blocked()
-    assert call.outcome is None
-    assert call.scope.cancel_called is False
+    assert waiting.outcome is None
+    assert waiting.scope.cancel_called is False
 
 
 async def test_an_error_of_the_peer_is_raised(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "broken", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "broken", (), int)
     await wait_all_tasks_blocked()
     desk.our_calls.complete(Completion("1", "broken there"))
     await wait_all_tasks_blocked()
-    assert type(call.outcome) is HubException
-    assert str(call.outcome) == "broken there"
+    assert type(waiting.outcome) is HubException
+    assert str(waiting.outcome) == "broken there"
 
 
 async def test_a_result_of_another_type_is_an_error(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "add", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "add", (), int)
     await wait_all_tasks_blocked()
     desk.our_calls.complete(Completion("1", result=raw("three")[0]))
     await wait_all_tasks_blocked()
-    assert type(call.outcome) is BindingError
+    assert type(waiting.outcome) is BindingError
 
 
 async def test_an_answer_that_nobody_waits_for_is_told(desk: Desk) -> None:
@@ -119,13 +119,13 @@ async def test_an_answer_that_nobody_waits_for_is_told(desk: Desk) -> None:
 
 
 async def test_a_stream_for_an_answer_is_an_error(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "stream", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "stream", (), int)
     await wait_all_tasks_blocked()
     assert desk.our_calls.reject_item("1")
     assert not desk.our_calls.reject_item("1")
     await wait_all_tasks_blocked()
-    assert type(call.outcome) is HubException
-    assert "stream()" in str(call.outcome)
+    assert type(waiting.outcome) is HubException
+    assert "stream()" in str(waiting.outcome)
 
 
 async def call_for_nothing(caller: OurCalls, *arguments: Any) -> None:
@@ -199,31 +199,31 @@ async def test_a_call_waits_for_room(desk: Desk, nursery: trio.Nursery, call: Ca
 
 
 async def test_a_cancelled_call_is_cancelled_at_the_peer_once(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
     await wait_all_tasks_blocked()
-    call.scope.cancel()
+    waiting.scope.cancel()
     await wait_all_tasks_blocked()
-    assert desk.sent == [invocation("1", "slow"), cancel("1")]
+    assert desk.sent == [call("slow", id="1"), cancel("1")]
     assert not desk.our_calls.complete(Completion("1"))
 
 
 async def test_a_call_that_was_answered_is_not_cancelled_any_more(desk: Desk, nursery: trio.Nursery) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "fast", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "fast", (), int)
     await wait_all_tasks_blocked()
     desk.our_calls.complete(Completion("1", result=raw(3)[0]))
-    call.scope.cancel()
+    waiting.scope.cancel()
     await wait_all_tasks_blocked()
-    assert desk.sent == [invocation("1", "fast")]
+    assert desk.sent == [call("fast", id="1")]
 
 
 async def test_waiting_for_an_answer_is_a_demand(nursery: trio.Nursery) -> None:
     desk = Desk(connection_buffer_size=1)
     desk.incoming.reading.count(100)
     assert not desk.incoming.reading.wanted
-    call = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "slow", (), int)
     await wait_all_tasks_blocked()
     assert desk.incoming.reading.wanted
-    call.scope.cancel()
+    waiting.scope.cancel()
     await wait_all_tasks_blocked()
     assert not desk.incoming.reading.wanted
 
@@ -233,7 +233,7 @@ async def test_waiting_for_an_answer_is_a_demand(nursery: trio.Nursery) -> None:
 
 async def test_sending_waits_for_nothing_and_is_a_checkpoint(desk: Desk) -> None:
     await desk.our_calls.send("log", ("text",))
-    assert desk.sent == [invocation("", "log", "text")]
+    assert desk.sent == [call("log", "text")]
     with trio.CancelScope() as scope:
         scope.cancel()
         await desk.our_calls.send("log", ())
@@ -244,7 +244,7 @@ async def test_uploads_of_a_send_go_on_in_the_background(desk: Desk) -> None:
     await desk.our_calls.send("log", (count_up(2), "text"))
     await wait_all_tasks_blocked()
     assert desk.sent == [
-        invocation("", "log", "text", uploads=["1"]),
+        call("log", "text", uploads=["1"]),
         item("1", 0),
         item("1", 1),
         ended("1"),
@@ -256,7 +256,7 @@ async def test_uploads_of_a_send_go_on_in_the_background(desk: Desk) -> None:
 
 async def test_a_stream_is_read_to_its_end(desk: Desk) -> None:
     async with desk.our_calls.stream("count", (3,), int, 10) as reader:
-        assert desk.sent == [stream_invocation("1", "count", 3)]
+        assert desk.sent == [stream("count", 3)]
         desk.incoming.feed("1", raw(0, 1))
         desk.incoming.complete("1", None)
         assert await read_all(reader) == [0, 1]
@@ -267,7 +267,7 @@ async def test_leaving_a_stream_cancels_it_and_forgets_it(desk: Desk) -> None:
     async with desk.our_calls.stream("count", (), int, 10) as reader:
         desk.incoming.feed("1", raw(0, 1))
         assert await reader.read() == 0
-    assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
+    assert desk.sent == [stream("count"), cancel("1")]
     assert "1" not in desk.incoming
     with pytest.raises(ChannelClosed):
         await reader.read()
@@ -290,13 +290,13 @@ async def test_a_cancelled_body_cancels_the_stream(desk: Desk) -> None:
         async with desk.our_calls.stream("count", (), int, 10) as reader:
             scope.cancel()
             await reader.read()
-    assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
+    assert desk.sent == [stream("count"), cancel("1")]
 
 
 async def test_a_reader_that_was_closed_early_still_cancels_the_stream(desk: Desk) -> None:
     async with desk.our_calls.stream("count", (), int, 10) as reader:
         reader.close()
-    assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
+    assert desk.sent == [stream("count"), cancel("1")]
 
 
 async def test_a_stream_that_fails_on_our_side_is_stopped_once(desk: Desk) -> None:
@@ -304,7 +304,7 @@ async def test_a_stream_that_fails_on_our_side_is_stopped_once(desk: Desk) -> No
         assert not desk.incoming.feed("1", raw("one"))
         with pytest.raises(BindingError):
             await reader.read()
-        assert desk.sent == [stream_invocation("1", "count"), cancel("1")]
+        assert desk.sent == [stream("count"), cancel("1")]
     assert len(desk.sent) == 2
 
 
@@ -340,17 +340,17 @@ async def test_uploads_are_named_in_their_order_and_sent_beside_the_call(
     desk: Desk, nursery: trio.Nursery
 ) -> None:
     writer, reader = open_channel(int)
-    call = Waiting(nursery, desk.our_calls.invoke, "total", (count_up(1), 5, reader), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "total", (count_up(1), 5, reader), int)
     await wait_all_tasks_blocked()
     await writer.write(7)
     await wait_all_tasks_blocked()
     writer.complete()
     await wait_all_tasks_blocked()
-    assert desk.sent[0] == invocation("3", "total", 5, uploads=["1", "2"])
+    assert desk.sent[0] == call("total", 5, id="3", uploads=["1", "2"])
     assert desk.sent[1:] == [item("1", 0), ended("1"), item("2", 7), ended("2")]
     desk.our_calls.complete(Completion("3", result=raw(12)[0]))
     await wait_all_tasks_blocked()
-    assert call.outcome == 12
+    assert waiting.outcome == 12
     assert len(desk.sent) == 5
 
 
@@ -358,7 +358,7 @@ async def test_a_stream_with_an_upload(desk: Desk) -> None:
     async with desk.our_calls.stream("double", (count_up(2),), int, 10) as reader:
         await wait_all_tasks_blocked()
         assert desk.sent == [
-            stream_invocation("2", "double", uploads=["1"]),
+            stream("double", id="2", uploads=["1"]),
             item("1", 0),
             item("1", 1),
             ended("1"),
@@ -370,12 +370,12 @@ async def test_a_stream_with_an_upload(desk: Desk) -> None:
 async def test_a_broken_upload_is_an_error_to_the_peer(
     desk: Desk, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "total", (broken(),), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "total", (broken(),), int)
     await wait_all_tasks_blocked()
     assert desk.sent[1:] == [item("1", 1), ended("1", "Stream errored by client: 'source'")]
-    assert call.outcome is None  # the answer is still the peer's to give
+    assert waiting.outcome is None  # the answer is still the peer's to give
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    call.scope.cancel()
+    waiting.scope.cancel()
 
 
 async def test_an_upload_that_cannot_be_encoded_is_an_error_to_the_peer(desk: Desk) -> None:
@@ -392,20 +392,20 @@ async def test_an_upload_that_cannot_be_encoded_is_an_error_to_the_peer(desk: De
 
 @pytest.mark.parametrize("ended_by", ["answer", "cancelling", "error"])
 async def test_the_end_of_a_call_ends_its_uploads(desk: Desk, nursery: trio.Nursery, ended_by: str) -> None:
-    call = Waiting(nursery, desk.our_calls.invoke, "total", (endless(),), int)
+    waiting = Waiting(nursery, desk.our_calls.invoke, "total", (endless(),), int)
     await wait_all_tasks_blocked()
     match ended_by:
         case "answer":
             desk.our_calls.complete(Completion("2", result=raw(3)[0]))
         case "cancelling":
-            call.scope.cancel()
+            waiting.scope.cancel()
         case _:
             desk.our_calls.complete(Completion("2", "broken there"))
     await wait_all_tasks_blocked()
     last = [cancel("2")] if ended_by == "cancelling" else []
     assert desk.sent[2:] == [ended("1", "Stream canceled by client."), *last]
     if ended_by == "error":
-        assert type(call.outcome) is HubException
+        assert type(waiting.outcome) is HubException
 
 
 async def test_uploads_are_filed_by_their_ids_while_they_go_on(desk: Desk) -> None:
@@ -507,7 +507,7 @@ async def test_a_reader_can_be_an_upload(desk: Desk) -> None:
         desk.incoming.complete("1", None)
         await desk.our_calls.send("total", (reader,))
         await wait_all_tasks_blocked()
-    assert desk.sent[1:] == [invocation("", "total", uploads=["2"]), item("2", 1), ended("2")]
+    assert desk.sent[1:] == [call("total", uploads=["2"]), item("2", 1), ended("2")]
 
 
 async def test_idle_is_when_no_call_stream_or_upload_goes_on(desk: Desk, nursery: trio.Nursery) -> None:

@@ -4,13 +4,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.messages import ended, item, result
+from tests.messages import call, ended, item, result
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.our_calls import OurCalls
 from trio_hubs.errors import BindingError, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
 
-from .support import PROTOCOL, Desk, invocation, open_side, raw
+from .support import PROTOCOL, Desk, open_side, raw
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def test_ids_differ_from_those_of_the_clients_uploads(desk: Desk, nursery:
     for _ in range(2):
         nursery.start_soon(desk.our_calls.invoke, "ask", (), int)
         await wait_all_tasks_blocked()
-    assert desk.sent == [invocation("s1", "ask"), invocation("s2", "ask")]
+    assert desk.sent == [call("ask", id="s1"), call("ask", id="s2")]
     nursery.cancel_scope.cancel()
 
 
@@ -37,7 +37,7 @@ async def test_the_client_is_not_told_that_its_result_is_not_wanted_any_more(des
             nursery.start_soon(desk.our_calls.invoke, "ask", (), int)
             await wait_all_tasks_blocked()
             scope.cancel()
-    assert desk.sent == [invocation("s1", "ask")]
+    assert desk.sent == [call("ask", id="s1")]
     assert not desk.our_calls.complete(Completion("s1", result=raw(1)[0]))  # which is late, and harms nobody
 
 
@@ -77,8 +77,8 @@ async def test_an_item_for_an_upload_is_no_answer_to_a_call_of_ours() -> None:
         async def asks() -> int:
             return int(await side.session.our_calls.invoke("ask", (), int))
 
-        await side.peer.send(invocation("1", "asks"))
-        assert await side.peer.receive() == invocation("s1", "ask")
+        await side.peer.send(call("asks", id="1"))
+        assert await side.peer.receive() == call("ask", id="s1")
         await side.peer.send(ended("1"), item("1", 5), ended("1", "no"), result("2", 3))
         await side.peer.send(result("s1", 7))
         assert await side.peer.receive() == result("1", 7)

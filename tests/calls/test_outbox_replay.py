@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.messages import PING, ack, sequence
+from tests.messages import PING, ack, call, sequence
 from tests.messages import Message as Fields
 from trio_hubs.calls.outbox import Outbox, State
 from trio_hubs.calls.replay import Replay
@@ -15,14 +15,14 @@ from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.protocol.messages import Message
 
-from .support import PROTOCOL, decode, encode, invocation
+from .support import PROTOCOL, decode, encode
 from .support import run_outbox as run
 
 Waiting = Callable[[], AbstractContextManager[None]]
 
 
 def hello(number: int) -> Fields:
-    return invocation("", "hello", number)
+    return call("hello", number)
 
 
 def parsed(*messages: Fields) -> list[Message]:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.messages import item
+from tests.messages import call, item
 from trio_hubs.calls.channels import GIVE_WAY, open_channel
 from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE, Outbox
 from trio_hubs.calls.outgoing import OutgoingStream, OutgoingStreams
@@ -14,7 +14,7 @@ from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed
 from trio_hubs.protocol.hub_protocol import ItemEncoder
 
-from .support import PROTOCOL, Recorder, count_up, encode, invocation, run_outbox, turns
+from .support import PROTOCOL, Recorder, count_up, encode, run_outbox, turns
 
 ENCODER = PROTOCOL.item_encoder("1", int)
 
@@ -329,10 +329,10 @@ async def test_what_their_producer_sends_meanwhile_comes_behind_them() -> None:
     async def generate() -> AsyncIterator[int]:
         for number in range(4):
             yield number
-            outbox.put(encode(invocation("", "made", number)))
+            outbox.put(encode(call("made", number)))
 
     await send_items(generate(), ENCODER, outbox)
-    made = [(item("1", number), invocation("", "made", number)) for number in range(4)]
+    made = [(item("1", number), call("made", number)) for number in range(4)]
     assert outbox.sent == [message for pair in made for message in pair]
 
 

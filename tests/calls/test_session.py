@@ -7,11 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import PING, cancel, close, ended, item, result
+from tests.messages import PING, call, cancel, close, ended, item, result, stream
 from trio_hubs.errors import BindingError, HubException, StreamOverflow
 
 from .session_log import Log, last_message, open_stream
-from .support import Side, encode, invocation, open_side, read_all, stream_invocation
+from .support import Side, encode, open_side, read_all
 
 # ---- messages
 
@@ -19,14 +19,14 @@ from .support import Side, encode, invocation, open_side, read_all, stream_invoc
 async def test_calls_are_answered() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 40), item("2", 2), ended("2"))
+        await side.peer.send(call("total", id="1", uploads=["2"]), item("2", 40), item("2", 2), ended("2"))
         assert await side.peer.receive() == result("1", 42)
-        await side.peer.send(stream_invocation("1", "count", 1))
+        await side.peer.send(stream("count", 1))
         assert [await side.peer.receive() for _ in range(2)] == [item("1", 0), ended("1")]
 
 
 async def test_what_came_behind_the_handshake_comes_first() -> None:
-    async with open_side(data=encode(invocation("1", "nowhere"), PING) + encode(PING)[:3]) as side:
+    async with open_side(data=encode(call("nowhere", id="1"), PING) + encode(PING)[:3]) as side:
         await side.peer.connection.send(encode(PING)[3:])
         assert await side.peer.receive() == ended("1", "nowhere is unknown")
         assert not side.over.is_set()
@@ -34,7 +34,7 @@ async def test_what_came_behind_the_handshake_comes_first() -> None:
 
 async def test_messages_may_come_in_any_pieces() -> None:
     async with open_side() as side:
-        for byte in encode(invocation("1", "nowhere")):
+        for byte in encode(call("nowhere", id="1")):
             await side.peer.connection.send(bytes([byte]))
         assert await side.peer.receive() == ended("1", "nowhere is unknown")
 
@@ -42,7 +42,7 @@ async def test_messages_may_come_in_any_pieces() -> None:
 async def test_a_cancel_in_the_same_packet_works() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "slow"), cancel("1"))
+        await side.peer.send(call("slow", id="1"), cancel("1"))
         assert await side.peer.receive() == ended("1", "The invocation was canceled by the client.")
         assert "call cleaned up" in side.life.events  # it has begun all the same
 
@@ -50,7 +50,7 @@ async def test_a_cancel_in_the_same_packet_works() -> None:
 async def test_control_messages_are_handled_while_all_places_are_taken() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         await side.peer.send(PING, cancel("1"))
         assert await side.peer.receive() == ended("1", "The invocation was canceled by the client.")
 
@@ -63,7 +63,7 @@ async def test_our_calls_are_answered_by_the_peer(nursery: trio.Nursery) -> None
             answers.append(await side.session.our_calls.invoke("ask", (1,), int))
 
         nursery.start_soon(ask)
-        assert await side.peer.receive() == invocation("1", "ask", 1)
+        assert await side.peer.receive() == call("ask", 1, id="1")
         await side.peer.send(result("9", 0), result("1", 5))
         assert answers == [5]
 
@@ -112,7 +112,7 @@ async def test_an_item_that_does_not_fit_stops_the_stream_and_nothing_else() -> 
             with pytest.raises(BindingError):
                 await reader.read()
             assert await side.peer.receive() == cancel("1")
-        await side.peer.send(invocation("1", "total", uploads=["u"]), item("u", "one"))
+        await side.peer.send(call("total", id="1", uploads=["u"]), item("u", "one"))
         assert await side.peer.receive() == ended("1", "total failed: Failed to bind Stream message.")
 
 
@@ -196,7 +196,7 @@ async def test_answers_that_nobody_takes_stop_the_reading() -> None:
                 async def flood() -> None:
                     nonlocal sent
                     while True:
-                        await side.peer.connection.send(encode(invocation("1", "echo", "x" * 10_000)))
+                        await side.peer.connection.send(encode(call("echo", "x" * 10_000, id="1")))
                         sent += 1
 
                 nursery.start_soon(flood)
@@ -218,7 +218,7 @@ async def test_refusals_that_nobody_takes_stop_the_reading() -> None:
         async def flood() -> None:
             nonlocal sent
             while True:
-                await side.peer.connection.send(encode(invocation("1", "x" * 1000)))
+                await side.peer.connection.send(encode(call("x" * 1000, id="1")))
                 sent += 1
 
         async with trio.open_nursery() as nursery:
@@ -237,13 +237,13 @@ async def test_answers_to_waiting_calls_that_are_cancelled_stop_the_reading() ->
         capacity=0, connection_buffer_size=10_000_000, connection_buffer_limit=100_000_000
     ) as side:
         side.method(trio.sleep_forever)
-        await side.peer.send(invocation("0", "sleep_forever"))
+        await side.peer.send(call("sleep_forever", id="0"))
         sent = 0
 
         async def flood() -> None:
             nonlocal sent
             while sent < 5000:
-                await side.peer.connection.send(encode(invocation("1", "sleep_forever"), cancel("1")))
+                await side.peer.connection.send(encode(call("sleep_forever", id="1"), cancel("1")))
                 sent += 1
 
         async with trio.open_nursery() as nursery:
@@ -263,12 +263,12 @@ async def test_waiting_calls_that_are_cancelled_make_room_for_others(
 ) -> None:
     async with open_side() as side:
         side.method(trio.sleep_forever)
-        await side.peer.send(invocation("0", "sleep_forever"))
+        await side.peer.send(call("sleep_forever", id="0"))
 
         async def type_ahead() -> None:
             for number in range(1, 2000):
                 id = f"{number}"
-                await side.peer.connection.send(encode(invocation(id, "sleep_forever"), cancel(id)))
+                await side.peer.connection.send(encode(call("sleep_forever", id=id), cancel(id)))
             await side.peer.connection.send(encode(cancel("0")))
 
         nursery.start_soon(type_ahead)
@@ -292,7 +292,7 @@ async def test_ordinary_answers_never_stop_the_reading(nursery: trio.Nursery) ->
 
         nursery.start_soon(ask)
         await wait_all_tasks_blocked()
-        await side.peer.send(*[invocation(str(id), "large") for id in range(30)])
+        await side.peer.send(*[call("large", id=str(id)) for id in range(30)])
         assert side.session.outbox.full
         await side.peer.send(result("1", 5))  # which a peer sends that answers before it reads
         assert asked == [5]
@@ -309,7 +309,7 @@ async def test_calls_wait_until_the_connection_is_open(nursery: trio.Nursery) ->
         side.face.add("plain", lambda: 1)
 
     async with open_side(prepare=prepare) as side:
-        await side.peer.send(invocation("1", "plain"), invocation("2", "unknown"))
+        await side.peer.send(call("plain", id="1"), call("unknown", id="2"))
         assert await side.peer.receive() == ended("2", "unknown is unknown")
         gate.set()
         assert await side.peer.receive() == result("1", 1)
@@ -323,7 +323,7 @@ async def test_who_is_told_of_the_beginning_may_call_the_peer() -> None:
         side.life.on_open = greet
 
     async with open_side(prepare=prepare) as side:
-        assert await side.peer.receive() == invocation("", "welcome", 1)
+        assert await side.peer.receive() == call("welcome", 1)
 
 
 async def test_a_refused_connection_is_told_so_and_never_closed(caplog: pytest.LogCaptureFixture) -> None:
@@ -402,7 +402,7 @@ async def test_an_opening_that_fails_while_the_connection_ends_harms_nobody() ->
 
 
 async def test_a_close_behind_the_handshake_still_opens_and_closes_in_order() -> None:
-    async with open_side(data=encode(invocation("1", "unknown"), close())) as side:
+    async with open_side(data=encode(call("unknown", id="1"), close())) as side:
         await side.over.wait()
         assert side.life.events in ([], ["opened", ("closed", "")])
         assert await side.peer.rest() == [ended("1", "unknown is unknown"), close()]

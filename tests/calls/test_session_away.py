@@ -7,14 +7,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import PING, Message, ack, close, ended, item, result, sequence
+from tests.messages import PING, Message, ack, call, close, ended, item, result, sequence, stream
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.server.backlog import Backlog
 
-from .support import decode, encode, invocation, stream_invocation
+from .support import decode, encode
 from .torn import TornSide, open_torn
 
 BIG = "x" * 1000
@@ -51,7 +51,7 @@ async def test_above_the_limit_nothing_is_sent_until_an_acknowledgement(
         await say(side, "1" + BIG, "2" + BIG, "3", "4")
         assert [text[0] for text in texts(await received(side))] == ["1", "2"]
         side.face.add("plain", lambda: 1)
-        await side.peer.send(PING, invocation("", "plain"))  # reading makes no room
+        await side.peer.send(PING, call("plain"))  # reading makes no room
         assert texts(await received(side)) == []
         await side.peer.send(ack(1))
         assert texts(await received(side)) == ["3", "4"]
@@ -120,7 +120,7 @@ async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> Non
     async with open_torn(stateful_reconnect_buffer_size=1, send_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
-        await side.peer.send(invocation("", "note"))
+        await side.peer.send(call("note"))
         await trio.sleep(20)
         messages = await received(side)
         assert texts(messages) == ["1"]
@@ -133,7 +133,7 @@ async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_cloc
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         for _ in range(1000):
-            await side.peer.send(invocation("", "note"))
+            await side.peer.send(call("note"))
             await trio.sleep(15)
             await received(side)
         assert side.session.outbox.size < 1000
@@ -201,7 +201,7 @@ async def test_a_stream_waits_while_the_client_is_away(autojump_clock: MockClock
                 yield BIG
 
         await side.tear()
-        await side.resume(sequence(1), stream_invocation("1", "flood"))
+        await side.resume(sequence(1), stream("flood"))
         await side.tear()
         await side.resume(sequence(2))
         await trio.sleep(1)
@@ -216,8 +216,8 @@ async def test_what_may_be_dropped_is_while_the_client_is_away(autojump_clock: M
         backlog = Backlog(outbox)
         await side.tear()
         for number in range(10_000):
-            backlog.put_expendable(encode(invocation("", "tick", f"{number}")))
-            backlog.put_latest("price", encode(invocation("", "price", f"{number}")))
+            backlog.put_expendable(encode(call("tick", f"{number}")))
+            backlog.put_latest("price", encode(call("price", f"{number}")))
         assert outbox.size < TRANSPORT_BUFFER_SIZE + 1000
         await side.resume(sequence(1))
         told = await received(side)
@@ -235,7 +235,7 @@ async def test_what_may_be_dropped_is_while_the_client_is_away(autojump_clock: M
 async def test_nobody_is_too_slow_while_away(autojump_clock: MockClock) -> None:
     async with open_torn(send_timeout=5) as side:
         await side.tear()
-        side.session.outbox.put_later(encode(invocation("", "x")), trio.current_time() + 5)
+        side.session.outbox.put_later(encode(call("x")), trio.current_time() + 5)
         await trio.sleep(14)
         assert not side.over.is_set()
         await side.resume(sequence(1))
@@ -252,7 +252,7 @@ async def test_who_comes_back_and_acknowledges_nothing_is_too_slow_for_what_come
         await say(side, "1")
         await side.tear()
         await side.resume(sequence(1))
-        outbox.put_later(encode(invocation("", "x")), trio.current_time() + 5)
+        outbox.put_later(encode(call("x")), trio.current_time() + 5)
         await trio.sleep(7)
         assert side.over.is_set()
         assert side.session.too_slow
@@ -276,7 +276,7 @@ async def test_refusals_that_wait_do_not_keep_the_connection_from_going_on(autoj
     async with open_torn(capacity=1, transport_buffer_size=1000) as side:
         for number in range(50):
             with trio.move_on_after(0.0001):
-                await side.peer.connection.send(encode(invocation(f"{number}", "x" * 100)))
+                await side.peer.connection.send(encode(call("x" * 100, id=f"{number}")))
         await wait_all_tasks_blocked()
         await side.tear()
         await side.attach()
@@ -295,7 +295,7 @@ async def test_an_upload_that_waits_does_not_keep_the_connection_from_going_on(
             async for text in items:
                 yield text
 
-        await side.peer.send(stream_invocation("1", "both", uploads=("u",)))
+        await side.peer.send(stream("both", uploads=("u",)))
         with trio.move_on_after(0.0001):
             for _ in range(50):
                 await side.peer.connection.send(encode(item("u", "x" * 500)))
@@ -346,7 +346,7 @@ async def test_a_stream_both_ways_does_not_wait_for_an_acknowledgement_that_nobo
         peer = Acknowledger(side, 101)
         nursery.start_soon(peer.run)
         with trio.fail_after(500):
-            await side.peer.connection.send(encode(stream_invocation("1", "both", uploads=("u",))))
+            await side.peer.connection.send(encode(stream("both", uploads=("u",))))
             for _ in range(100):
                 await side.peer.connection.send(encode(item("u", "x" * 500)))
             await side.peer.connection.send(encode(ended("u")))
@@ -362,7 +362,7 @@ async def test_refusals_do_not_wait_for_an_acknowledgement_that_nobody_reads(
         nursery.start_soon(peer.run)
         with trio.fail_after(500):
             for number in range(100):
-                await side.peer.connection.send(encode(invocation(f"{number}", "x" * 100)))
+                await side.peer.connection.send(encode(call("x" * 100, id=f"{number}")))
             await peer.satisfied.wait()
         nursery.cancel_scope.cancel()
 
@@ -372,7 +372,7 @@ async def test_a_peer_that_causes_refusals_and_acknowledges_none_is_ended(autoju
         with trio.fail_after(9), suppress(ConnectionClosed):  # before the send timeout sees to it
             while not side.over.is_set():
                 with trio.move_on_after(1):
-                    await side.peer.connection.send(encode(*[invocation("1", "x" * 100)] * 10))
+                    await side.peer.connection.send(encode(*[call("x" * 100, id="1")] * 10))
         assert side.session.too_slow
 
 
@@ -454,7 +454,7 @@ async def test_a_call_that_is_made_while_away_can_be_cancelled(autojump_clock: M
         await side.resume(sequence(1))
         assert await received(side) == [
             sequence(1),
-            invocation("1", "ask"),
+            call("ask", id="1"),
             {"type": 5, "invocationId": "1"},
         ]
 
@@ -477,7 +477,7 @@ async def test_an_end_in_good_order_is_final(autojump_clock: MockClock) -> None:
 async def test_a_link_that_breaks_while_the_last_bytes_leave_keeps_nobody(autojump_clock: MockClock) -> None:
     async with open_torn(capacity=0) as side:
         side.face.add("plain", lambda: 1)
-        await side.peer.send(invocation("1", "plain"))
+        await side.peer.send(call("plain", id="1"))
         assert side.session.outbox.times.sending_since is not None
         side.session.end()
         await wait_all_tasks_blocked()

@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import cancel, close, ended, item, result
+from tests.messages import call, cancel, close, ended, item, result, stream
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.errors import ConnectionClosed
 
 from .session_log import last_message
-from .support import Side, invocation, open_side, stream_invocation
+from .support import Side, open_side
 from .torn import open_torn
 
 GOODBYE = close(allow_reconnect=True)
@@ -54,9 +54,7 @@ async def test_one_that_has_been_busy_and_is_not_any_more_ends_at_once() -> None
     async with open_side() as side:
         gate = Gate(side)
         gate.open.set()
-        await side.peer.send(
-            invocation("1", "slow"), invocation("2", "plain"), stream_invocation("3", "stream")
-        )
+        await side.peer.send(call("slow", id="1"), call("plain", id="2"), stream("stream", id="3"))
         side.session.drain()
         assert await last_message(side) == GOODBYE
 
@@ -68,7 +66,7 @@ async def test_one_that_has_been_busy_and_is_not_any_more_ends_at_once() -> None
 async def test_the_last_call_is_answered_first(method: str, answer: dict[str, object]) -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(invocation("1", method))
+        await side.peer.send(call(method, id="1"))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -80,7 +78,7 @@ async def test_the_last_call_is_answered_first(method: str, answer: dict[str, ob
 async def test_calls_that_wait_for_their_turn_are_answered_too() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(*(invocation(id, "slow") for id in "123"))
+        await side.peer.send(*(call("slow", id=id) for id in "123"))
         side.session.drain()
         gate.open.set()
         await side.over.wait()
@@ -90,7 +88,7 @@ async def test_calls_that_wait_for_their_turn_are_answered_too() -> None:
 async def test_calls_without_an_answer_are_waited_for() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(invocation("", "slow"))
+        await side.peer.send(call("slow"))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -101,9 +99,9 @@ async def test_calls_without_an_answer_are_waited_for() -> None:
 async def test_a_call_that_comes_meanwhile_is_answered() -> None:
     async with open_side(maximum_parallel_invocations=2) as side:
         gate = Gate(side)
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         side.session.drain()
-        await side.peer.send(invocation("2", "plain"), invocation("3", "slow"))
+        await side.peer.send(call("plain", id="2"), call("slow", id="3"))
         gate.open.set()
         await side.over.wait()
         first, *others, last = await side.peer.rest()
@@ -115,7 +113,7 @@ async def test_a_call_that_comes_meanwhile_is_answered() -> None:
 async def test_a_stream_is_waited_for() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(stream_invocation("1", "stream"))
+        await side.peer.send(stream("stream"))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -127,7 +125,7 @@ async def test_a_stream_is_waited_for() -> None:
 async def test_a_stream_that_the_peer_cancels_is_not_waited_for() -> None:
     async with open_side() as side:
         Gate(side)
-        await side.peer.send(stream_invocation("1", "stream"))
+        await side.peer.send(stream("stream"))
         side.session.drain()
         await side.peer.send(cancel("1"))
         await side.over.wait()
@@ -137,7 +135,7 @@ async def test_a_stream_that_the_peer_cancels_is_not_waited_for() -> None:
 async def test_an_upload_is_waited_for() -> None:
     async with open_side() as side:
         Gate(side)
-        await side.peer.send(invocation("1", "total", uploads=("u",)))
+        await side.peer.send(call("total", id="1", uploads=("u",)))
         side.session.drain()
         await side.peer.send(item("u", 4), item("u", 5))
         assert not side.over.is_set()
@@ -150,7 +148,7 @@ async def test_a_call_that_ran_in_the_readers_task_and_needs_its_own_is_waited_f
     async with open_side() as side:
         gate = Gate(side)
         side.face.add("lazy", lambda: gate.slow("lazy"))
-        await side.peer.send(invocation("1", "lazy"))
+        await side.peer.send(call("lazy", id="1"))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -161,7 +159,7 @@ async def test_a_call_that_ran_in_the_readers_task_and_needs_its_own_is_waited_f
 
 async def test_a_call_refused_is_not_waited_for() -> None:
     async with open_side() as side:
-        await side.peer.send(invocation("1", "unknown"))
+        await side.peer.send(call("unknown", id="1"))
         side.session.drain()
         await side.over.wait()
         assert await side.peer.rest() == [ended("1", "unknown is unknown"), GOODBYE]
@@ -176,7 +174,7 @@ async def test_a_method_may_drain_its_own_session() -> None:
             await trio.lowlevel.checkpoint()
             return 1
 
-        await side.peer.send(invocation("1", "leave"))
+        await side.peer.send(call("leave", id="1"))
         await side.over.wait()
         assert await side.peer.rest() == [result("1", 1), GOODBYE]
 
@@ -189,7 +187,7 @@ async def test_a_method_in_the_readers_task_may_drain_its_own_session() -> None:
             side.session.drain()
             return 1
 
-        await side.peer.send(invocation("1", "leave"), invocation("2", "leave"))
+        await side.peer.send(call("leave", id="1"), call("leave", id="2"))
         await side.over.wait()
         assert (await side.peer.rest())[-1] == GOODBYE
 
@@ -218,9 +216,9 @@ async def test_a_call_that_asks_the_peer_is_waited_for() -> None:
         async def asks() -> int:
             return 1 + int(await side.session.our_calls.invoke("ask", (), int))
 
-        await side.peer.send(invocation("1", "asks"))
+        await side.peer.send(call("asks", id="1"))
         side.session.drain()
-        assert await side.peer.receive() == invocation("1", "ask")
+        assert await side.peer.receive() == call("ask", id="1")
         await side.peer.send(result("1", 6))
         await side.over.wait()
         assert await side.peer.rest() == [result("1", 7), GOODBYE]
@@ -236,7 +234,7 @@ async def test_an_opening_is_waited_for(waiting: bool) -> None:
     async with open_side(prepare=prepare) as side:
         Gate(side)
         if waiting:
-            await side.peer.send(invocation("1", "plain"), invocation("2", "total", uploads=("u",)))
+            await side.peer.send(call("plain", id="1"), call("total", id="2", uploads=("u",)))
         side.session.drain()
         await wait_all_tasks_blocked()
         assert not side.over.is_set()
@@ -270,7 +268,7 @@ async def test_an_opening_that_fails_is_no_less_refused() -> None:
 async def test_the_last_waiting_call_may_be_cancelled_instead() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(invocation("1", "slow"), invocation("2", "slow"))
+        await side.peer.send(call("slow", id="1"), call("slow", id="2"))
         side.session.drain()
         await side.peer.send(cancel("1"))
         assert not side.over.is_set()
@@ -283,7 +281,7 @@ async def test_the_last_waiting_call_may_be_cancelled_instead() -> None:
 async def test_draining_twice_is_draining() -> None:
     async with open_side() as side:
         gate = Gate(side)
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         side.session.drain()
         side.session.drain()
         gate.open.set()
@@ -294,7 +292,7 @@ async def test_draining_twice_is_draining() -> None:
 async def test_another_end_comes_first(end: str) -> None:
     async with open_side() as side:
         Gate(side)
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         side.session.drain()
         if end == "close":
             await side.peer.send(close("enough"))
@@ -309,7 +307,7 @@ async def test_another_end_comes_first(end: str) -> None:
 async def test_who_is_not_drained_does_not_end_with_its_last_call() -> None:
     async with open_side() as side:
         Gate(side)
-        await side.peer.send(invocation("1", "plain"), stream_invocation("2", "stream"), cancel("2"))
+        await side.peer.send(call("plain", id="1"), stream("stream", id="2"), cancel("2"))
         assert not side.over.is_set()
 
 
@@ -321,7 +319,7 @@ async def test_a_call_of_a_client_that_is_away_is_waited_for(autojump_clock: Moc
             await trio.sleep(5)
             return 1
 
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         await side.tear()
         side.session.drain()
         await trio.sleep(3)

@@ -7,12 +7,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import PING, cancel, close, ended, item, result
+from tests.messages import PING, call, cancel, close, ended, item, result, stream
 from trio_hubs.calls.session_end import TRANSITIONS, Event, State
 from trio_hubs.errors import ConnectionClosed, UploadBroken
 
 from .session_log import Log, last_message
-from .support import Side, encode, invocation, open_side, stream_invocation
+from .support import Side, encode, open_side
 
 # ---- the order of the end
 
@@ -44,8 +44,8 @@ ENDS = pytest.mark.parametrize("end", [end_by_eof, end_by_close, end_by_us, end_
 async def test_the_order_of_the_end(end: Callable[[Side], Awaitable[None]]) -> None:
     async with open_side(maximum_parallel_invocations=3) as side:
         Log(side)
-        await side.peer.send(invocation("1", "asks"), invocation("2", "slow"))
-        assert await side.peer.receive() == invocation("1", "ask")
+        await side.peer.send(call("asks", id="1"), call("slow", id="2"))
+        assert await side.peer.receive() == call("ask", id="1")
         await end(side)
         await side.over.wait()
         opened, *waiting, cleaned, closed = side.life.events
@@ -63,7 +63,7 @@ async def test_the_order_of_the_end(end: Callable[[Side], Awaitable[None]]) -> N
 async def test_a_cut_off_upload_raises_in_the_method(end: Callable[[Side], Awaitable[None]]) -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 1))
+        await side.peer.send(call("total", id="1", uploads=["2"]), item("2", 1))
         await end(side)
         await side.over.wait()
         assert side.life.events[1].startswith("UploadBroken: broken: ")
@@ -72,7 +72,7 @@ async def test_a_cut_off_upload_raises_in_the_method(end: Callable[[Side], Await
 async def test_a_shutdown_cancels_a_method_that_reads_an_upload() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(invocation("1", "total", uploads=["2"]), item("2", 1))
+        await side.peer.send(call("total", id="1", uploads=["2"]), item("2", 1))
         await end_by_shutdown(side)
         await side.over.wait()
         assert side.life.events == ["opened", ("closed", "")]
@@ -93,8 +93,8 @@ async def test_nothing_is_read_after_the_end() -> None:
     ran: list[int] = []
     async with open_side() as side:
         side.face.add("note", ran.append)
-        await side.peer.connection.send(encode(invocation("", "note", 1), close(), invocation("", "note", 2)))
-        await side.peer.connection.send(encode(invocation("", "note", 3)))
+        await side.peer.connection.send(encode(call("note", 1), close(), call("note", 2)))
+        await side.peer.connection.send(encode(call("note", 3)))
         await side.over.wait()
     assert ran == [1]
 
@@ -120,7 +120,7 @@ async def test_calls_that_wait_do_not_start_when_the_connection_ends() -> None:
 
         side.method(end)
         side.method(note)
-        await side.peer.send(invocation("1", "end"), *[invocation("", "note", n) for n in range(3)])
+        await side.peer.send(call("end", id="1"), *[call("note", n) for n in range(3)])
         await side.over.wait()
     assert ran == []
 
@@ -128,7 +128,7 @@ async def test_calls_that_wait_do_not_start_when_the_connection_ends() -> None:
 async def test_the_last_bytes_follow_what_closed_sends() -> None:
     async with open_side() as side:
         side.face.add("plain", lambda: 1)
-        await side.peer.send(invocation("1", "plain"))
+        await side.peer.send(call("plain", id="1"))
         side.session.end()
         await side.over.wait()
         assert await side.peer.rest() == [result("1", 1), close()]
@@ -168,7 +168,7 @@ async def test_only_the_first_end_counts() -> None:
 async def test_a_peer_that_vanishes_at_once_is_closed_in_order() -> None:
     async with open_side() as side:
         Log(side)
-        await side.peer.send(stream_invocation("1", "count", 1_000_000))
+        await side.peer.send(stream("count", 1_000_000))
         side.peer.connection.cut()
         await side.over.wait()
         assert side.life.events[0] == "opened"
@@ -176,9 +176,9 @@ async def test_a_peer_that_vanishes_at_once_is_closed_in_order() -> None:
 
 
 STEPS = [
-    invocation("1", "asks"),
-    stream_invocation("2", "count", 1_000_000),
-    invocation("3", "total", uploads=["4"]),
+    call("asks", id="1"),
+    stream("count", 1_000_000, id="2"),
+    call("total", id="3", uploads=["4"]),
     item("4", 1),
     cancel("2"),
     ended("4"),
@@ -249,7 +249,7 @@ async def test_a_protocol_error_is_told_and_allows_to_come_back(
     caplog: pytest.LogCaptureFixture, data: bytes, text: str
 ) -> None:
     async with open_side(maximum_message_size=100) as side:
-        await side.peer.connection.send(encode(invocation("1", "unknown")) + data)
+        await side.peer.connection.send(encode(call("unknown", id="1")) + data)
         await side.over.wait()
         first, last = await side.peer.rest()
         assert first == ended("1", "unknown is unknown")
@@ -310,7 +310,7 @@ async def test_a_beginning_that_does_not_wait_comes_before_anything_is_read() ->
             assert side.life.events == ["opened"]
             return "done"
 
-    async with open_side(data=encode(invocation("1", "plain")), prepare=prepare) as side:
+    async with open_side(data=encode(call("plain", id="1")), prepare=prepare) as side:
         assert await side.peer.receive() == result("1", "done")
 
 
@@ -368,7 +368,7 @@ WAYS = {
 @pytest.mark.parametrize("state", State)
 async def test_every_event_in_every_state_is_as_the_table_says(state: State, event: Event) -> None:
     staged: list[Staged] = []
-    data = encode(invocation("", "wait"))
+    data = encode(call("wait"))
     async with open_side(
         data=data, prepare=lambda side: staged.append(Staged(side)), goodbye_timeout=1000
     ) as side:

@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import cancel, close, ended, item, result
+from tests.messages import call, cancel, close, ended, item, result, stream
 from trio_hubs.calls.refusals import Refusal
 from trio_hubs.errors import ConnectionClosed, HubException
 
 from .session_log import last_message
-from .support import Side, encode, invocation, open_side, stream_invocation, turns
+from .support import Side, encode, open_side, turns
 
 GRACE = 5.0
 
@@ -58,7 +58,7 @@ async def test_a_call_without_an_id_may_finish(
 ) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.send(invocation("", "save", "a"))
+        await side.peer.send(call("save", "a"))
         await goodbye(side)
         await side.over.wait()
         *events, (closed, _) = side.life.events
@@ -72,7 +72,7 @@ async def test_calls_without_an_id_behind_others_begin_in_their_order_and_finish
 ) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        calls = [invocation(id, "save", name) for id, name in (("", "a"), ("1", "b"), ("", "c"))]
+        calls = [call("save", name, id=id) for id, name in (("", "a"), ("1", "b"), ("", "c"))]
         await side.peer.connection.send(encode(*calls))
         await goodbye(side)
         await side.over.wait()
@@ -90,9 +90,7 @@ async def test_calls_without_an_id_behind_others_begin_in_their_order_and_finish
 async def test_in_one_piece_with_the_goodbye_all_is_the_same(autojump_clock: MockClock) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.connection.send(
-            encode(invocation("", "save", "a"), invocation("1", "save", "b"), close())
-        )
+        await side.peer.connection.send(encode(call("save", "a"), call("save", "b", id="1"), close()))
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a done", "b began", "b cancelled"]
         assert await side.peer.rest() == [close()]
@@ -108,7 +106,7 @@ async def test_calls_that_wait_until_the_connection_is_open_begin_all_the_same(
         side.life.on_open = slow
         Saving(side)
 
-    data = encode(invocation("", "save", "a"), invocation("1", "save", "b"), close())
+    data = encode(call("save", "a"), call("save", "b", id="1"), close())
     async with open_side(data=data, prepare=prepare, goodbye_timeout=GRACE) as side:
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a done", "b began", "b cancelled"]
@@ -127,7 +125,7 @@ async def test_a_call_that_waits_until_the_connection_is_open_begins_whatever_co
         Saving(side)
 
     async with open_side(
-        data=encode(invocation(id, "save", "a")), prepare=prepare, goodbye_timeout=GRACE
+        data=encode(call("save", "a", id=id)), prepare=prepare, goodbye_timeout=GRACE
     ) as side:
         await goodbye(side)
         await side.over.wait()
@@ -144,7 +142,7 @@ async def test_a_connection_that_does_not_open_in_time_drops_the_calls_of_a_peer
         Saving(side)
 
     async with open_side(
-        data=encode(invocation("1", "save", "a")), prepare=prepare, goodbye_timeout=GRACE
+        data=encode(call("save", "a", id="1")), prepare=prepare, goodbye_timeout=GRACE
     ) as side:
         await goodbye(side)
         await side.over.wait()
@@ -173,7 +171,7 @@ async def test_a_connection_that_is_refused_runs_none_of_its_calls(autojump_cloc
         Saving(side)
 
     async with open_side(
-        data=encode(invocation("", "save", "a"), close()), prepare=prepare, goodbye_timeout=GRACE
+        data=encode(call("save", "a"), close()), prepare=prepare, goodbye_timeout=GRACE
     ) as side:
         await side.over.wait()
         assert side.life.events == []
@@ -192,8 +190,8 @@ async def test_what_takes_too_long_is_cancelled_and_logged(
                 await trio.sleep(9)
 
         side.method(stubborn)
-        last = invocation("", "stubborn") if shielded else invocation("", "save", "b", 100)
-        await side.peer.send(last, invocation("", "save", "never"), close())
+        last = call("stubborn") if shielded else call("save", "b", 100)
+        await side.peer.send(last, call("save", "never"), close())
         await side.over.wait()
         assert "never began" not in side.life.events
         assert autojump_clock.current_time() == (9 if shielded else 5)
@@ -205,7 +203,7 @@ async def test_what_takes_too_long_is_cancelled_and_logged(
 async def test_what_is_lost_is_cancelled_at_once(autojump_clock: MockClock) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.send(invocation("", "save", "a"), invocation("", "save", "b"))
+        await side.peer.send(call("save", "a"), call("save", "b"))
         side.peer.connection.cut()
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a cancelled"]
@@ -216,7 +214,7 @@ async def test_what_is_lost_is_cancelled_at_once(autojump_clock: MockClock) -> N
 async def test_our_own_end_does_not_wait_for_the_grace(autojump_clock: MockClock, how: str) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.send(invocation("", "save", "a", 4), close())
+        await side.peer.send(call("save", "a", 4), close())
         if how == "shut down":
             side.scope.cancel()
         elif how == "drained":
@@ -231,7 +229,7 @@ async def test_our_own_end_does_not_wait_for_the_grace(autojump_clock: MockClock
 async def test_what_cannot_be_sent_meanwhile_cuts_nothing_off(autojump_clock: MockClock) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.send(invocation("", "save", "a"), close())
+        await side.peer.send(call("save", "a"), close())
         side.peer.connection.cut()
         side.session.outbox.put(b"what nobody takes")
         await side.over.wait()
@@ -251,7 +249,7 @@ async def test_what_waits_for_the_peer_fails_before_what_may_finish(autojump_clo
             await trio.sleep(1)
             seen.append("done")
 
-        await side.peer.send(invocation("", "ask"))
+        await side.peer.send(call("ask"))
         await side.peer.send(close())
         assert seen == ["The connection has been closed."]
         await side.over.wait()
@@ -261,9 +259,7 @@ async def test_what_waits_for_the_peer_fails_before_what_may_finish(autojump_clo
 async def test_nothing_behind_the_goodbye_is_heeded(autojump_clock: MockClock) -> None:
     async with open_side(goodbye_timeout=GRACE) as side:
         Saving(side)
-        await side.peer.send(
-            invocation("", "save", "a"), close(), cancel("1"), item("9", 1), invocation("", "save", "b")
-        )
+        await side.peer.send(call("save", "a"), close(), cancel("1"), item("9", 1), call("save", "b"))
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a done"]
 
@@ -271,7 +267,7 @@ async def test_nothing_behind_the_goodbye_is_heeded(autojump_clock: MockClock) -
 async def test_by_default_nothing_may_go_on(autojump_clock: MockClock) -> None:
     async with open_side() as side:
         Saving(side)
-        await side.peer.send(invocation("", "save", "a"), close())
+        await side.peer.send(call("save", "a"), close())
         await side.over.wait()
         assert side.life.events[:-1] == ["opened", "a began", "a cancelled"]
 
@@ -292,7 +288,7 @@ async def test_calls_of_one_read_let_others_have_a_turn(mock_clock: MockClock) -
 
         side.method(work)
         await side.peer.connection.send(
-            encode(*[invocation(str(number), "work", number) for number in range(9)])
+            encode(*[call("work", number, id=str(number)) for number in range(9)])
         )
         assert [await side.peer.receive() for _ in range(9)] == [result(str(n), n) for n in range(9)]
     first, second, third = seen[:3], seen[3:6], seen[6:]
@@ -312,9 +308,7 @@ async def test_calls_of_streams_that_are_refused_let_others_have_a_turn(
             return "unknown"
 
         monkeypatch.setattr(side.face, "text", text)
-        await side.peer.connection.send(
-            encode(*[stream_invocation(str(number), "no") for number in range(9)])
-        )
+        await side.peer.connection.send(encode(*[stream("no", id=str(number)) for number in range(9)]))
         assert [await side.peer.receive() for _ in range(9)] == [ended(str(n), "unknown") for n in range(9)]
     assert seen[::3] == seen[2::3]
     assert seen[0] < seen[6]  # passes come in random order, so between two of ours may be none of the others'
@@ -331,7 +325,7 @@ async def test_what_was_not_reached_before_the_end_is_dropped(mock_clock: MockCl
                 side.session.end()
 
         side.method(work)
-        await side.peer.send(*[invocation("", "work", number) for number in range(5)])
+        await side.peer.send(*[call("work", number) for number in range(5)])
         await side.over.wait()
         await wait_all_tasks_blocked()
         assert ran == [0, 1]

@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import PING, Message, ack, close, ended, item, result, sequence
+from tests.messages import PING, Message, ack, call, close, ended, item, result, sequence, stream
 from trio_hubs.calls.channels import ChannelReader
 
-from .support import encode, invocation, open_side, stream_invocation
+from .support import encode, open_side
 from .torn import StatefulPeer, TornSide, open_torn
 
 quick = pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
@@ -18,7 +18,7 @@ quick = pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"
 
 def hello(number: int) -> Message:
     """A call of ours, to be told from others."""
-    return invocation("", "hello", number)
+    return call("hello", number)
 
 
 async def say(side: TornSide, *numbers: int) -> None:
@@ -86,7 +86,7 @@ async def test_what_the_peer_sends_again_is_not_done_again(autojump_clock: MockC
     async with open_torn() as side:
         seen: list[int] = []
         side.face.add("note", seen.append)
-        notes = [invocation("", "note", number) for number in range(1, 6)]
+        notes = [call("note", number) for number in range(1, 6)]
         await side.peer.send(*notes[:3])
         await side.tear()
         await side.resume(sequence(2), *notes[1:])
@@ -98,7 +98,7 @@ async def test_messages_before_the_sequence_are_taken(autojump_clock: MockClock)
         seen: list[int] = []
         side.face.add("note", seen.append)
         await side.tear()
-        await side.resume(invocation("", "note", 1), PING)
+        await side.resume(call("note", 1), PING)
         assert seen == [1]
 
 
@@ -107,7 +107,7 @@ async def test_half_a_message_is_forgotten(autojump_clock: MockClock, cut_at: in
     async with open_torn() as side:
         seen: list[int] = []
         side.face.add("note", seen.append)
-        note = invocation("", "note", 1)
+        note = call("note", 1)
         await side.peer.connection.send(encode(note)[:cut_at])
         await wait_all_tasks_blocked()
         await side.tear()
@@ -124,9 +124,9 @@ async def test_a_new_link_replaces_one_that_is_not_known_to_be_lost(
         side.face.add("note", seen.append)
         await say(side, 1)
         old = side.peer
-        await old.connection.send(encode(invocation("", "note", 1))[:-3])
+        await old.connection.send(encode(call("note", 1))[:-3])
         await wait_all_tasks_blocked()
-        new = await side.resume(sequence(1), invocation("", "note", 1))
+        new = await side.resume(sequence(1), call("note", 1))
         await say(side, 2)
         assert [await new.receive() for _ in range(3)] == [sequence(1), hello(1), hello(2)]
         assert seen == [1]
@@ -151,7 +151,7 @@ async def test_the_highest_is_acknowledged_within_a_second(autojump_clock: MockC
     async with open_torn() as side:
         side.face.add("note", [].append)
         for begin in (0, 3):
-            await side.peer.send(*(invocation("", "note", number) for number in range(3)))
+            await side.peer.send(*(call("note", number) for number in range(3)))
             asked = trio.current_time()
             assert await side.peer.receive() == ack(begin + 3)
             assert trio.current_time() - asked <= 1
@@ -164,10 +164,10 @@ async def test_a_second_acknowledgement_waits_its_second(autojump_clock: MockClo
     async with open_torn() as side:
         side.face.add("note", [].append)
         times: list[float] = []
-        await side.peer.send(invocation("", "note", 0))
+        await side.peer.send(call("note", 0))
         assert await side.peer.receive() == ack(1)
         times.append(trio.current_time())
-        await side.peer.send(invocation("", "note", 1))
+        await side.peer.send(call("note", 1))
         assert await side.peer.receive() == ack(2)
         assert trio.current_time() - times[0] == pytest.approx(1)
 
@@ -175,10 +175,10 @@ async def test_a_second_acknowledgement_waits_its_second(autojump_clock: MockClo
 async def test_an_acknowledgement_that_was_lost_is_sent_again(autojump_clock: MockClock) -> None:
     async with open_torn() as side:
         side.face.add("note", [].append)
-        await side.peer.send(invocation("", "note", 0))
+        await side.peer.send(call("note", 0))
         await trio.sleep(2)  # it is under way now
         await side.tear()
-        await side.resume(sequence(1), invocation("", "note", 0))
+        await side.resume(sequence(1), call("note", 0))
         assert [await side.peer.receive() for _ in range(2)] == [sequence(1), ack(1)]
 
 
@@ -186,10 +186,10 @@ async def test_our_acknowledgement_follows_what_comes_again(autojump_clock: Mock
     async with open_torn() as side:
         side.face.add("note", [].append)
         await say(side, 1, 2)
-        await side.peer.send(invocation("", "note", 0))
+        await side.peer.send(call("note", 0))
         await side.tear()
         await trio.sleep(3)
-        await side.resume(sequence(1), invocation("", "note", 0))
+        await side.resume(sequence(1), call("note", 0))
         received = [await side.peer.receive() for _ in range(4)]
         assert received == [sequence(1), hello(1), hello(2), ack(1)]
 
@@ -238,7 +238,7 @@ async def test_what_came_before_a_bad_sequence_is_done(autojump_clock: MockClock
     async with open_torn() as side:
         seen: list[int] = []
         side.face.add("note", seen.append)
-        await side.peer.send(invocation("", "note", 1), sequence(99), invocation("", "note", 2))
+        await side.peer.send(call("note", 1), sequence(99), call("note", 2))
         assert side.over.is_set()
         assert seen == [1]
 
@@ -246,7 +246,7 @@ async def test_what_came_before_a_bad_sequence_is_done(autojump_clock: MockClock
 async def test_where_nothing_can_be_resumed_its_messages_mean_nothing(autojump_clock: MockClock) -> None:
     async with open_side() as side:
         side.face.add("plain", lambda: 1)
-        await side.peer.send(sequence(99), ack(99), sequence(1), ack(-1), invocation("1", "plain"))
+        await side.peer.send(sequence(99), ack(99), sequence(1), ack(-1), call("plain", id="1"))
         assert await side.peer.receive() == result("1", 1)
         for _ in range(3):
             side.session.tick(trio.current_time() + 1)
@@ -268,7 +268,7 @@ async def test_a_call_is_answered_across_a_tear(autojump_clock: MockClock, quick
             await gate.wait()
             return 5
 
-        await side.peer.send(invocation("1", "slow"))
+        await side.peer.send(call("slow", id="1"))
         await side.tear()
         gate.set()
         await wait_all_tasks_blocked()
@@ -284,7 +284,7 @@ async def test_our_call_is_answered_across_a_tear(autojump_clock: MockClock, nur
             answers.append(await side.session.our_calls.invoke("ask", (), int))
 
         nursery.start_soon(ask)
-        assert await side.peer.receive() == invocation("s1", "ask")
+        assert await side.peer.receive() == call("ask", id="s1")
         await side.tear()
         await side.resume(sequence(1), result("s1", 7))
         await side.resume(sequence(1), result("s1", 8))
@@ -299,7 +299,7 @@ async def test_a_call_is_cancelled_across_a_tear(autojump_clock: MockClock) -> N
             yield 1
             await trio.sleep_forever()
 
-        await side.peer.send(stream_invocation("1", "forever"))
+        await side.peer.send(stream("forever"))
         await side.tear()
         await side.resume(sequence(2), {"type": 5, "invocationId": "1"})
         received = [await side.peer.receive() for _ in range(3)]
@@ -349,12 +349,12 @@ async def test_everything_arrives_once_whatever_is_lost(
         work = Work(side)
         peer = StatefulPeer(side)
         script: list[Message] = [
-            stream_invocation("count", "count", 30),
-            invocation("sum", "total", uploads=("u",)),
+            stream("count", 30, id="count"),
+            call("total", id="sum", uploads=("u",)),
         ]
         for number in range(40):
             kind = random.choice(("echo", "later", "asks"))
-            script += [invocation(f"{number}", kind, f"{number}"), item("u", number)]
+            script += [call(kind, f"{number}", id=f"{number}"), item("u", number)]
         script.append(ended("u"))
         answered = 0
         while script or not peer.settled or side.session.their_calls.idle is False:

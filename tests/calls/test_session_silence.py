@@ -4,14 +4,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import PING, close, ended, item
+from tests.messages import PING, call, close, ended, item
 from trio_hubs.calls.heartbeat import beat
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.reading import LONGEST_PAUSE
 from trio_hubs.connections.memory import MemoryConnection
 
 from .session_log import last_message, open_stream
-from .support import Side, encode, invocation, open_side
+from .support import Side, encode, open_side
 
 INTERVAL = 15
 """Seconds between pings."""
@@ -73,7 +73,7 @@ async def test_no_ping_joins_a_message_that_is_being_sent(autojump_clock: MockCl
     async with open_side(capacity=0, send_timeout=100) as side:
         await side.session.our_calls.send("x", ())
         await ticks(side, 40)
-        assert await side.peer.receive() == invocation("", "x")
+        assert await side.peer.receive() == call("x")
         await wait_all_tasks_blocked()
         assert side.session.outbox.size == 0
         side.session.end()
@@ -105,7 +105,7 @@ async def test_a_silent_peer_is_closed(autojump_clock: MockClock, role: Role) ->
 async def test_a_peer_that_never_pings_may_be_silent_where_that_is_so(autojump_clock: MockClock) -> None:
     async with open_side(role=Role.SERVER, client_timeout=30) as side:
         side.face.add("plain", lambda: 1)
-        await side.peer.send(invocation("1", "plain"))
+        await side.peer.send(call("plain", id="1"))
         await ticks(side, 100)
         assert not side.over.is_set()
 

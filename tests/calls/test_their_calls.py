@@ -11,7 +11,7 @@ from tests.messages import ended, item, result
 from trio_hubs.errors import ConnectionClosed, HubException, UploadBroken
 
 from .gates import CANCELLED, Gates, plain, started
-from .support import Desk, call, stream_call
+from .support import Desk, read_call, read_stream
 
 # ---- plain calls
 
@@ -21,7 +21,7 @@ async def test_a_plain_call_is_answered_at_once(desk: Desk) -> None:
     def add(a: int, b: int) -> int:
         return a + b
 
-    desk.their_calls.invoke(call("1", "add", 40, 2))
+    desk.their_calls.invoke(read_call("add", 40, 2, id="1"))
     assert desk.sent == [result("1", 42)]
 
 
@@ -31,14 +31,14 @@ async def test_an_async_call_is_answered(desk: Desk) -> None:
         await trio.lowlevel.checkpoint()
         return a + b
 
-    assert await desk.answers(call("1", "add", 40, 2)) == [result("1", 42)]
+    assert await desk.answers(read_call("add", 40, 2, id="1")) == [result("1", 42)]
 
 
 async def test_a_call_without_a_result_is_answered_with_null(desk: Desk) -> None:
     @desk.method
     def nothing() -> None: ...
 
-    assert await desk.answers(call("1", "nothing")) == [result("1", None)]
+    assert await desk.answers(read_call("nothing", id="1")) == [result("1", None)]
 
 
 async def test_a_coroutine_that_a_sync_function_returns_is_awaited(desk: Desk) -> None:
@@ -51,7 +51,7 @@ async def test_a_coroutine_that_a_sync_function_returns_is_awaited(desk: Desk) -
         return add(a, b)
 
     desk.face.add("partly", lambda a: add(a, 1))
-    assert await desk.answers(call("1", "delegate", 40, 2), call("2", "partly", 1)) == [
+    assert await desk.answers(read_call("delegate", 40, 2, id="1"), read_call("partly", 1, id="2")) == [
         result("1", 42),
         result("2", 2),
     ]
@@ -82,15 +82,20 @@ async def test_calls_without_an_id_are_never_answered(desk: Desk) -> None:
         return later()
 
     names = ["sync", "later", "broken", "broken_sync", "delegate", "unknown"]
-    assert await desk.answers(*[call("", name) for name in names], call("", "later", 1)) == []
+    assert await desk.answers(*[read_call(name) for name in names], read_call("later", 1)) == []
     assert ran == ["sync", "later", "broken", "later"]
 
 
-async def test_calls_wait_until_the_callee_is_started(nursery: trio.Nursery) -> None:
+async def test_calls_wait_until_they_are_started(nursery: trio.Nursery) -> None:
     desk = Desk()
     desk.method(plain)
     gates = Gates(desk)
-    assert await desk.answers(call("1", "plain"), call("2", "wait", "a"), call("3", "plain")) == []
+    assert (
+        await desk.answers(
+            read_call("plain", id="1"), read_call("wait", "a", id="2"), read_call("plain", id="3")
+        )
+        == []
+    )
     desk.their_calls.start(nursery)
     await wait_all_tasks_blocked()
     await gates.open("a")
@@ -113,7 +118,7 @@ async def test_a_failed_call_is_answered_and_logged(
 
     desk.face.add("broken", broken_later if is_async else broken)
     desk.method(plain)
-    sent = await desk.answers(call("1", "broken"), call("2", "plain"))
+    sent = await desk.answers(read_call("broken", id="1"), read_call("plain", id="2"))
     assert sorted(sent, key=str) == sorted(
         [ended("1", "broken failed: broken"), result("2", "plain")], key=str
     )
@@ -128,7 +133,7 @@ async def test_several_errors_stay_a_group(desk: Desk) -> None:
     async def broken() -> None:
         raise ExceptionGroup("all of it", [ValueError(), TypeError()])
 
-    assert await desk.answers(call("1", "broken")) == [
+    assert await desk.answers(read_call("broken", id="1")) == [
         ended("1", "broken failed: all of it (2 sub-exceptions)")
     ]
 
@@ -142,7 +147,7 @@ async def test_an_error_in_a_nursery_of_the_method_is_answered_bare(desk: Desk) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
 
-    assert await desk.answers(call("1", "broken")) == [ended("1", "broken failed: broken")]
+    assert await desk.answers(read_call("broken", id="1")) == [ended("1", "broken failed: broken")]
 
 
 async def test_a_result_that_cannot_be_encoded_is_an_error(desk: Desk) -> None:
@@ -154,13 +159,13 @@ async def test_a_result_that_cannot_be_encoded_is_an_error(desk: Desk) -> None:
     async def opaque_later() -> object:
         return object()
 
-    (first, second) = await desk.answers(call("1", "opaque"), call("2", "opaque_later"))
+    (first, second) = await desk.answers(read_call("opaque", id="1"), read_call("opaque_later", id="2"))
     assert first["error"].startswith("opaque failed: A value of type 'object' cannot be written")
     assert second["error"].startswith("opaque_later failed: A value of type 'object' cannot be written")
 
 
 async def test_an_unknown_method_is_an_error(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    assert await desk.answers(call("1", "nowhere"), stream_call("2", "nowhere")) == [
+    assert await desk.answers(read_call("nowhere", id="1"), read_stream("nowhere", id="2")) == [
         ended("1", "nowhere is unknown"),
         ended("2", "nowhere is unknown"),
     ]
@@ -171,7 +176,7 @@ async def test_a_call_of_the_wrong_kind_is_an_error(desk: Desk) -> None:
     desk.method(plain)
     Gates(desk)
     assert await desk.answers(
-        call("1", "stream", "a"), stream_call("2", "plain"), call("", "stream", "a")
+        read_call("stream", "a", id="1"), read_stream("plain", id="2"), read_call("stream", "a")
     ) == [
         ended(
             "1",
@@ -192,7 +197,7 @@ async def test_arguments_that_do_not_fit_are_an_error(
     def double(a: int) -> int:
         return 2 * a
 
-    (answer,) = await desk.answers(call("1", "double", *arguments))
+    (answer,) = await desk.answers(read_call("double", *arguments, id="1"))
     assert answer["error"].startswith("double does not fit: ")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -209,7 +214,7 @@ async def test_a_hub_that_cannot_be_made_is_an_error(desk: Desk, monkeypatch: py
     Gates(desk)
     monkeypatch.setattr(desk.face, "enter", enter)
     assert await desk.answers(
-        call("1", "plain"), call("2", "wait", "a"), stream_call("3", "stream", "a")
+        read_call("plain", id="1"), read_call("wait", "a", id="2"), read_stream("stream", "a", id="3")
     ) == [
         ended("1", "plain failed: no hub"),
         ended("2", "wait failed: no hub"),
@@ -232,7 +237,7 @@ async def test_of_several_methods_the_first_answers(desk: Desk) -> None:
 
     for number in range(3):
         desk.face.add("several", note(number))
-    assert await desk.answers(call("1", "several")) == [result("1", 0)]
+    assert await desk.answers(read_call("several", id="1")) == [result("1", 0)]
     assert ran == [0, 1, 2]
 
 
@@ -248,7 +253,7 @@ async def test_of_several_methods_one_that_does_not_fit_disturbs_no_other(desk: 
 
     for number in range(3):
         desk.face.add("several", differs if number == unfit else fits)
-    (answer,) = await desk.answers(call("1", "several", 7))
+    (answer,) = await desk.answers(read_call("several", 7, id="1"))
     assert ("error" in answer) == (unfit == 0)
     assert ran == [7, 7]
 
@@ -258,14 +263,14 @@ async def test_of_several_methods_one_that_does_not_fit_disturbs_no_other(desk: 
 
 async def test_two_streams_cannot_have_one_id(desk: Desk) -> None:
     gates = Gates(desk)
-    assert await desk.answers(stream_call("1", "stream", "a"), stream_call("1", "stream", "b")) == [
+    assert await desk.answers(read_stream("stream", "a"), read_stream("stream", "b")) == [
         ended("1", "Invocation ID '1' is already in use."),
         item("1", "a"),
     ]
     desk.their_calls.cancel("1")
     assert (await desk.answers())[2:] == [ended("1")]
     assert gates.notes == ["a started", "a cancelled"]
-    await desk.answers(stream_call("1", "stream", "c"))
+    await desk.answers(read_stream("stream", "c"))
     await gates.open("c")
     assert desk.sent[3:] == [item("1", "c"), ended("1")]
 
@@ -273,7 +278,7 @@ async def test_two_streams_cannot_have_one_id(desk: Desk) -> None:
 async def test_plain_calls_of_one_id_are_answered_each(nursery: trio.Nursery) -> None:
     desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("1", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="1"))
     await gates.open("b")
     desk.their_calls.cancel("1")
     assert await desk.answers() == [result("1", "b"), ended("1", CANCELLED)]
@@ -293,7 +298,7 @@ async def test_a_call_that_ends_with_the_connection_is_no_news(
         await gate.wait()
         raise error
 
-    await desk.answers(call("1", "tell"))
+    await desk.answers(read_call("tell", id="1"))
     desk.their_calls.stop()
     gate.set()
     await desk.answers()
@@ -305,7 +310,7 @@ async def test_a_lost_connection_elsewhere_is_an_error_like_any_other(desk: Desk
     async def tell() -> None:
         raise ConnectionClosed("another connection")
 
-    assert await desk.answers(call("1", "tell")) == [ended("1", "tell failed: another connection")]
+    assert await desk.answers(read_call("tell", id="1")) == [ended("1", "tell failed: another connection")]
 
 
 @pytest.mark.parametrize("where", ["method", "coroutine", "child", "plain failure"])
@@ -339,7 +344,7 @@ async def test_a_call_that_fails_while_the_connection_ends_harms_nobody_and_is_l
     desk.face.add("clumsy", functions[where])
     async with trio.open_nursery() as nursery:
         desk.their_calls.start(nursery)
-        await desk.answers(call("1", "clumsy"))
+        await desk.answers(read_call("clumsy", id="1"))
         desk.their_calls.stop()
         nursery.cancel_scope.cancel()
     assert ends == ["failed"]

@@ -16,7 +16,7 @@ from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.protocol.messages import Invocation, StreamInvocation
 
 from .gates import CANCELLED, Gates, started
-from .support import Desk, call, stream_call
+from .support import Desk, read_call, read_stream
 
 WHO = ContextVar("who", default="nobody")
 
@@ -53,11 +53,11 @@ class Notes:
 
 
 MESSAGES: dict[str, Invocation | StreamInvocation] = {
-    "wait": call("1", "wait"),
-    "delegate": call("1", "delegate"),
-    "total": call("1", "total", uploads=("9",)),
-    "stream": stream_call("1", "stream"),
-    "double": stream_call("1", "double", uploads=("9",)),
+    "wait": read_call("wait", id="1"),
+    "delegate": read_call("delegate", id="1"),
+    "total": read_call("total", id="1", uploads=("9",)),
+    "stream": read_stream("stream"),
+    "double": read_stream("double", uploads=("9",)),
 }
 
 
@@ -94,7 +94,7 @@ async def test_calls_begin_in_their_order_beside_those_that_are_cancelled(nurser
     desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     for id, name in (("1", "a"), ("2", "b"), ("3", "c")):
-        desk.their_calls.invoke(call(id, "wait", name))
+        desk.their_calls.invoke(read_call("wait", name, id=id))
     desk.their_calls.cancel("2")
     assert await desk.answers() == [ended("2", CANCELLED)]
     assert [note for note in gates.notes if "started" in note] == ["a started", "b started", "c started"]
@@ -104,7 +104,7 @@ async def test_behind_many_that_are_cancelled_calls_are_dropped_without_a_search
     gates = Gates(desk)
     ids = [str(number) for number in range(GIVE_WAY + 2)]
     for id in ids:
-        desk.their_calls.invoke(call(id, "wait", id))
+        desk.their_calls.invoke(read_call("wait", id, id=id))
     for id in ids:
         desk.their_calls.cancel(id)
     assert desk.sent == [ended(id, CANCELLED) for id in ids[GIVE_WAY:]]
@@ -117,8 +117,8 @@ async def test_behind_many_that_are_cancelled_calls_are_dropped_without_a_search
 async def test_streams_ahead_keep_no_call_from_beginning(desk: Desk) -> None:
     gates = Gates(desk)
     for id in "12":
-        desk.their_calls.invoke(stream_call(id, "stream", id))
-    desk.their_calls.invoke(call("3", "wait", "3"))
+        desk.their_calls.invoke(read_stream("stream", id, id=id))
+    desk.their_calls.invoke(read_call("wait", "3", id="3"))
     desk.their_calls.cancel("3")
     assert await desk.answers() == [item("1", "1"), item("2", "2"), ended("3", CANCELLED)]
     assert "3 started" in gates.notes
@@ -127,7 +127,7 @@ async def test_streams_ahead_keep_no_call_from_beginning(desk: Desk) -> None:
 async def test_a_call_that_waits_for_room_is_dropped_when_it_is_cancelled(desk: Desk) -> None:
     gates = Gates(desk)
     desk.outbox.size = TRANSPORT_BUFFER_SIZE
-    await desk.answers(call("1", "wait", "a"))
+    await desk.answers(read_call("wait", "a", id="1"))
     desk.their_calls.cancel("1")
     assert desk.sent == [ended("1", CANCELLED)]
     desk.outbox.size = 0
@@ -141,7 +141,7 @@ async def test_of_two_that_wait_for_room_each_begins_once(nursery: trio.Nursery)
     desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
     desk.outbox.size = TRANSPORT_BUFFER_SIZE
-    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="2"))
     desk.their_calls.cancel("1")
     desk.outbox.size = 0
     desk.outbox._producers.unpark_all()
@@ -156,9 +156,9 @@ async def test_a_call_that_waits_behind_others_is_dropped_with_the_connection(
 ) -> None:
     caplog.set_level("DEBUG")
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"))
+    await desk.answers(read_call("wait", "a", id="1"))
     for id in "23":
-        desk.their_calls.invoke(call(id, "wait", id))
+        desk.their_calls.invoke(read_call("wait", id, id=id))
     desk.their_calls.halt()
     await gates.open("a")
     assert desk.their_calls.idle
@@ -167,9 +167,9 @@ async def test_a_call_that_waits_behind_others_is_dropped_with_the_connection(
     assert "2 calls that waited are dropped" in caplog.text
 
 
-async def test_a_callee_that_is_hushed_goes_on_and_answers_none(desk: Desk) -> None:
+async def test_their_calls_once_hushed_go_on_and_answer_none(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("", "wait", "b"), call("2", "nowhere"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b"), read_call("nowhere", id="2"))
     refused = ended("2", "nowhere is unknown")
     assert desk.sent == [refused]
     desk.their_calls.hush()
@@ -182,7 +182,7 @@ async def test_a_callee_that_is_hushed_goes_on_and_answers_none(desk: Desk) -> N
 async def test_parting_cancels_what_could_be_waited_for(nursery: trio.Nursery) -> None:
     desk = started(nursery, maximum_parallel_invocations=2)
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("", "wait", "b"), call("2", "wait", "c"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b"), read_call("wait", "c", id="2"))
     desk.their_calls.hush()
     desk.their_calls.part()
     await wait_all_tasks_blocked()
@@ -202,7 +202,11 @@ async def test_arguments_that_do_not_fit_are_told_in_their_place_in_the_order(de
     async def double(a: int) -> int:
         return 2 * a
 
-    messages = [call("1", "wait", "a"), call("2", "double", "two"), call("3", "double", 3)]
+    messages = [
+        read_call("wait", "a", id="1"),
+        read_call("double", "two", id="2"),
+        read_call("double", 3, id="3"),
+    ]
     assert await desk.answers(*messages) == []
     await gates.open("a")
     first, second, third = desk.sent
@@ -214,7 +218,7 @@ async def test_arguments_that_do_not_fit_are_told_in_their_place_in_the_order(de
 async def test_a_waiting_call_keeps_its_arguments_alone(desk: Desk) -> None:
     """Not all that was read with them, of which they are a part."""
     Gates(desk)
-    await desk.answers(call("1", "wait", "a"))
+    await desk.answers(read_call("wait", "a", id="1"))
     message = msgspec.json.decode(b'{"type":1,"target":"wait","arguments":["b"],"x":"yz"}', type=Invocation)
     await desk.answers(message)
     (waiting,) = desk.their_calls._register.waiting
@@ -225,8 +229,8 @@ async def test_a_waiting_call_keeps_its_arguments_alone(desk: Desk) -> None:
 async def test_waiting_calls_cost_little_more_than_they_count_for(desk: Desk) -> None:
     """Empty lists are two bytes on the wire, and sixty-four in memory."""
     Gates(desk)
-    await desk.answers(call("1", "wait", "a"))
-    message = call("2", "take", [[]] * 10_000)
+    await desk.answers(read_call("wait", "a", id="1"))
+    message = read_call("take", [[]] * 10_000, id="2")
 
     @desk.method
     async def take(rows: list[list[int]]) -> None: ...
@@ -252,11 +256,11 @@ async def test_of_a_call_that_is_wrong_in_two_ways_its_arguments_are_told(desk: 
     async def double(a: int) -> AsyncIterator[int]:
         yield 2 * a
 
-    await desk.answers(stream_call("1", "stream", "a"))
+    await desk.answers(read_stream("stream", "a"))
     messages: dict[str, Invocation | StreamInvocation] = {
-        "kind": call("2", "double", "two"),
-        "uploads": stream_call("2", "double", "two", uploads=("9",)),
-        "id": stream_call("1", "double", "two"),
+        "kind": read_call("double", "two", id="2"),
+        "uploads": read_stream("double", "two", id="2", uploads=("9",)),
+        "id": read_stream("double", "two"),
     }
     assert (await desk.answers(messages[wrong]))[1]["error"].startswith("double does not fit: ")
 
@@ -293,13 +297,13 @@ async def test_each_call_has_a_context_of_its_own(nursery: trio.Nursery) -> None
     desk.their_calls.start(nursery)
     WHO.set("later")
     names = ["swap", "swap_later", "swap", "swap_later", "delegate", "swap"]
-    await desk.answers(*[call(str(number), name, str(number)) for number, name in enumerate(names)])
+    await desk.answers(*[read_call(name, str(number), id=str(number)) for number, name in enumerate(names)])
     assert sorted(desk.sent, key=str) == [
         result(str(number), "delegated" if name == "delegate" else "connection")
         for number, name in enumerate(names)
     ]
     desk.sent.clear()
-    answers = await desk.answers(stream_call("1", "swap_stream", "a"), call("2", "swap_later", "b"))
+    answers = await desk.answers(read_stream("swap_stream", "a"), read_call("swap_later", "b", id="2"))
     assert [answer for answer in answers if answer["invocationId"] == "1"] == [
         item("1", "connection"),
         item("1", "a"),
@@ -327,5 +331,5 @@ async def test_children_see_what_their_call_has_set(desk: Desk, is_async: bool) 
         parent(name)
 
     desk.face.add("parent", parent_later if is_async else parent)
-    await desk.answers(call("1", "parent", "a"), call("2", "parent", "b"))
+    await desk.answers(read_call("parent", "a", id="1"), read_call("parent", "b", id="2"))
     assert sorted(seen) == ["a", "aa", "b", "bb"]

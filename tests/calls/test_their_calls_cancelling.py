@@ -10,12 +10,12 @@ from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader
 
 from .gates import CANCELLED, Gates
-from .support import Desk, call, stream_call
+from .support import Desk, read_call, read_stream
 
 
 async def test_a_running_call_is_cancelled(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="2"))
     desk.their_calls.cancel("1")
     desk.their_calls.cancel("1")
     assert await desk.answers() == [ended("1", CANCELLED)]
@@ -27,7 +27,7 @@ async def test_a_running_call_is_cancelled(desk: Desk) -> None:
 
 async def test_a_running_stream_is_cancelled_without_an_error(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(stream_call("1", "stream", "a"))
+    await desk.answers(read_stream("stream", "a"))
     desk.their_calls.cancel("1")
     assert await desk.answers() == [item("1", "a"), ended("1")]
     assert gates.notes == ["a started", "a cancelled"]
@@ -35,8 +35,8 @@ async def test_a_running_stream_is_cancelled_without_an_error(desk: Desk) -> Non
 
 async def test_a_waiting_call_is_cancelled_and_answered_before_its_turn(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
-    await desk.answers(stream_call("3", "stream", "c"), call("4", "wait", "d"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="2"))
+    await desk.answers(read_stream("stream", "c", id="3"), read_call("wait", "d", id="4"))
     desk.their_calls.cancel("2")
     desk.their_calls.cancel("3")
     assert desk.sent == [ended("2", CANCELLED), ended("3")]
@@ -48,7 +48,7 @@ async def test_a_waiting_call_is_cancelled_and_answered_before_its_turn(desk: De
 
 async def test_a_call_that_is_cancelled_in_the_same_batch_begins_all_the_same(desk: Desk) -> None:
     gates = Gates(desk)
-    for message in (call("1", "wait", "a"), stream_call("2", "stream", "b")):
+    for message in (read_call("wait", "a", id="1"), read_stream("stream", "b", id="2")):
         desk.their_calls.invoke(message)
         desk.their_calls.cancel(message.invocation_id)
     assert await desk.answers() == [ended("1", CANCELLED), item("2", "b"), ended("2")]
@@ -72,7 +72,7 @@ async def test_cleanup_may_wait_and_comes_before_the_answer(desk: Desk, autojump
                 await trio.sleep(5)
             steps.append(f"cleaned, {len(desk.sent)} answers")
 
-    await desk.answers(call("1", "careful"))
+    await desk.answers(read_call("careful", id="1"))
     desk.their_calls.cancel("1")
     await trio.sleep(6)
     assert steps == ["cleaned, 0 answers"]
@@ -97,9 +97,9 @@ async def test_a_method_that_fails_while_being_cancelled_is_answered_once_and_lo
         finally:
             raise ValueError("clumsy cleanup")
 
-    await desk.answers(call("1", "clumsy"))
+    await desk.answers(read_call("clumsy", id="1"))
     desk.their_calls.cancel("1")
-    await desk.answers(stream_call("2", "clumsy_stream"))
+    await desk.answers(read_stream("clumsy_stream", id="2"))
     desk.their_calls.cancel("2")
     assert await desk.answers() == [ended("1", CANCELLED), item("2", 1), ended("2")]
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
@@ -114,7 +114,7 @@ async def test_a_method_that_ignores_its_cancellation_gives_its_result(desk: Des
             await go_on.wait()
         return "done"
 
-    await desk.answers(call("1", "stubborn"))
+    await desk.answers(read_call("stubborn", id="1"))
     desk.their_calls.cancel("1")
     assert await desk.answers() == []
     go_on.set()
@@ -138,12 +138,12 @@ async def test_a_coroutine_of_a_sync_function_can_be_cancelled(desk: Desk) -> No
 
         return run()
 
-    await desk.answers(call("1", "delegate"))
+    await desk.answers(read_call("delegate", id="1"))
     desk.their_calls.cancel("1")
-    await desk.answers(call("2", "clumsy"))
+    await desk.answers(read_call("clumsy", id="2"))
     desk.their_calls.cancel("2")
     assert await desk.answers() == [ended("1", CANCELLED), ended("2", CANCELLED)]
-    assert await desk.answers(call("", "delegate")) == desk.sent[:2]
+    assert await desk.answers(read_call("delegate")) == desk.sent[:2]
     await gates.open("a")
 
 
@@ -152,12 +152,12 @@ async def test_a_cancelled_call_forgets_its_uploads(desk: Desk) -> None:
     async def total(items: ChannelReader[int]) -> int:
         return sum([number async for number in items])
 
-    await desk.answers(call("1", "total", uploads=["s"]))
+    await desk.answers(read_call("total", id="1", uploads=["s"]))
     assert "s" in desk.incoming
     desk.their_calls.cancel("1")
     assert await desk.answers() == [ended("1", CANCELLED)]
     assert "s" not in desk.incoming
-    desk.their_calls.invoke(call("2", "total", uploads=["s"]))
+    desk.their_calls.invoke(read_call("total", id="2", uploads=["s"]))
     desk.their_calls.cancel("2")
     await desk.answers()
     assert "s" not in desk.incoming
@@ -171,7 +171,7 @@ async def test_a_call_that_needs_a_task_after_all_is_cancelled(desk: Desk, batch
         await trio.sleep_forever()
 
     desk.face.add("lazy", lambda: forever("lazy"))
-    desk.their_calls.invoke(call("1", "lazy"))
+    desk.their_calls.invoke(read_call("lazy", id="1"))
     if not batch:
         await wait_all_tasks_blocked()
     desk.their_calls.cancel("1")
@@ -181,7 +181,7 @@ async def test_a_call_that_needs_a_task_after_all_is_cancelled(desk: Desk, batch
 
 async def test_a_waiting_call_that_is_cancelled_twice_is_answered_once(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="2"))
     desk.their_calls.cancel("2")
     desk.their_calls.cancel("2")
     await gates.open("a")
@@ -196,11 +196,11 @@ async def test_a_waiting_call_with_uploads_that_is_cancelled_forgets_them(desk: 
     async def total(items: ChannelReader[int]) -> int:
         return sum([number async for number in items])
 
-    await desk.answers(call("1", "wait", "a"), call("2", "total", uploads=("u",)))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("total", id="2", uploads=("u",)))
     assert "u" in desk.incoming
     desk.their_calls.cancel("2")
     assert "u" not in desk.incoming
-    await desk.answers(call("3", "total", uploads=("u",)))  # its ids are free again
+    await desk.answers(read_call("total", id="3", uploads=("u",)))  # its ids are free again
     await gates.open("a")
     desk.incoming.complete("u", None)
     assert await desk.answers() == [ended("2", CANCELLED), result("1", "a"), result("3", 0)]
@@ -210,7 +210,7 @@ async def test_a_call_may_be_cancelled_before_calls_run(nursery: trio.Nursery) -
     desk = Desk()
     desk.face.add("plain", lambda: 1)
     for id in "12":
-        desk.their_calls.invoke(call(id, "plain"))
+        desk.their_calls.invoke(read_call("plain", id=id))
     desk.their_calls.cancel("1")
     assert desk.sent == [ended("1", CANCELLED)]
     desk.their_calls.start(nursery)
@@ -219,9 +219,9 @@ async def test_a_call_may_be_cancelled_before_calls_run(nursery: trio.Nursery) -
 
 async def test_the_last_of_the_waiting_calls_may_be_cancelled(desk: Desk) -> None:
     gates = Gates(desk)
-    await desk.answers(call("1", "wait", "a"), call("2", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="1"), read_call("wait", "b", id="2"))
     desk.their_calls.cancel("2")
     desk.their_calls.cancel("1")
-    await desk.answers(call("3", "wait", "c"))
+    await desk.answers(read_call("wait", "c", id="3"))
     await gates.open("c")
     assert desk.sent == [ended("2", CANCELLED), ended("1", CANCELLED), result("3", "c")]

@@ -9,7 +9,7 @@ from tests.messages import ended, item, result
 from trio_hubs.calls.channels import ChannelReader, ChannelWriter, open_channel
 
 from .gates import CANCELLED, Gates, plain, started
-from .support import Desk, call, stream_call
+from .support import Desk, read_call, read_stream
 
 
 class Child:
@@ -74,7 +74,7 @@ async def test_the_answer_of_a_plain_call_waits_for_its_children(desk: Desk, kin
     child = Child()
     with_child(desk, kind, child)
     desk.method(plain)
-    assert await desk.answers(call("1", "parent"), call("2", "plain")) == []
+    assert await desk.answers(read_call("parent", id="1"), read_call("plain", id="2")) == []
     assert child.notes == ["started"]
     child.gate.set()
     assert await desk.answers() == [result("1", "parent"), result("2", "plain")]
@@ -85,19 +85,19 @@ async def test_the_answer_of_a_plain_call_waits_for_its_children(desk: Desk, kin
 async def test_children_of_a_cancelled_call_are_cancelled(desk: Desk, kind: str) -> None:
     child = Child()
     with_child(desk, kind, child)
-    await desk.answers(call("1", "parent"))
+    await desk.answers(read_call("parent", id="1"))
     desk.their_calls.cancel("1")
     assert await desk.answers() == [ended("1", CANCELLED)]
     assert child.notes == ["started", "cancelled"]
     desk.method(plain)
-    assert (await desk.answers(call("2", "plain")))[1:] == [result("2", "plain")]
+    assert (await desk.answers(read_call("plain", id="2")))[1:] == [result("2", "plain")]
 
 
 @PLAIN
 async def test_a_child_that_fails_fails_the_call(desk: Desk, kind: str) -> None:
     child = Child(error=ValueError("broken child"))
     with_child(desk, kind, child)
-    await desk.answers(call("1", "parent"))
+    await desk.answers(read_call("parent", id="1"))
     child.gate.set()
     assert await desk.answers() == [ended("1", "parent failed: broken child")]
 
@@ -107,12 +107,14 @@ async def test_children_of_an_inline_call_hold_its_place(nursery: trio.Nursery) 
     gates = Gates(desk)
     child = Child()
     with_child(desk, "inline", child)
-    await desk.answers(call("1", "parent"), call("2", "wait", "a"), call("3", "wait", "b"))
+    await desk.answers(
+        read_call("parent", id="1"), read_call("wait", "a", id="2"), read_call("wait", "b", id="3")
+    )
     assert gates.notes == ["a started"]
     child.gate.set()
     await desk.answers()
     assert gates.notes == ["a started", "b started"]
-    await desk.answers(call("4", "wait", "c"))
+    await desk.answers(read_call("wait", "c", id="4"))
     assert len(gates.notes) == 2
 
 
@@ -120,7 +122,7 @@ async def test_children_of_an_inline_call_hold_its_place(nursery: trio.Nursery) 
 async def test_children_of_a_cancelled_stream_are_cancelled(desk: Desk, kind: str) -> None:
     child = Child()
     with_child(desk, kind, child)
-    await desk.answers(stream_call("1", "parent"))
+    await desk.answers(read_stream("parent"))
     assert child.notes == ["started"]
     desk.their_calls.cancel("1")
     assert await desk.answers() == [item("1", 1), ended("1")]
@@ -131,7 +133,7 @@ async def test_children_of_a_cancelled_stream_are_cancelled(desk: Desk, kind: st
 async def test_a_child_that_fails_fails_the_stream(desk: Desk, kind: str) -> None:
     child = Child(error=ValueError("broken child"))
     with_child(desk, kind, child)
-    await desk.answers(stream_call("1", "parent"))
+    await desk.answers(read_stream("parent"))
     child.gate.set()
     assert await desk.answers() == [item("1", 1), ended("1", "the stream failed: broken child")]
 
@@ -146,7 +148,7 @@ async def test_the_end_of_a_stream_cancels_its_children(desk: Desk) -> None:
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
 
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), ended("1")]
+    assert await desk.answers(read_stream("stream")) == [item("1", 1), ended("1")]
     assert child.notes == ["started", "cancelled"]
 
 
@@ -163,7 +165,7 @@ async def test_a_child_may_write_the_stream(desk: Desk) -> None:
         desk.face.children.start_soon(write)
         return reader
 
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", n) for n in range(3)] + [ended("1")]
+    assert await desk.answers(read_stream("stream")) == [item("1", n) for n in range(3)] + [ended("1")]
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -178,7 +180,7 @@ async def test_a_method_that_fails_cancels_its_children(desk: Desk, is_async: bo
         broken()
 
     desk.face.add("broken", broken_later if is_async else broken)
-    assert await desk.answers(call("1", "broken")) == [ended("1", "broken failed: broken")]
+    assert await desk.answers(read_call("broken", id="1")) == [ended("1", "broken failed: broken")]
     assert child.notes in ([], ["started", "cancelled"])
 
 
@@ -190,7 +192,7 @@ async def test_an_invocation_that_is_over_starts_no_children(desk: Desk, kind: s
     async def later() -> None: ...
 
     desk.face.add("method", {"plain": plain, "broken": broken, "later": later}[kind])
-    await desk.answers(call("1", "method"))
+    await desk.answers(read_call("method", id="1"))
     with pytest.raises(RuntimeError, match="The invocation is over"):
         desk.face.children.start_soon(trio.sleep_forever)
 
@@ -205,7 +207,7 @@ async def test_children_are_cancelled_at_once_though_their_parent_takes_its_time
         with trio.CancelScope(shield=True):
             await gate.wait()
 
-    await desk.answers(call("1", "parent"))
+    await desk.answers(read_call("parent", id="1"))
     assert child.notes == ["started"]
     desk.their_calls.cancel("1")
     assert await desk.answers() == []

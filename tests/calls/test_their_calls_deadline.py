@@ -18,7 +18,7 @@ from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 
 from .gates import CANCELLED, started
-from .support import Desk, call, read_all, stream_call
+from .support import Desk, read_all, read_call, read_stream
 
 NEVER_CHECKED = Deadline(-7.0)
 PAYLOADS = [JsonHubProtocol().payloads, MessagePackHubProtocol().payloads]
@@ -120,7 +120,7 @@ def test_one_that_is_not_given_is_not_checked() -> None:
 async def test_the_method_gets_the_moment(desk: Desk, autojump_clock: MockClock) -> None:
     desk.method(slow)
     await trio.sleep(100)
-    desk.their_calls.invoke(call("1", "slow", 3, 5))
+    desk.their_calls.invoke(read_call("slow", 3, 5, id="1"))
     await trio.sleep(4)
     assert desk.sent == [result("1", 105.0)]
 
@@ -129,7 +129,7 @@ async def test_a_call_is_cancelled_at_its_deadline(
     desk: Desk, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.method(slow)
-    desk.their_calls.invoke(call("1", "slow", 100, 5))
+    desk.their_calls.invoke(read_call("slow", 100, 5, id="1"))
     await trio.sleep(4.99)
     assert desk.sent == []
     await trio.sleep(0.02)
@@ -149,13 +149,13 @@ async def test_a_deadline_that_has_passed_already_keeps_the_method_from_being_ca
         nonlocal called
         called = True
 
-    assert await desk.answers(call("1", "quick", seconds)) == [passed("1", "quick")]
+    assert await desk.answers(read_call("quick", seconds, id="1")) == [passed("1", "quick")]
     assert not called
 
 
 async def test_a_deadline_far_away_is_none(desk: Desk, autojump_clock: MockClock) -> None:
     desk.method(slow)
-    desk.their_calls.invoke(call("1", "slow", 10_000, 1e300))
+    desk.their_calls.invoke(read_call("slow", 10_000, 1e300, id="1"))
     await trio.sleep(20_000)
     assert desk.sent == [result("1", 1e300)]
 
@@ -166,9 +166,9 @@ async def test_a_call_without_the_argument_has_no_deadline(desk: Desk, autojump_
         await trio.sleep(seconds)
         return deadline
 
-    desk.their_calls.invoke(call("1", "limited", 100))
+    desk.their_calls.invoke(read_call("limited", 100, id="1"))
     await trio.sleep(101)
-    desk.their_calls.invoke(call("2", "limited", 100, 1))
+    desk.their_calls.invoke(read_call("limited", 100, 1, id="2"))
     await trio.sleep(2)
     assert desk.sent == [result("1", -7.0), passed("2", "limited")]
 
@@ -177,7 +177,7 @@ async def test_a_call_that_nobody_waits_for_is_cancelled_without_a_word(
     desk: Desk, autojump_clock: MockClock
 ) -> None:
     desk.method(slow)
-    desk.their_calls.invoke(call("", "slow", 100, 5))
+    desk.their_calls.invoke(read_call("slow", 100, 5))
     await trio.sleep(6)
     assert desk.sent == []
     assert desk.their_calls.idle
@@ -185,14 +185,14 @@ async def test_a_call_that_nobody_waits_for_is_cancelled_without_a_word(
 
 async def test_a_bad_deadline_refuses_the_call(desk: Desk) -> None:
     desk.method(slow)
-    (answer,) = await desk.answers(call("1", "slow", 1, -2))
+    (answer,) = await desk.answers(read_call("slow", 1, -2, id="1"))
     assert answer["error"].startswith("slow does not fit: A deadline is a number of seconds from 0 on")
     assert desk.their_calls.idle
 
 
 async def test_cancelling_before_the_deadline_has_its_own_text(desk: Desk, autojump_clock: MockClock) -> None:
     desk.method(slow)
-    desk.their_calls.invoke(call("1", "slow", 100, 5))
+    desk.their_calls.invoke(read_call("slow", 100, 5, id="1"))
     await wait_all_tasks_blocked()
     desk.their_calls.cancel("1")
     await trio.sleep(10)
@@ -208,7 +208,7 @@ async def test_a_method_that_ends_in_spite_of_its_deadline_gives_its_result(
             await trio.sleep(10)
         return 5
 
-    desk.their_calls.invoke(call("1", "shielded", 1))
+    desk.their_calls.invoke(read_call("shielded", 1, id="1"))
     await trio.sleep(11)
     assert desk.sent == [result("1", 5)]
 
@@ -223,7 +223,7 @@ async def test_a_method_that_fails_at_its_deadline_is_told_to_have_failed(
         finally:
             raise ValueError("untidy")
 
-    desk.their_calls.invoke(call("1", "fails", 1))
+    desk.their_calls.invoke(read_call("fails", 1, id="1"))
     await trio.sleep(2)
     assert desk.sent == [ended("1", "fails failed: untidy")]
 
@@ -241,7 +241,7 @@ async def test_children_end_at_the_deadline_too(desk: Desk, autojump_clock: Mock
     async def parent(deadline: Deadline) -> None:
         desk.face.children.start_soon(child)
 
-    desk.their_calls.invoke(call("1", "parent", 3))
+    desk.their_calls.invoke(read_call("parent", 3, id="1"))
     await trio.sleep(4)
     assert ended == [3]
     assert desk.sent == [passed("1", "parent")]
@@ -252,7 +252,7 @@ async def test_a_deadline_counts_on_while_the_call_waits_for_its_turn(
 ) -> None:
     desk.method(slow)
     for id, seconds in (("1", 10), ("2", 5), ("3", 15)):
-        desk.their_calls.invoke(call(id, "slow", 7, seconds))
+        desk.their_calls.invoke(read_call("slow", 7, seconds, id=id))
     await trio.sleep(20)
     assert desk.sent == [result("1", 10.0), passed("2", "slow"), result("3", 15.0)]
 
@@ -265,8 +265,8 @@ async def test_a_call_that_waits_is_answered_at_its_deadline(desk: Desk, autojum
         return sum([number async for number in items])
 
     for id, seconds in (("1", 1000), ("2", 5), ("3", 50), ("4", 3)):
-        desk.their_calls.invoke(call(id, "slow", 500, seconds))
-    desk.their_calls.invoke(call("5", "total", 1, uploads=("u",)))
+        desk.their_calls.invoke(read_call("slow", 500, seconds, id=id))
+    desk.their_calls.invoke(read_call("total", 1, id="5", uploads=("u",)))
     await trio.sleep(4.99)
     desk.their_calls.drop_overdue(trio.current_time())
     assert desk.sent == [passed("4", "slow"), passed("5", "total")]
@@ -285,7 +285,7 @@ async def test_a_deadline_may_be_none_as_type_checkers_want_it(desk: Desk, autoj
     async def wait(deadline: Deadline | None = None) -> None:
         await trio.sleep(100)
 
-    desk.their_calls.invoke(call("1", "wait", 5))
+    desk.their_calls.invoke(read_call("wait", 5, id="1"))
     await trio.sleep(6)
     assert desk.sent == [passed("1", "wait")]
 
@@ -295,7 +295,7 @@ async def test_a_call_that_waits_is_not_answered_any_more_once_all_is_halted(
 ) -> None:
     desk.method(slow)
     for id in "12":
-        desk.their_calls.invoke(call(id, "slow", 500, 5))
+        desk.their_calls.invoke(read_call("slow", 500, 5, id=id))
     desk.their_calls.halt()
     desk.their_calls.drop_overdue(trio.current_time() + 10)
     assert desk.sent == []
@@ -317,7 +317,7 @@ async def test_a_call_with_none_for_its_deadline_has_none(desk: Desk, autojump_c
         await trio.sleep(100)
         assert deadline is None
 
-    desk.their_calls.invoke(call("1", "wait", None))
+    desk.their_calls.invoke(read_call("wait", None, id="1"))
     await trio.sleep(101)
     assert desk.sent == [result("1", None)]
 
@@ -372,7 +372,7 @@ async def test_a_stream_is_cut_off_at_its_deadline(desk: Desk, autojump_clock: M
         desk.face.children.start_soon(write)
         return reader
 
-    desk.their_calls.invoke(stream_call("1", kind, 2.5))
+    desk.their_calls.invoke(read_stream(kind, 2.5))
     await trio.sleep(4)
     assert desk.sent == [item("1", 0), item("1", 1), item("1", 2), passed("1", kind)]
     assert ended == [2.5]
@@ -387,7 +387,7 @@ async def test_an_upload_is_forgotten_at_the_deadline(desk: Desk, autojump_clock
         seen.append([number async for number in items])
         return 0
 
-    desk.their_calls.invoke(call("1", "total", 5, uploads=("u",)))
+    desk.their_calls.invoke(read_call("total", 5, id="1", uploads=("u",)))
     await wait_all_tasks_blocked()
     assert "u" in desk.incoming
     await trio.sleep(6)
@@ -402,7 +402,7 @@ async def test_uploads_stand_in_their_places_beside_a_deadline(desk: Desk, autoj
     async def total(items: ChannelReader[int], a: int, deadline: Deadline) -> list[Any]:
         return [await read_all(items), a, deadline]
 
-    desk.their_calls.invoke(call("1", "total", 7, 5, uploads=("u",)))
+    desk.their_calls.invoke(read_call("total", 7, 5, id="1", uploads=("u",)))
     await wait_all_tasks_blocked()
     desk.incoming.complete("u", None)
     await wait_all_tasks_blocked()
@@ -413,6 +413,6 @@ async def test_a_deadline_frees_its_place(nursery: trio.Nursery, autojump_clock:
     desk = started(nursery, maximum_parallel_invocations=2)
     desk.method(slow)
     for id in ("1", "2", "3", "4"):
-        desk.their_calls.invoke(call(id, "slow", 100, int(id) if id in "12" else 500))
+        desk.their_calls.invoke(read_call("slow", 100, int(id) if id in "12" else 500, id=id))
     await trio.sleep(103)
     assert desk.sent == [passed("1", "slow"), passed("2", "slow"), result("3", 500.0), result("4", 500.0)]

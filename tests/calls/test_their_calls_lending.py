@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.messages import result
 
 from .gates import Gates, plain, started
-from .support import Desk, call
+from .support import Desk, read_call
 
 
 class Asking:
@@ -38,7 +38,7 @@ class Asking:
 @pytest.mark.parametrize("waiting", [False, True])
 async def test_others_run_while_a_call_waits_for_its_peer(desk: Desk, waiting: bool) -> None:
     asking, gates = Asking(desk), Gates(desk)
-    calls = [call("1", "asks"), call("2", "plain"), call("3", "wait", "a")]
+    calls = [read_call("asks", id="1"), read_call("plain", id="2"), read_call("wait", "a", id="3")]
     if waiting:
         await desk.answers(*calls)
     else:
@@ -53,7 +53,12 @@ async def test_others_run_while_a_call_waits_for_its_peer(desk: Desk, waiting: b
 
 async def test_one_place_is_lent_and_no_more(desk: Desk) -> None:
     asking, gates = Asking(desk), Gates(desk)
-    await desk.answers(call("1", "asks"), call("2", "wait", "a"), call("3", "wait", "b"), call("4", "plain"))
+    await desk.answers(
+        read_call("asks", id="1"),
+        read_call("wait", "a", id="2"),
+        read_call("wait", "b", id="3"),
+        read_call("plain", id="4"),
+    )
     assert gates.notes == ["a started"]
     await asking.answer()
     assert desk.sent == [result("1", "asked")]
@@ -69,7 +74,9 @@ async def test_calls_that_wait_for_the_peer_may_do_so_in_any_number_up_to_that_o
 ) -> None:
     desk = started(nursery, maximum_streams=2)
     asking = Asking(desk)
-    await desk.answers(*(call(str(number), "asks") for number in range(5)), call("5", "plain"))
+    await desk.answers(
+        *(read_call("asks", id=str(number)) for number in range(5)), read_call("plain", id="5")
+    )
     assert desk.sent == []  # two have lent their places, the third has not, and the rest waits
     await asking.answer()
     assert sorted(message["invocationId"] for message in desk.sent) == [str(number) for number in range(6)]
@@ -78,10 +85,10 @@ async def test_calls_that_wait_for_the_peer_may_do_so_in_any_number_up_to_that_o
 
 async def test_places_are_as_before_when_all_is_done(desk: Desk) -> None:
     asking, gates = Asking(desk), Gates(desk)
-    await desk.answers(*(call(str(number), "asks") for number in range(4)))
+    await desk.answers(*(read_call("asks", id=str(number)) for number in range(4)))
     await asking.answer()
     assert len(desk.sent) == 4
-    await desk.answers(call("a", "wait", "a"), call("b", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="a"), read_call("wait", "b", id="b"))
     assert gates.notes == ["a started"]
     await gates.open("a")
     await gates.open("b")
@@ -91,9 +98,9 @@ async def test_places_are_as_before_when_all_is_done(desk: Desk) -> None:
 async def test_a_call_that_is_cancelled_while_it_waits_for_its_peer_takes_its_place_back(desk: Desk) -> None:
     Asking(desk)
     gates = Gates(desk)
-    await desk.answers(call("1", "asks"))
+    await desk.answers(read_call("asks", id="1"))
     desk.their_calls.cancel("1")
-    await desk.answers(call("2", "wait", "a"), call("3", "wait", "b"))
+    await desk.answers(read_call("wait", "a", id="2"), read_call("wait", "b", id="3"))
     assert gates.notes == ["a started"]
     await gates.open("a")
     await gates.open("b")
@@ -102,7 +109,9 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_its_peer_takes_its_pl
 async def test_no_place_is_lent_while_another_is_free(nursery: trio.Nursery) -> None:
     desk = started(nursery, maximum_parallel_invocations=2)
     asking, gates = Asking(desk), Gates(desk)
-    await desk.answers(call("1", "asks"), call("2", "wait", "a"), call("3", "wait", "b"))
+    await desk.answers(
+        read_call("asks", id="1"), read_call("wait", "a", id="2"), read_call("wait", "b", id="3")
+    )
     assert gates.notes == ["a started"]
     await gates.open("a")
     await gates.open("b")

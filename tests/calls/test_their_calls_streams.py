@@ -12,7 +12,7 @@ from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import ChannelClosed, HubException
 
 from .gates import plain
-from .support import Desk, call, raw, stream_call
+from .support import Desk, raw, read_call, read_stream
 
 IN_USE = (
     "An unexpected error occurred invoking 'total' on the server. "
@@ -28,13 +28,13 @@ async def test_the_items_of_a_generator_then_the_end(desk: Desk) -> None:
         for number in range(stop):
             yield number
 
-    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
+    assert await desk.answers(read_stream("count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
 
 
 async def test_a_stream_is_filed_by_its_calls_id_until_its_end(desk: Desk) -> None:
     writer, reader = open_channel(int)
     desk.face.add("plain", reader_of(reader))
-    assert await desk.answers(stream_call("1", "plain")) == []
+    assert await desk.answers(read_stream("plain")) == []
     assert set(desk.outgoing.by_id) == {"1"}
     writer.complete()
     assert await desk.answers() == [ended("1")]
@@ -54,8 +54,8 @@ async def test_the_items_of_a_reader_then_the_end(desk: Desk) -> None:
     for target in (writer, later_writer):
         target.try_write(1)
         target.complete()
-    assert await desk.answers(stream_call("1", "plain")) == [item("1", 1), ended("1")]
-    assert await desk.answers(stream_call("2", "later")) == [*desk.sent[:2], item("2", 1), ended("2")]
+    assert await desk.answers(read_stream("plain")) == [item("1", 1), ended("1")]
+    assert await desk.answers(read_stream("later", id="2")) == [*desk.sent[:2], item("2", 1), ended("2")]
 
 
 def reader_of(reader: ChannelReader[int]) -> Callable[[], ChannelReader[int]]:
@@ -76,7 +76,7 @@ async def test_a_coroutine_for_a_stream_is_awaited(desk: Desk) -> None:
         return later()  # type: ignore[return-value]  # what users do
 
     desk.method(stream)
-    assert await desk.answers(stream_call("1", "stream")) == [item("1", 1), ended("1")]
+    assert await desk.answers(read_stream("stream")) == [item("1", 1), ended("1")]
 
 
 async def test_a_stream_that_fails_ends_with_the_error_after_its_items(desk: Desk) -> None:
@@ -89,7 +89,7 @@ async def test_a_stream_that_fails_ends_with_the_error_after_its_items(desk: Des
     writer.try_write(2)
     writer.complete(ValueError("broken"))
     desk.face.add("channel", reader_of(reader))
-    assert await desk.answers(stream_call("1", "generator"), stream_call("2", "channel")) == [
+    assert await desk.answers(read_stream("generator"), read_stream("channel", id="2")) == [
         item("1", 1),
         ended("1", "the stream failed: broken"),
         item("2", 2),
@@ -103,7 +103,7 @@ async def test_an_item_that_cannot_be_encoded_fails_the_stream(desk: Desk) -> No
         yield 1
         yield object()
 
-    first, last = await desk.answers(stream_call("1", "stream"))
+    first, last = await desk.answers(read_stream("stream"))
     assert first == item("1", 1)
     assert last["error"].startswith("the stream failed: A value of type 'object' cannot be written")
 
@@ -113,7 +113,7 @@ async def test_a_streaming_method_that_fails_is_a_failed_method(desk: Desk) -> N
     def stream() -> ChannelReader[int]:
         raise ValueError("broken")
 
-    assert await desk.answers(stream_call("1", "stream")) == [ended("1", "stream failed: broken")]
+    assert await desk.answers(read_stream("stream")) == [ended("1", "stream failed: broken")]
 
 
 async def test_a_streaming_method_without_a_stream_is_an_error(desk: Desk) -> None:
@@ -122,7 +122,7 @@ async def test_a_streaming_method_without_a_stream_is_an_error(desk: Desk) -> No
         return None  # type: ignore[return-value]  # what users do
 
     desk.method(plain)
-    assert await desk.answers(stream_call("1", "stream"), call("2", "plain")) == [
+    assert await desk.answers(read_stream("stream"), read_call("plain", id="2")) == [
         ended(
             "1",
             "The value returned by the streaming method 'stream' is not a ChannelReader<> or IAsyncEnumerable<>.",
@@ -134,7 +134,7 @@ async def test_a_streaming_method_without_a_stream_is_an_error(desk: Desk) -> No
 async def test_the_reader_of_a_cancelled_stream_is_closed(desk: Desk) -> None:
     writer, reader = open_channel(int)
     desk.face.add("stream", reader_of(reader))
-    await desk.answers(stream_call("1", "stream"))
+    await desk.answers(read_stream("stream"))
     desk.their_calls.cancel("1")
     assert await desk.answers() == [ended("1")]
     with pytest.raises(ChannelClosed):
@@ -169,8 +169,8 @@ async def test_the_sender_of_a_cancelled_stream_hears_of_it(leave: str) -> None:
         async with trio.open_nursery() as nursery:
             desk.their_calls.start(nursery)
             desk.outbox.size = TRANSPORT_BUFFER_SIZE - 20
-            desk.their_calls.invoke(stream_call("1", "numbers"))
-            desk.their_calls.invoke(stream_call("2", "channel"))
+            desk.their_calls.invoke(read_stream("numbers"))
+            desk.their_calls.invoke(read_stream("channel", id="2"))
             await wait_all_tasks_blocked()
             assert heard == []
             if leave == "cancel":
@@ -199,7 +199,7 @@ async def test_a_method_with_a_safe_channel_streams(desk: Desk) -> None:
         finally:
             ends.append("ended")
 
-    assert await desk.answers(stream_call("1", "count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
+    assert await desk.answers(read_stream("count", 3)) == [item("1", n) for n in range(3)] + [ended("1")]
     assert ends == ["ended"]
     assert desk.their_calls.idle
 
@@ -218,11 +218,11 @@ async def test_a_safe_channel_that_fails_or_is_cancelled_is_a_stream_like_any_ot
         finally:
             ends.append("ended")
 
-    assert await desk.answers(stream_call("1", "wait", True)) == [
+    assert await desk.answers(read_stream("wait", True)) == [
         item("1", 1),
         ended("1", "the stream failed: broken"),
     ]
-    await desk.answers(stream_call("2", "wait", False))
+    await desk.answers(read_stream("wait", False, id="2"))
     desk.their_calls.cancel("2")
     assert (await desk.answers())[2:] == [item("2", 1), ended("2")]
     assert ends == ["ended", "ended"]
@@ -239,7 +239,7 @@ async def test_uploads_stand_in_their_places(desk: Desk) -> None:
     ) -> list[object]:
         return [a, b, c, [x async for x in first], [x async for x in second]]
 
-    desk.their_calls.invoke(call("1", "mixed", 1, 2, uploads=["x", "y"]))
+    desk.their_calls.invoke(read_call("mixed", 1, 2, id="1", uploads=["x", "y"]))
     desk.incoming.feed("y", raw("one"))
     desk.incoming.feed("x", raw(1, 2))
     desk.incoming.complete("x", None)
@@ -253,7 +253,7 @@ async def test_a_stream_both_ways(desk: Desk) -> None:
         async for number in items:
             yield 2 * number
 
-    await desk.answers(stream_call("1", "double", uploads=["s"]))
+    await desk.answers(read_stream("double", uploads=["s"]))
     for number in (1, 2):
         desk.incoming.feed("s", raw(number))
         await wait_all_tasks_blocked()
@@ -266,7 +266,7 @@ async def test_an_upload_that_breaks_raises_in_the_method(desk: Desk) -> None:
     async def total(items: ChannelReader[int]) -> int:
         return sum([number async for number in items])
 
-    await desk.answers(call("1", "total", uploads=["s"]))
+    await desk.answers(read_call("total", id="1", uploads=["s"]))
     desk.incoming.complete("s", HubException("upload failed"))
     assert await desk.answers() == [ended("1", "total failed: upload failed")]
 
@@ -278,7 +278,7 @@ async def test_uploads_are_forgotten_when_the_method_ends(desk: Desk) -> None:
     async def ignore(items: ChannelReader[int]) -> None:
         readers.append(items)
 
-    assert await desk.answers(call("1", "ignore", uploads=["s"])) == [result("1", None)]
+    assert await desk.answers(read_call("ignore", id="1", uploads=["s"])) == [result("1", None)]
     assert "s" not in desk.incoming
     desk.incoming.feed("s", raw(1))
     with pytest.raises(ChannelClosed):
@@ -295,7 +295,9 @@ async def test_the_number_of_uploads_must_fit(desk: Desk) -> None:
         "HubException: Client sent {} stream(s), Hub method expects {}."
     )
     assert await desk.answers(
-        call("1", "total"), call("2", "total", uploads=["a", "b"]), call("3", "plain", uploads=["c"])
+        read_call("total", id="1"),
+        read_call("total", id="2", uploads=["a", "b"]),
+        read_call("plain", id="3", uploads=["c"]),
     ) == [
         ended("1", text.format("total", 0, 1)),
         ended("2", text.format("total", 2, 1)),
@@ -310,9 +312,9 @@ async def test_an_upload_id_in_use_is_refused(desk: Desk) -> None:
         return sum([number async for number in first])
 
     assert await desk.answers(
-        call("1", "total", uploads=["a", "b"]),
-        call("2", "total", uploads=["c", "b"]),
-        call("3", "total", uploads=["d", "d"]),
+        read_call("total", id="1", uploads=["a", "b"]),
+        read_call("total", id="2", uploads=["c", "b"]),
+        read_call("total", id="3", uploads=["d", "d"]),
     ) == [ended(id, IN_USE.format(stream)) for id, stream in (("2", "b"), ("3", "d"))]
     assert "c" not in desk.incoming
     assert "d" not in desk.incoming
@@ -330,9 +332,9 @@ async def test_an_upload_id_is_free_again_once_its_peer_has_ended_it(desk: Desk)
         await gate.wait()
         return sum(numbers)
 
-    desk.their_calls.invoke(call("1", "total", uploads=["s"]))
+    desk.their_calls.invoke(read_call("total", id="1", uploads=["s"]))
     desk.incoming.complete("s", None)
-    await desk.answers(call("2", "total", uploads=["s"]))
+    await desk.answers(read_call("total", id="2", uploads=["s"]))
     gate.set()
     assert await desk.answers() == [result("1", 0)]
     desk.incoming.feed("s", raw(5))

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_hubs.calls.places import Places
 
 from .gates import started
-from .support import Desk, call, stream_call
+from .support import Desk, read_call, read_stream
 
 
 def places_of(desk: Desk) -> Places:
@@ -61,9 +61,9 @@ async def test_places_and_workers_are_even_after_every_step(
         if name == "cancel":
             desk.their_calls.cancel(str(choose.randrange(number + 1)))
         elif name == "stream":
-            desk.their_calls.invoke(stream_call(str(number), name, choose.randrange(5)))
+            desk.their_calls.invoke(read_stream(name, choose.randrange(5), id=str(number)))
         else:
-            desk.their_calls.invoke(call(str(number), name, choose.randrange(5)))
+            desk.their_calls.invoke(read_call(name, choose.randrange(5), id=str(number)))
         if choose.random() < 0.3:
             await trio.sleep(choose.randrange(3))
         await wait_all_tasks_blocked()
