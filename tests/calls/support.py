@@ -182,7 +182,7 @@ async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = l
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(give_up_when_cancelled)
-        await outbox._writer.run(on_failure)
+        await outbox._writer.run(outbox, on_failure)
         nursery.cancel_scope.cancel()
 
 

@@ -18,7 +18,6 @@ class Board(Desk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.closes: list[Close] = []
         self.keep_alive = KeepAlive(session_options(), 0)
         self.dispatcher = Dispatcher(
             PROTOCOL,
@@ -28,7 +27,6 @@ class Board(Desk):
             incoming=self.incoming,
             keep_alive=self.keep_alive,
             replay=None,
-            on_close=self.closes.append,
         )
 
     async def feed(self, *messages: Any) -> None:
@@ -38,7 +36,7 @@ class Board(Desk):
 async def test_a_close_is_told_and_what_is_of_resuming_means_nothing() -> None:
     board = Board()
     await board.feed(PING, ack(1), sequence(1), cancel("1"), ended("9"), close("bye"))
-    assert board.closes == [Close(error="bye")]
+    assert board.dispatcher.close == Close(error="bye")
     assert board.sent == []
     assert board.dispatcher.take_ack() == b""
 
@@ -67,7 +65,7 @@ async def test_half_a_message_at_the_end_is_an_error_unless_the_connection_goes_
     board.dispatcher.resume()
     board.dispatcher.check_whole()
     await board.feed(close())
-    assert board.closes == [Close()]
+    assert board.dispatcher.close == Close()
 
 
 async def test_streams_that_have_not_ended_can_be_failed() -> None:

@@ -377,12 +377,12 @@ async def test_every_event_in_every_state(state: State, event: Event) -> None:
                 case Event.GIVE_UP:
                     outbox.give_up()
                 case Event.ENDED:
-                    outbox._writer._end()
+                    outbox._writer._end(outbox)
         assert outbox.state is LEADS[state][list(Event).index(event)]
         assert (outbox.size == 6) is outbox.state.sends
         outbox.put(b"more")
         assert (outbox.size == 10) is outbox.state.sends
-        outbox._writer._end()
+        outbox._writer._end(outbox)
     assert is_over(outbox)
 
 

@@ -62,6 +62,7 @@ class CallRegister:
         on_idle: Called when the last call has ended.
 
     Attributes:
+        on_idle: The same, until the connection is over.
         by_id: Those with an id.
         waiting: Those that wait, in their order.
         unfinished: All of them.
@@ -74,7 +75,7 @@ class CallRegister:
         self.unfinished: set[TheirCall] = set()
         self.streams = 0
         self._incoming = incoming
-        self._on_idle = on_idle
+        self.on_idle: Callable[[], None] | None = on_idle
 
     def add(self, call: TheirCall) -> None:
         """File a call that runs."""
@@ -120,5 +121,5 @@ class CallRegister:
     def note_ended(self, call: TheirCall) -> None:
         """A call has ended, and been answered."""
         self.unfinished.remove(call)
-        if not self.unfinished:
-            self._on_idle()
+        if not self.unfinished and self.on_idle is not None:
+            self.on_idle()

@@ -6,7 +6,7 @@ a turn. The items of one stream that follow each other are taken together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,11 +52,11 @@ class Dispatcher:
         incoming: The peer's streams.
         keep_alive: Hears of pings.
         replay: Drops what has come before, on a connection that can be resumed.
-        on_close: Called with the peer's close message.
 
     Attributes:
         reading: When the connection is read.
-        stopped: Whether messages have no effect any more.
+        close: The peer's close message, once it has come.
+        stopped: Whether messages have no effect any more, as behind that.
     """
 
     def __init__(
@@ -69,26 +69,18 @@ class Dispatcher:
         incoming: IncomingStreams,
         keep_alive: KeepAlive,
         replay: Replay | None,
-        on_close: Callable[[Close], None],
     ) -> None:
+        self.close: Close | None = None
         self.stopped = False
         self._new_parser = partial(protocol.parser, maximum_message_size)
         self._parser = self._new_parser()
         self._our_calls = our_calls
+        self._their_calls = their_calls
         self._incoming = incoming
+        self._keep_alive = keep_alive
         self.reading = incoming.reading
         self._replay = replay
         self._clock = trio.lowlevel.current_clock().current_time
-        self._effects: dict[type[Message], Callable[[Any], None]] = {
-            Invocation: their_calls.invoke,
-            StreamInvocation: their_calls.invoke,
-            CancelInvocation: lambda message: their_calls.cancel(message.invocation_id),
-            Completion: self._on_completion,
-            Ping: lambda _: keep_alive.note_ping(),
-            Close: on_close,
-            Ack: self._ignore,
-            SequenceMessage: self._ignore,
-        }
 
     async def feed(self, data: bytes, outbox: Outbox) -> None:
         """Act on what has been received. A checkpoint when calls have run for long.
@@ -103,6 +95,8 @@ class Dispatcher:
         outbox.cork()
         try:
             for batch in self._parser.feed(data):
+                if self.stopped:
+                    break
                 messages = iter(batch) if self._replay is None else self._replay.take(batch)
                 while self._dispatch(messages):
                     outbox.uncork()
@@ -139,6 +133,7 @@ class Dispatcher:
             Whether more may be left, but calls have run for so long that other tasks shall have a turn first.
         """
         until = self._clock() + LONGEST_TURN
+        invoke = self._their_calls.invoke
         stream = ""
         items: list[Raw] = []
         try:
@@ -155,11 +150,13 @@ class Dispatcher:
                 if items:
                     self._on_items(stream, items)
                     items = []
-                kind = type(message)
-                self._effects[kind](message)
-                # A call of a stream does not run here, but it may be refused, which takes its time, too.
-                if (kind is Invocation or kind is StreamInvocation) and self._clock() >= until:
-                    return True
+                if type(message) is Invocation or type(message) is StreamInvocation:
+                    invoke(message)
+                    # A call of a stream does not run here, but it may be refused, which takes its time, too.
+                    if self._clock() >= until:
+                        return True
+                else:
+                    _EFFECTS[type(message)](self, message)
         finally:
             if items:
                 self._on_items(stream, items)
@@ -171,6 +168,16 @@ class Dispatcher:
         elif stream not in self._incoming:
             self._our_calls.reject_item(stream)
 
+    def _on_cancel(self, message: CancelInvocation) -> None:
+        self._their_calls.cancel(message.invocation_id)
+
+    def _on_ping(self, _: Ping) -> None:
+        self._keep_alive.note_ping()
+
+    def _on_close(self, message: Close) -> None:
+        self.close = message
+        self.stopped = True
+
     def _on_completion(self, message: Completion) -> None:
         error = HubException(message.error) if message.error else None
         if not self._incoming.complete(message.invocation_id, error) and not self._our_calls.complete(
@@ -178,5 +185,15 @@ class Dispatcher:
         ):
             logger.debug("nothing waits for a completion of %r", message.invocation_id)
 
-    def _ignore(self, message: Message) -> None:
+    def _ignore(self, _: Message) -> None:
         """Stateful reconnect is not negotiated, so its messages mean nothing."""
+
+
+_EFFECTS: Mapping[type[Message], Callable[[Dispatcher, Any], None]] = {
+    CancelInvocation: Dispatcher._on_cancel,
+    Completion: Dispatcher._on_completion,
+    Ping: Dispatcher._on_ping,
+    Close: Dispatcher._on_close,
+    Ack: Dispatcher._ignore,
+    SequenceMessage: Dispatcher._ignore,
+}

@@ -39,6 +39,10 @@ def payload_size(payload: Raw) -> int:
     return memoryview(payload).nbytes + KEEP
 
 
+def _tell_nobody(_: str) -> None:
+    pass
+
+
 @attrs.frozen
 class ItemLoader(Generic[T]):
     """Decodes items.
@@ -61,14 +65,15 @@ class IncomingStreams:
 
     Attributes:
         reading: When the connection is read.
-        on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop.
+        on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop;
+            until the connection is over.
     """
 
     def __init__(self, reading: Reading, payloads: Payloads) -> None:
         self.reading = reading
         self.join = payloads.join
         self.split = payloads.split
-        self.on_failed: Callable[[str], None] = lambda _: None
+        self.on_failed: Callable[[str], None] = _tell_nobody
         self._streams: dict[str, IncomingStream[Any] | NewestItems[Any]] = {}
 
     def __contains__(self, id: str) -> bool:
@@ -150,6 +155,7 @@ class IncomingStreams:
         """The connection is over: every stream that has not ended fails, after what arrived of it."""
         while self._streams:
             self._streams.popitem()[1].end(error)
+        self.on_failed = _tell_nobody
 
 
 class IncomingStream(Generic[T]):

@@ -110,7 +110,7 @@ class Outbox:
         self.queue_first: Callable[[], None] | None = None
         self.state = State.OPEN
         self.times = SendTimes(connection, trio.current_time())
-        self._writer = _Writer(self, connection, replay)
+        self._writer = _Writer(self.times, connection, replay)
         self._pieces: list[bytes | bytearray] = []
         self._count = 0  # messages among them that count for the replay
         self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
@@ -126,7 +126,7 @@ class Outbox:
             count: How many they are.
         """
         if self._append(data, count) and not self._writer.corked:
-            self._writer.wake()
+            self._writer.wake(self)
 
     def put_now(self, data: bytes | bytearray) -> None:
         """Like :meth:`put`, but sends at once where an idle connection takes it."""
@@ -183,7 +183,7 @@ class Outbox:
         writer = self._writer
         writer.corked = False
         if writer.idle:
-            writer.send_now(b"".join(self._pieces), trio.current_time())
+            writer.send_now(self, b"".join(self._pieces), trio.current_time())
 
     def flush(self, like: Batch, now: float) -> Batch:
         """Send what is queued, as :meth:`uncork` does.
@@ -198,7 +198,7 @@ class Outbox:
         if self._writer.idle:
             if self._pieces != like[0]:
                 like = self._pieces[:], b"".join(self._pieces), {}
-            self._writer.send_now(like[1], now, like[2])
+            self._writer.send_now(self, like[1], now, like[2])
         return like
 
     # ---- taking out
@@ -248,7 +248,11 @@ class Outbox:
 
     async def wait_taken(self) -> None:
         """Wait while the peer does not take what it has caused by itself. A checkpoint only when it has to wait."""
-        while self._unasked >= self.transport_buffer_size and self.state.sends and not self._writer.blocked:
+        while (
+            self._unasked >= self.transport_buffer_size
+            and self.state.sends
+            and not self._writer.blocked(self)
+        ):
             await self._producers.park()
 
     @property
@@ -274,7 +278,7 @@ class Outbox:
         """The connection goes on after it was torn: say so, and repeat what the peer may not have."""
         if self.state.sends:
             self.times.deadline = self.times.blocked_since = inf
-            self._writer.repeat()
+            self._writer.repeat(self)
 
     def close(self) -> None:
         """Let nobody wait any more: the connection is ending."""
@@ -292,7 +296,7 @@ class Outbox:
             timeout: Seconds after which what has not been sent is given up.
         """
         self._go(Event.FINISH)
-        await self._writer.finish(timeout)
+        await self._writer.finish(self, timeout)
 
     def _go(self, event: Event) -> None:
         self.state = TRANSITIONS.get((self.state, event), self.state)
@@ -305,55 +309,58 @@ class Outbox:
 class _Writer:
     """Sends what an outbox holds: at once where the connection takes it, else by a task that begins when needed.
 
+    It is given the outbox with each call, lest they hold each other.
+
     Attributes:
         control: What goes out before all else, and is never repeated.
         idle: Whether nothing is being sent, so that the next message may go out at once.
         corked: Whether it shall not begin to send, as more comes at once.
     """
 
-    def __init__(self, outbox: Outbox, connection: Duplex, replay: Replay | None) -> None:
+    def __init__(self, times: SendTimes, connection: Duplex, replay: Replay | None) -> None:
         self.control = b""
         self.idle = self.corked = False
-        self._outbox = outbox
-        self._times = outbox.times
+        self._times = times
         self._connection = connection
         self._replay = replay
-        self._begin: Callable[[], None] | None = None  # until it has begun
+        self._beginning: tuple[trio.Nursery, Callable[[Exception], None]] | None = None  # of the task
         self._parked = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
 
-    @property
-    def blocked(self) -> bool:
+    def blocked(self, outbox: Outbox) -> bool:
         """Whether the replay keeps it from sending more."""
-        return self._replay is not None and self._replay.full and self._outbox.state is not State.FINISHING
+        return self._replay is not None and self._replay.full and outbox.state is not State.FINISHING
 
-    @property
-    def _sendable(self) -> bool:
+    def _sendable(self, outbox: Outbox) -> bool:
         """Whether there is something that can be sent now."""
-        if self._connection.away or not self._outbox.state.sends:
+        if self._connection.away or not outbox.state.sends:
             return False
-        return bool(self.control or (self._outbox.size and not self.blocked)) or self._connection.unsent
+        return bool(self.control or (outbox.size and not self.blocked(outbox))) or self._connection.unsent
 
     def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
         """Be ready to send; the task begins when there has to be one."""
-        self._begin = lambda: nursery.start_soon(self.run, on_failure)
+        self._beginning = nursery, on_failure
         self.idle = True
 
-    def wake(self) -> None:
+    def wake(self, outbox: Outbox) -> None:
         """Have the task look for what can be sent."""
         self.idle = False
-        if self._begin is None:
+        if self._beginning is None:
             self._parked.unpark()
         else:
-            self._begin()
-            self._begin = None
+            nursery, on_failure = self._beginning
+            self._beginning = None
+            nursery.start_soon(self.run, outbox, on_failure)
 
-    def send_now(self, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None) -> None:
+    def send_now(
+        self, outbox: Outbox, data: bytes, now: float, packed: dict[Hashable, bytes] | None = None
+    ) -> None:
         """Send all that is queued, if an idle connection takes it, else have the task see to it.
 
         Args:
-            data: All that is queued, joined.
+            outbox: Where it is queued.
+            data: All of it, joined.
             now: The time, in trio's clock.
             packed: What connections have made of the same bytes, by kind.
         """
@@ -368,39 +375,40 @@ class _Writer:
             and connection.send_nowait(control + data, None if control else packed)
         ):
             self.control = b""
-            self._outbox._take(data, replay)
+            outbox._take(data, replay)
             self._times.last_sent = now
             if blocked or connection.unsent:
-                self.wake()
+                self.wake(outbox)
         elif data or control or blocked:
-            self.wake()
+            self.wake(outbox)
 
-    def repeat(self) -> None:
+    def repeat(self, outbox: Outbox) -> None:
         """Send first what the peer may not have."""
         assert self._replay is not None
         self.control = self._replay.repeat()
         if self.idle:
-            self.wake()
+            self.wake(outbox)
 
-    async def run(self, on_failure: Callable[[Exception], None]) -> None:
+    async def run(self, outbox: Outbox, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued, until all is sent at the end, or sending fails.
 
         Not cancelled with its nursery: the last messages of a connection that is being cancelled still leave.
 
         Args:
+            outbox: Where it is queued.
             on_failure: Called when sending fails.
         """
         with self._scope:
             try:
                 while True:
-                    while not self._sendable:
-                        if self._outbox.state is State.FINISHING:
+                    while not self._sendable(outbox):
+                        if outbox.state is State.FINISHING:
                             return
-                        await self._wait()
+                        await self._wait(outbox)
                     data, self.control = self.control, b""
-                    if not self.blocked:
-                        pieces = b"".join(self._outbox._pieces)
-                        self._outbox._take(pieces, self._replay)
+                    if not self.blocked(outbox):
+                        pieces = b"".join(outbox._pieces)
+                        outbox._take(pieces, self._replay)
                         data += pieces
                     self._times.last_sent = self._times.sending_since = trio.current_time()
                     await self._connection.send(data)
@@ -409,13 +417,13 @@ class _Writer:
                 logger.debug("sending on connection %s failed: %s", self._connection.id, error)
                 on_failure(error)
             finally:
-                self._end()
+                self._end(outbox)
 
-    async def _wait(self) -> None:
+    async def _wait(self, outbox: Outbox) -> None:
         self.idle = True
-        if self._replay is not None and self._outbox.size and self.blocked:
+        if self._replay is not None and outbox.size and self.blocked(outbox):
             self._times.blocked_since = min(self._times.blocked_since, trio.current_time())
-            self._outbox._producers.unpark_all()  # for the peer's acknowledgement has to be read
+            outbox._producers.unpark_all()  # for the peer's acknowledgement has to be read
             with self._replay.waiting():
                 await self._parked.park()
         else:
@@ -427,16 +435,18 @@ class _Writer:
         self.control = b""
         self._scope.cancel()
 
-    async def finish(self, timeout: float) -> None:
+    async def finish(self, outbox: Outbox, timeout: float) -> None:
         """Wait for its end, within a time; also while cancelled."""
-        if self._begin is not None and not self._sendable:
-            self._end()
-            return
-        self.wake()
         self._scope.deadline = trio.current_time() + timeout
-        with trio.CancelScope(shield=True):
-            await self._ended.wait()
+        if self._beginning is not None:  # no task has begun, so it need not
+            _, on_failure = self._beginning
+            self._beginning = None
+            await self.run(outbox, on_failure)
+        else:
+            self.wake(outbox)
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
 
-    def _end(self) -> None:
-        self._outbox._go(Event.ENDED)
+    def _end(self, outbox: Outbox) -> None:
+        outbox._go(Event.ENDED)
         self._ended.set()

@@ -129,7 +129,6 @@ class Session:
             incoming=incoming,
             keep_alive=self.keep_alive,
             replay=replay,
-            on_close=self._on_close,
         )
         self._life = life
         self._options = options
@@ -180,6 +179,7 @@ class Session:
                         await InContext(self._life.closed(self._end.error), self.their_calls.context)
                 finally:
                     try:
+                        self.outbox.cork()  # for its end sends all at once
                         self.outbox.put(self.protocol.encode(self._end.farewell), 0)
                     finally:
                         await self.outbox.finish(LAST_BYTES_TIMEOUT)
@@ -225,6 +225,8 @@ class Session:
         try:
             while True:
                 await self._dispatcher.feed(data, self.outbox)
+                if self._dispatcher.close is not None:
+                    self._take_close(self._dispatcher.close)
                 if self.ended:
                     return
                 if not await self._dispatcher.reading.wait(self.outbox):
@@ -292,7 +294,7 @@ class Session:
         self._dispatcher.stopped = True
         self._scope.cancel()
 
-    def _on_close(self, message: Close) -> None:
+    def _take_close(self, message: Close) -> None:
         self._leave(self._life.closed_by_peer(message), allow_reconnect=False)
         self._end.farewell = Close()  # the peer knows its own error
 

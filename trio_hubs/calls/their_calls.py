@@ -241,4 +241,5 @@ class TheirCalls:
     def stop(self) -> None:
         """The connection is over: what its calls come to is for the log."""
         self._workers.stopped = True
+        self._register.on_idle = None
         self.halt()

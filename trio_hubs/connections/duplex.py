@@ -48,6 +48,11 @@ class Duplex(Connection):
         self.on_user_refreshed: Callable[[], None] = _do_nothing
         self.on_end_asked: Callable[[], None] | None = None
 
+    def let_go(self) -> None:
+        """Call nobody back any more: what handled it is over."""
+        self.on_resumed = self.on_user_refreshed = _do_nothing
+        self.on_end_asked = None
+
     def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         """Send all of the bytes if that needs no waiting.
 

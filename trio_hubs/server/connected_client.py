@@ -47,7 +47,6 @@ class ConnectedClient(Face, Life):
 
     session: Session
     _context: HubCallerContext
-    _attributes: dict[str, Any]  # of its hub instances
 
     def __init__(
         self, served: ServedHub, table: MethodTable, connection: Connection, connection_id: str
@@ -60,6 +59,7 @@ class ConnectedClient(Face, Life):
         self._table = table
         self.waits = "on_connected" in served.definition.hooks
         self._connection_id = connection_id
+        self._attributes: dict[str, Any] = {}  # of its hub instances
 
     # ---- calls
 
@@ -140,6 +140,12 @@ class ConnectedClient(Face, Life):
         """The connection leaves the roster, if it is there still."""
         self._served.roster.remove(self._connection_id)
         self._served.sessions.discard(self.session)
+
+    def let_go(self) -> None:
+        """Hold no longer what holds this, so that it goes with its last user rather than with the garbage."""
+        self._attributes = {}
+        del self.session
+        vars(self).pop("_context", None)  # for it may never have opened
 
     async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""

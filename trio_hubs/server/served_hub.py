@@ -102,3 +102,4 @@ class ServedHub:
             client.leave()
             client.observed.too_slow = session.too_slow
             self.observers.connection_closed(client.observed)
+            client.let_go()

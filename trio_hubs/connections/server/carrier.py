@@ -20,7 +20,7 @@ from ..http import Request, Response
 from ..users import User
 from .admission import Admission
 from .exchange import RouteAnswer
-from .lease import Lease, LeaseEvent
+from .lease import UNOPENED, Lease, LeaseEvent
 from .options import EndpointOptions
 
 logger = get_logger(__name__)
@@ -115,7 +115,7 @@ class Carrier(abc.ABC, Generic[D]):
         Else two requests with one token raced, or two for the last place, and the other was faster.
         """
         lease = self._lease
-        free = lease.carrier is None and not lease.is_posted_to and lease.owner.admits(user)
+        free = lease.state in UNOPENED and not lease.is_posted_to and lease.owner.admits(user)
         return free and not self._host.admission.refusal()
 
     def _open(self, connection: D, user: User | None) -> None:
@@ -138,6 +138,8 @@ class Carrier(abc.ABC, Generic[D]):
             if left is None or others is not None:
                 raise
             raise ConnectionClosed("The client left.") from group
+        finally:
+            self.connection.let_go()
 
     async def _handle_here(self) -> None:
         """Have it handled in the task of its only request, whose end tells the client of it."""

@@ -91,6 +91,8 @@ TRANSITIONS: Mapping[LeaseState, Mapping[LeaseEvent, LeaseState]] = {
 }
 """What becomes of a lease; an event that a state does not name comes too late, and changes nothing."""
 
+UNOPENED = frozenset((_S.NEGOTIATED, _S.EXPIRED))
+"""The states in which there has been no connection yet."""
 EXPIRING = frozenset((_S.NEGOTIATED, _S.AWAY, _S.ENDING, _S.UNTOLD))
 """The states that last for the disconnect timeout, counted from the last event."""
 
@@ -253,6 +255,7 @@ class Leases:
         self._unused.pop(lease.token, None)
         del self._all[lease.token]
         if lease.carrier is not None:
+            lease.carrier = None  # which knows the lease
             self._admission.leave()
 
     def drop_unused(self) -> None:
