@@ -1,6 +1,6 @@
-"""Every exception the package raises for a hub's sake, in one tree.
+"""The tree of the package's own exceptions.
 
-Whatever goes wrong between two peers is a :exc:`HubsError`: one ``except HubsError`` catches all of it, and nothing
+Every failure between two peers is a :exc:`HubsError`, so one ``except HubsError`` catches all of them, and nothing
 else.
 """
 
@@ -33,7 +33,7 @@ class ConnectionFailed(HubsError):
         retry_after: Seconds after which the server wants to be asked again, if it said so.
         close_code: The code of the WebSocket's close, if that ended it.
         server_text: What the server said of it, or "".
-        retriable: Whether connecting again may help: not where the server refuses this client, or has sent it away.
+        retriable: Whether connecting again may help: not when the server refused this client, or sent it away.
         failures: The transports that were tried or left out, by name, each with the reason.
     """
 
@@ -86,8 +86,7 @@ class NegotiationError(ConnectionFailed):
 class ConnectionClosed(ConnectionFailed):
     """The connection is over.
 
-    Raised on either side in whatever still waits on the connection, or tries to use it; the text says why it
-    ended.
+    Raised on either side in tasks that wait on the connection or try to use it; the text says why it ended.
     """
 
 
@@ -109,8 +108,8 @@ class HubException(HubsError):
 class ChannelClosed(HubsError):
     """A channel cannot be used any more at this end.
 
-    Raised on either side: in whoever writes to a channel that is complete or that its reader has left, and in whoever
-    reads from a reader that was closed.
+    Raised on either side: by writing to a channel that is complete or whose reader has left, and by reading from a
+    reader that was closed.
     """
 
 
@@ -136,8 +135,8 @@ class StreamOverflow(StreamBroken):
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception, as it can cross the wire: what cannot be encoded, or told, is replaced."""
+    """The text of an exception, as it can cross the wire: characters that cannot be encoded are replaced."""
     try:
         return str(error).encode(errors="replace").decode()
-    except Exception:  # noqa: BLE001 - whoever wrote the exception
+    except Exception:  # noqa: BLE001 - a user's exception may fail even here
         return "(an error without a text)"

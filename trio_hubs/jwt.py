@@ -1,6 +1,6 @@
-"""JSON Web Tokens: an ``authenticate`` that knows those for whom a token's issuer vouches; the extra ``jwt``.
+"""JSON Web Tokens: an ``authenticate`` that finds the user in a signed bearer token; the extra ``jwt``.
 
-What a token must be is the server's choice, never the token's; whatever is wrong with one makes it nobody's; and no
+The server chooses what a token must be, never the token. A request whose token is wrong in any way has no user. No
 token is ever logged.
 """
 
@@ -34,16 +34,16 @@ class JwtAuthenticator:
     The user's claims are the token's, and it expires with the token, ``leeway`` later. A token is refused when it is
     not signed by one of the keys with one of the algorithms; when it has expired, or has no ``exp``; when its ``nbf``
     or ``iat`` is in the future; when it is for another audience or from another issuer; when it does not name its
-    user; and when it has more than 8 KiB, or its header more than 512 bytes. Why it was refused is logged at level
-    INFO; the request is then nobody's.
+    user; and when it has more than 8 KiB, or its header more than 512 bytes. The reason is logged at level
+    INFO, and the request has no user.
 
     Args:
         key: Verifies the signatures: a key or key set of joserfc's, or a JWK or JWKS as a dict; or a function that
             gives one of these for each token, for keys that change. A token's ``kid`` chooses from a set.
         algorithms: The algorithms that are allowed, such as ``["RS256"]``.
-        audience: Whom tokens must be for: this server's name, or several; ``None`` for anybody.
-        issuer: Who must have made them, or several; ``None`` for whoever has the key.
-        leeway: So many seconds the issuer's clock may differ from ours; clients are not told of them.
+        audience: The audience that tokens must name: this server, or several names of it; ``None`` for any.
+        issuer: The issuer of the tokens, or several that are allowed; ``None`` for any that signs with the key.
+        leeway: Seconds by which the issuer's clock may differ from ours; clients are not told of them.
         user_id: The claim that becomes the user's id.
 
     Raises:
@@ -108,7 +108,7 @@ class JwtAuthenticator:
             user_id = claims[self._user_id]
             if not isinstance(user_id, str):
                 raise InvalidClaimError(self._user_id, f"Claim '{self._user_id}' must be a text")
-        # All but the first are how joserfc fails at texts that are no UTF-8 and at shapes that it does not expect.
+        # joserfc raises all but the first for text that is not UTF-8 and for values of unexpected types.
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             logger.info("a token was refused: %s", str(error))
             return None

@@ -1,6 +1,6 @@
 """What may enter a log: nothing of a peer's raw, long or secret, and no kind of line without end.
 
-Every logger of the package comes from here. Its filter renders whatever a line is given: escaped, cut at a
+Every logger of the package comes from here. Its filter renders each argument of a line: escaped, cut at a
 length, secrets masked; and it counts lines of one kind instead of repeating them.
 """
 

@@ -1,9 +1,9 @@
-"""Nurseries that keep their groups to themselves: what goes wrong in one comes out bare.
+"""Nurseries that do not wrap exceptions into groups.
 
-A plain nursery wraps whatever its body or its tasks raise into an exception group. Ours must not: a user's exception
-comes out of every block of ours as it went in, a group of the user's own included. What tasks raise comes out of the
-groups of one that stand around it. And whoever wants to leave (KeyboardInterrupt, SystemExit, a test that fails)
-comes out alone, whatever else went wrong meanwhile, so that ``except KeyboardInterrupt`` matches.
+A plain nursery wraps the exceptions of its body and of its tasks into an exception group. Ours must not: a user's
+exception leaves each of our blocks as it was raised, even if it is a group itself. A task's single exception leaves
+without the groups of one that wrapped it. KeyboardInterrupt, SystemExit and a test's failure leave alone, even if
+other exceptions were raised as well, so that ``except KeyboardInterrupt`` matches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def open_tasks() -> AbstractAsyncContextManager[trio.Nursery]:
         The nursery.
 
     Raises:
-        BaseException: Whatever the body or a task raised, bare.
+        BaseException: The exception of the body or of a task, bare.
     """
     return _open(background=False)
 
@@ -34,14 +34,14 @@ def open_background() -> AbstractAsyncContextManager[trio.Nursery]:
         The nursery.
 
     Raises:
-        BaseException: Whatever the body or a task raised, bare.
+        BaseException: The exception of the body or of a task, bare.
     """
     return _open(background=True)
 
 
 @contextmanager
 def unwrapping() -> Iterator[None]:
-    """Let out bare what the body raises, where it is a library's code, which has nurseries of its own."""
+    """Unwrap the exceptions of a body that runs a library's code, with nurseries of its own."""
     try:
         yield
         return

@@ -200,7 +200,7 @@ class Answers:
             self._outbox.put(data)
 
     def log(self, method: Method, error: Exception) -> None:
-        """Tell of a call that failed; with its connection it fails for a reason that is no news."""
+        """Log a call that failed; at debug level where the end of its connection is the reason."""
         gone = self.mute or not self._outbox.state.sends
         if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)

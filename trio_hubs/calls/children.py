@@ -55,7 +55,7 @@ class Children:
         if self._nursery is not None:
             self._nursery.start_soon(async_fn, *args)
             return
-        context = copy_context()  # of whoever asks, which is another by the time there is a nursery
+        context = copy_context()  # of the task that asks: the nursery is opened by another
 
         def start(nursery: trio.Nursery) -> None:
             context.run(nursery.start_soon, async_fn, *args)

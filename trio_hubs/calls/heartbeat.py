@@ -31,5 +31,5 @@ def _tick_all(sessions: Collection[Session], now: float, late: float) -> None:
 
 
 def period_for(*seconds: float) -> float:
-    """How often to tick for intervals and timeouts of so many seconds: four times each, at least once a second."""
+    """The seconds between ticks for these intervals and timeouts: a quarter of the shortest, at most one."""
     return min(1.0, *(interval / 4 for interval in seconds))

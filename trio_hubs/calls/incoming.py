@@ -271,7 +271,7 @@ class IncomingStream(Generic[T]):
         self._incoming.note_failed(self)
 
     def _drop(self, pieces: int) -> None:
-        """So many pieces have been read to their ends, or are thrown away."""
+        """Note that this many pieces have been read to their ends, or are thrown away."""
         dropped = 0
         for _ in range(pieces):
             _, count, size = self._pieces.popleft()
@@ -291,7 +291,7 @@ class IncomingStream(Generic[T]):
 
     def close(self) -> None:
         """The reader has left."""
-        if self._pieces or not self._end.done:  # whoever reads on must not take it for the end
+        if self._pieces or not self._end.done:  # a reader that goes on must not take it for the end
             self._end.complete(reader_closed())
             self._readers.unpark_all()
         self._items.clear()

@@ -1,6 +1,6 @@
-"""What may go on for a call of the peer's while it waits for the peer itself, lest both wait for each other.
+"""What may go on for a call of the peer's while it waits for the peer itself, so that they never wait for each other.
 
-The context of such a call says it, so that whatever the call waits with needs not know it.
+The context of such a call says it, so that the functions that it waits in need not know of it.
 """
 
 from __future__ import annotations

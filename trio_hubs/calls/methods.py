@@ -22,7 +22,7 @@ from .channels import ChannelReader
 from .incoming import ItemLoader
 
 Deadline = NewType("Deadline", float)
-"""The type of a parameter by which a caller limits its call: it sends so many seconds, from 0 on.
+"""The type of a parameter by which a caller limits its call: it sends a number of seconds, 0 or more.
 
 When they have passed the call is cancelled, and answered with an error that says so. The method gets the moment of
 that, in trio's clock.

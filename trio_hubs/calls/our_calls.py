@@ -105,7 +105,7 @@ class OurCalls:
             self._outbox.put(self._protocol.encode(CancelInvocation(id)))
 
     def abandon(self, error: ConnectionClosed) -> None:
-        """The connection is over: whatever waits fails with this error, and so does every later call."""
+        """The connection is over: calls that wait fail with this error, and so does every later one."""
         self._closed = error
         for call in self._pending.values():
             call.error = copy(error)

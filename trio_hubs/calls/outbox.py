@@ -265,7 +265,7 @@ class Outbox:
     def start(self, nursery: trio.Nursery, on_failure: Callable[[Exception], None]) -> None:
         """Send what is queued from now on: at once where the connection takes it, else by a writer in this nursery.
 
-        Whoever starts it calls :meth:`finish` in a ``finally``.
+        The same task must call :meth:`finish` in a ``finally``.
 
         Args:
             nursery: Where the writer runs, once there has to be one.

@@ -5,7 +5,7 @@
 | a task waits for the peer: for a result, an item, an acknowledgement | read, whatever lies unread |
 | a stream has more unread items and bytes than its share | pause, unless a task waits for the peer |
 | unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
-| the peer does not take refusals and other answers that it has caused by itself | pause, whoever waits |
+| the peer does not take refusals and other answers that it has caused by itself | pause, even if a task waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
 | a client has paused for long: what lies behind may be a call, a ping or the end | read a little |
 | nothing of these | read |
@@ -91,7 +91,7 @@ class Reading:
             self._waiting -= 1
 
     def count(self, size: int) -> None:
-        """Note that so many bytes more lie unread; negative when they have been taken."""
+        """Note that this many bytes more lie unread; negative when they have been taken."""
         self._unread += size
         if size < 0 and self._reader and self.wanted:
             self._reader.unpark_all()

@@ -56,7 +56,7 @@ class Replay:
         return self._size > self._limit
 
     def record(self, data: bytes, count: int) -> None:
-        """Keep what is being sent: a piece with so many messages that count."""
+        """Keep what is being sent: a piece, and how many of its messages count."""
         if count:
             self._last_sent += count
             self._sent.append((self._last_sent, data))

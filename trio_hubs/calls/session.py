@@ -1,7 +1,7 @@
 """One connection's life after its handshake, the same for both sides.
 
 The nesting of nurseries is the order of its end: the reader stops; what waits for the peer fails; calls are
-cancelled and awaited; then whoever was told of the connection is told of its end; then the last bytes go out.
+cancelled and awaited; then the side's :class:`Life` is told of the end; then the last bytes go out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Life(Protocol):
         ...
 
     def silence(self, seconds: float) -> Exception:
-        """What a peer's silence of so many seconds means."""
+        """The error for a peer that was silent for this many seconds."""
         ...
 
     def closed_by_peer(self, message: Close) -> Exception | None:
@@ -192,7 +192,7 @@ class Session:
                 calls.start_soon(self._open, writers, calls)
                 for _ in range(
                     _OPENING_PASSES
-                ):  # lest calls be filed, and dropped, before a hook that does not wait
+                ):  # a hook that does not wait runs before calls are filed, and dropped
                     await trio.lowlevel.checkpoint()
             else:
                 await self._open(writers, calls)
@@ -326,7 +326,7 @@ class Session:
         self._scope.cancel()
 
     def _on_unsendable(self, error: Exception) -> None:
-        """Nothing can be sent any more, which is no news once the connection is ending."""
+        """Nothing can be sent any more: the end of the connection, unless that has begun already."""
         if not self.ended:
             self.end(error)
 

@@ -1,8 +1,8 @@
 """Calls of the peer's: each has its own cancel scope, filed when its message is read, and exactly one answer.
 
-Calls start in the order of their arrival, which comes from one queue, and only so many run at a time. A call that
-needs no task runs at once, in the reader's. What was read begins, as a trio task does: whatever comes behind it, it
-runs to its first checkpoint. Only calls that wait behind others are dropped when they are cancelled.
+Calls start in the order of their arrival, which comes from one queue, and a bounded number runs at a time. A call that
+needs no task runs at once, in the reader's. A call that was read begins, as a trio task does: it runs to its first
+checkpoint, no matter what comes behind it. Only calls that wait behind others are dropped when they are cancelled.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from .places import Places
 from .refusals import ArgumentsUnfit, NoStream
 
 MAXIMUM_BESIDE = 100
-"""So many calls may run beside others that wait for the peer."""
+"""How many calls may run beside others that wait for the peer."""
 
 LONGEST_TURN = 0.005
 """Seconds after which calls of one connection that wait for nothing let other tasks run."""
@@ -73,7 +73,7 @@ class Workers:
         self._register = register
         self._places = places
         self._count = 0  # of the tasks that take calls from the queue
-        self._idle = trio.lowlevel.ParkingLot()  # those of them that wait for one
+        self._idle = trio.lowlevel.ParkingLot()  # workers without a call
         self._nursery: trio.Nursery | None = None
         self._waiting = 0  # calls that wait for the peer, and let others run beside them
         self._beside = 0  # those others
@@ -90,7 +90,7 @@ class Workers:
         return self._places.free > 0 and self._nursery is not None and not self._outbox.full
 
     def beginning(self) -> Iterator[TheirCall]:
-        """The calls that wait for nothing but their turn, which comes whatever else does."""
+        """The calls that wait for nothing but their turn, which always comes."""
         places = self._places.free if self.ready else 0
         for call in self._register.waiting:
             if places <= 0:

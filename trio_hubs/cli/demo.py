@@ -22,7 +22,7 @@ _STYLES = {"completed": "bold green", "cancelled": "bold yellow"}
 
 
 class PipeConsole(Console):
-    """A console that lets out that nobody reads it any more, rather than leave the process from wherever we are."""
+    """A console that raises when nobody reads it any more, rather than end the process."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -57,7 +57,7 @@ class _View:
         style = _STYLES.get(text, "magenta")
         try:
             self._console.print(Text.assemble(" " * (COLUMN + 2), (name, "dim"), (text, style)))
-        except (BrokenPipeError, Fault) as error:  # which ends the demo, and is no fault of the hub's method
+        except (BrokenPipeError, Fault) as error:  # it ends the demo, and does not fail the hub's method
             self.failure = error
             self.scope.cancel()
 

@@ -1,4 +1,4 @@
-"""How a command runs and ends: in order whatever ends it, and with an exit status that says which it was.
+"""How a command runs and ends: always in order, and with an exit status that says which it was.
 
 Signals are cancellation. Ctrl-C and SIGTERM cancel the command, so the peer is told; a server may first run empty
 when it gets SIGTERM. Ctrl-C while it ends stops it at once.
@@ -29,7 +29,7 @@ class Fault(Exception):
 
 
 def complain(text: str) -> None:
-    """Write one line on standard error, whatever is in the text."""
+    """Write one line on standard error; all that cannot be printed becomes a space."""
     # What a server sends must not move the cursor or colour the terminal.
     visible = "".join(character if character.isprintable() else " " for character in text)
     print(f"trio-hubs: {' '.join(visible.split())}", file=sys.stderr)
@@ -51,7 +51,7 @@ def run(
         0, or 128 and the signal's number.
 
     Raises:
-        Exception: Whatever the command raised, bare.
+        Exception: The command's exception, bare.
     """
     scope = trio.CancelScope()
     status = 0

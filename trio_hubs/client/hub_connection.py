@@ -401,7 +401,7 @@ async def open_hub_connection(
 
     The connection ends in order with the body, and all of its tasks with it. An exception of the body comes out as
     it is; so does a :exc:`KeyboardInterrupt` or :exc:`SystemExit` of a handler or an upload. When the connection is
-    lost, whatever waits for the server fails; the body goes on.
+    lost, calls that wait for the server fail; the body goes on.
 
     Args:
         url: The hub's URL, such as ``http://127.0.0.1:8000/counter``; or several, of servers that are alike. Each

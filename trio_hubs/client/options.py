@@ -32,7 +32,7 @@ class HubConnectionOptions(ConnectionOptions):
     maximum_message_size: int | None = attrs.field(default=None, validator=positive_or_none)
     """A framed message of the server above this ends the connection; ``None`` allows any [any]."""
     maximum_parallel_invocations: int = attrs.field(default=1, validator=positive)
-    """So many handlers may run at a time; further calls of the server's wait, in order."""
+    """How many handlers may run at a time; further calls of the server's wait, in order."""
     ignore_extra_arguments: bool = False
     """Whether a call may have more arguments than its handler takes, as those of a newer server do."""
     stream_buffer_size: int = attrs.field(default=64 * 1024, validator=positive)
@@ -50,4 +50,4 @@ class HubConnectionOptions(ConnectionOptions):
     stable_time: float = attrs.field(default=10.0, validator=non_negative)
     """When a connection that lasted so long is lost, the attempts to regain it are counted anew."""
     maximum_waiting_calls: int = attrs.field(default=1000, validator=positive)
-    """So many calls may wait, as they asked for, until a lost connection is regained; more raise at once."""
+    """How many calls may wait, with ``wait_for_ready``, until a lost connection is regained; more raise at once."""

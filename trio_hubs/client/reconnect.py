@@ -36,7 +36,7 @@ class Backoff:
         default=(0.0, 2.0, 10.0, 30.0),
         validator=[attrs.validators.min_len(1), attrs.validators.deep_iterable(non_negative)],
     )
-    """At most so many seconds before each attempt."""
+    """The most seconds before each attempt."""
     forever: bool = attrs.field(default=False, kw_only=True)
     """Whether attempts go on after these, each within the last delay."""
 

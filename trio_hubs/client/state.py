@@ -24,7 +24,7 @@ from ..calls.channels import ChannelReader, ChannelWriter, open_channel
 from ..errors import ChannelClosed, ConnectionFailed, StreamOverflow
 
 MAXIMUM_CHANGES = 100
-"""So many changes may lie unread by one reader."""
+"""How many changes may lie unread by one reader."""
 
 
 class HubConnectionState(Enum):

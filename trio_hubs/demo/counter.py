@@ -1,6 +1,6 @@
 """The Counter sample: a hub that streams numbers, and an app that offers it beside a page.
 
-Whatever becomes of a stream, its end is seen: the hub reports it here and to the client that called.
+The end of each stream is seen, however it ends: the hub reports it here and to the client that called.
 """
 
 from __future__ import annotations

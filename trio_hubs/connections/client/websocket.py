@@ -102,7 +102,7 @@ async def _stream_of(answer: HttpAnswer) -> tuple[trio.abc.Stream, bytes]:
     stream = _UpgradedStream(upgraded)
     try:
         socket = None if upgraded.get_extra_info("ssl_object") else upgraded.get_extra_info("socket")
-    except AssertionError:  # it is none that the HTTP client knows
+    except AssertionError:  # the HTTP client does not know its kind
         socket = None
     if not isinstance(socket, trio.socket.SocketType):
         return stream, b""
