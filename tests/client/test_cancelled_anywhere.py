@@ -1,7 +1,7 @@
 """Whatever of the client is cancelled, wherever it waits: no task is left, and the connection is usable or closed."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import pytest
@@ -10,10 +10,9 @@ import trio.lowlevel
 from hypothesis import settings
 from trio.testing import MockClock
 
-from tests.hub_peer import members_of, served_hub
+from tests.hub_peer import members_of
 from trio_hubs import (
     ConnectionClosed,
-    Hub,
     HubApp,
     HubConnection,
     HubConnectionOptions,
@@ -22,55 +21,13 @@ from trio_hubs import (
     Transport,
     open_hub_connection,
 )
-from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 
-from .dials import Dials, always, open_over
+from .dials import always, open_over
+from .hub_dials import HubDials, Sample, open_hub_dials
 from .sources import numbers
 from .walking import walk
 
 Use: TypeAlias = Callable[[HubConnection], Awaitable[object]]
-
-
-class Sample(Hub):
-    """What is called; it counts the calls that go on."""
-
-    running = 0
-
-    @asynccontextmanager
-    async def _counted(self) -> AsyncGenerator[None]:
-        Sample.running += 1
-        try:
-            yield
-        finally:
-            Sample.running -= 1
-
-    async def add(self, a: int, b: int) -> int:
-        async with self._counted():
-            await trio.lowlevel.checkpoint()
-            return a + b
-
-    async def count(self, count: int) -> AsyncIterator[int]:
-        async with self._counted():
-            for number in range(count):
-                yield number
-                await trio.lowlevel.checkpoint()
-
-    async def total(self, items: AsyncIterator[int]) -> int:
-        async with self._counted():
-            return sum([number async for number in items])
-
-    async def double(self, items: AsyncIterator[int]) -> AsyncIterator[int]:
-        async with self._counted():
-            async for number in items:
-                yield 2 * number
-
-    async def ask(self) -> int:
-        async with self._counted():
-            given: int = await self.clients.caller.invoke("Answer", result_type=int)
-            return given
-
-    async def tell(self) -> None:
-        await self.clients.caller.send("News", "new")
 
 
 async def answer() -> int:
@@ -154,45 +111,6 @@ each_use = pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
 # ---- in memory
 
 
-class HubDials(Dials):
-    """Dials that find a hub."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        super().__init__()
-        self.served = served_hub(Sample)
-        self._nursery = nursery
-        self._latest: MemoryConnection | None = None
-
-    def cut(self) -> None:
-        """Cut the latest connection."""
-        assert self._latest is not None
-        self._latest.cut()
-
-    @asynccontextmanager
-    async def __call__(self) -> AsyncGenerator[MemoryConnection]:
-        server_end, client_end = memory_connection_pair()
-        self._latest = server_end
-        await trio.lowlevel.checkpoint()
-        self._nursery.start_soon(self._serve, server_end)
-        try:
-            yield client_end
-        finally:
-            client_end.close()
-
-    async def _serve(self, connection: MemoryConnection) -> None:
-        try:
-            await self.served.handle(connection)
-        finally:
-            connection.close()
-
-
-@asynccontextmanager
-async def hub_dials() -> AsyncGenerator[HubDials]:
-    async with trio.open_nursery() as nursery:
-        yield HubDials(nursery)
-        nursery.cancel_scope.cancel()
-
-
 async def nothing_is_left(dials: HubDials, tasks: int) -> None:
     """Wait for the server to be done; no task may be left, on either side."""
     await trio.testing.wait_all_tasks_blocked()
@@ -207,7 +125,7 @@ def living() -> int:
 
 @each_use
 async def test_a_connection_that_is_cancelled_leaves_nothing(autojump_clock: MockClock, use: Use) -> None:
-    async with hub_dials() as dials:
+    async with open_hub_dials() as dials:
         tasks = living()
 
         async def life() -> None:
@@ -224,7 +142,7 @@ async def test_a_connection_that_is_cancelled_leaves_nothing(autojump_clock: Moc
 async def test_a_connection_that_is_lost_and_cancelled_leaves_nothing(
     autojump_clock: MockClock, use: Use
 ) -> None:
-    async with hub_dials() as dials:
+    async with open_hub_dials() as dials:
         tasks = living()
 
         async def set_up(link: HubLink) -> None:
@@ -253,7 +171,7 @@ async def test_a_use_that_is_cancelled_leaves_the_connection_usable(
     autojump_clock: MockClock, use: Use
 ) -> None:
     async with (
-        hub_dials() as dials,
+        open_hub_dials() as dials,
         open_over(dials, handlers={"Answer": answer}) as connection,
     ):
         await use(connection)
@@ -274,7 +192,7 @@ async def test_a_use_that_is_cancelled_leaves_the_connection_usable(
 
 @pytest.mark.parametrize("drained", [False, True], ids=["stopped", "drained"])
 async def test_an_end_that_is_cancelled_is_an_end(autojump_clock: MockClock, drained: bool) -> None:
-    async with hub_dials() as dials:
+    async with open_hub_dials() as dials:
         tasks = living()
         connection: HubConnection | None = None
 
