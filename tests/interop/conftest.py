@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.interop.ways import WAYS, Server, Way
 
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
@@ -127,3 +130,28 @@ def run_node(node: str) -> Callable[..., subprocess.CompletedProcess[str]]:
 def chromium() -> str:
     """The browser's executable."""
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or absent("Chromium is not installed")
+
+
+@pytest.fixture(params=WAYS, ids=["/".join(way) for way in WAYS])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Every test goes all ways."""
+    chosen: Way = request.param
+    return chosen
+
+
+@pytest.fixture
+def ours(conformance_server: str, way: Way) -> Server:
+    """Our own server."""
+    return Server(conformance_server, way)
+
+
+@pytest.fixture(params=["conformance_server", "dotnet_server"], ids=["ours", "dotnet"])
+def server(request: pytest.FixtureRequest, way: Way) -> Server:
+    """Our own server, then the official one."""
+    return Server(request.getfixturevalue(request.param), way)
+
+
+@pytest.fixture
+def key() -> str:
+    """A key of the server's log that nobody else uses."""
+    return uuid.uuid4().hex

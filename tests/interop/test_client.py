@@ -3,108 +3,34 @@
 The tests that take `ours` are of what the official server cannot do.
 """
 
-import re
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from uuid import UUID
 
-import attrs
-import httpx2
 import pytest
 import trio
 
 from tests.interop.conformance_hubs import Color, Person
+from tests.interop.ways import PATIENCE, Server
 from trio_hubs import (
     ConnectionClosed,
-    HubConnection,
     HubConnectionOptions,
     HubException,
     HubsError,
     NegotiationError,
     Transport,
     open_channel,
-    open_hub_connection,
 )
 
 pytestmark = pytest.mark.interop
-
-PATIENCE = 20.0  # seconds; a busy machine takes some
-
-Protocol = Literal["json", "messagepack"]
-Way: TypeAlias = tuple[Protocol, Transport]
-
-WAYS: list[Way] = [
-    ("json", Transport.WEBSOCKETS),
-    ("messagepack", Transport.WEBSOCKETS),
-    ("json", Transport.SERVER_SENT_EVENTS),
-    ("json", Transport.LONG_POLLING),
-    ("messagepack", Transport.LONG_POLLING),
-]
 
 UNEXPECTED = "An unexpected error occurred invoking '{}' on the server."
 FAILED = "Failed to invoke '{}' due to an error on the server."
 MISMATCH = "The client attempted to invoke"
 NO_READER = "The value returned by the streaming method '{}' is not a ChannelReader<> or IAsyncEnumerable<>."
-
-
-@pytest.fixture(params=WAYS, ids=["/".join(way) for way in WAYS])
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every test goes all ways."""
-    chosen: Way = request.param
-    return chosen
-
-
-class Server:
-    """A server with the conformance hubs, and what its methods saw."""
-
-    def __init__(self, address: str, way: Way) -> None:
-        self.address = address
-        self.protocol: Protocol = way[0]
-        self.transport: Transport = way[1]
-
-    @asynccontextmanager
-    async def connect(self, path: str = "/conformance", **options: Any) -> AsyncIterator[HubConnection]:
-        """A connection that no test keeps for long."""
-        url = self.address + path
-        chosen: HubConnectionOptions = options.pop("options", HubConnectionOptions())
-        options["options"] = attrs.evolve(chosen, transports=[self.transport])
-        with trio.fail_after(PATIENCE):
-            async with open_hub_connection(
-                url, protocol=self.protocol, payloads="dotnet", **options
-            ) as connection:
-                yield connection
-
-    async def seen_becomes(self, key: str, pattern: str) -> None:
-        """Wait until the log under a key is as it should be."""
-        end = trio.current_time() + PATIENCE
-        async with httpx2.AsyncClient() as http:
-            url = f"{self.address}/seen?key={key}"
-            while not re.fullmatch(pattern, now := (await http.get(url)).text):
-                assert trio.current_time() < end, f"the server's log stayed at {now!r}, expected {pattern!r}"
-                await trio.sleep(0.02)
-
-
-@pytest.fixture
-def ours(conformance_server: str, way: Way) -> Server:
-    """Our own server."""
-    return Server(conformance_server, way)
-
-
-@pytest.fixture(params=["conformance_server", "dotnet_server"], ids=["ours", "dotnet"])
-def server(request: pytest.FixtureRequest, way: Way) -> Server:
-    """Our own server, then the official one."""
-    return Server(request.getfixturevalue(request.param), way)
-
-
-@pytest.fixture
-def key() -> str:
-    """A key of the server's log that nobody else uses."""
-    return uuid.uuid4().hex
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
