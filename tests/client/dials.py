@@ -20,11 +20,13 @@ class Dials:
 
     Attributes:
         times: When it has dialled.
+        closing: Seconds that a connection takes to close in order.
     """
 
     def __init__(self, protocol: str = "json") -> None:
         self.protocol = protocol
         self.times: list[float] = []
+        self.closing = 0.0
         self._found: deque[MemoryConnection | Exception] = deque()
         self._default: Exception | None = None
         self._more = trio.lowlevel.ParkingLot()
@@ -65,6 +67,7 @@ class Dials:
             yield found
         finally:
             found.close()
+            await trio.sleep(self.closing)
 
 
 @asynccontextmanager

@@ -137,6 +137,21 @@ async def test_a_failed_handshake_is_a_failed_attempt(autojump_clock: MockClock)
     assert await silent.receive_record() == {"protocol": "json", "version": 1}
 
 
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_silent_server_is_not_waited_for_to_close(autojump_clock: MockClock, silent: bool) -> None:
+    dials = Dials()
+    server = dials.server()
+    dials.server()
+    dials.closing = 5
+    async with open_over(dials, reconnect=always) as connection:
+        await greet(server)
+        if not silent:
+            await trio.sleep(20)
+            await server.send(close(allow_reconnect=True))
+        await becomes(connection, RECONNECTING)
+        assert trio.current_time() == pytest.approx(30 if silent else 25, abs=1.1)
+
+
 async def test_the_wait_that_the_server_asks_for_is_heeded(autojump_clock: MockClock) -> None:
     dials = Dials()
     server = dials.server()

@@ -50,6 +50,7 @@ class _Life:
         return copy(error)
 
     def silence(self, seconds: float) -> Exception:
+        self._link.silent = True
         return ConnectionClosed(texts.silence(seconds))
 
     def closed_by_peer(self, message: Close) -> Exception | None:
@@ -68,6 +69,7 @@ class HubLink(HubCalls):
 
     Attributes:
         on_resumed: Called when it was torn and goes on.
+        silent: Whether the server was silent for too long.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class HubLink(HubCalls):
         handlers.readers.move(self._session.reading)
         self._bodies: set[trio.CancelScope] = set()
         self.on_resumed: Callable[[], None] = lambda: None
+        self.silent = False
 
     @property
     def connection_id(self) -> str | None:
@@ -148,22 +151,27 @@ async def run_link(
         HandshakeError: The server does not speak the protocol, or took too long.
         Exception: Whatever ``use`` raised.
     """
-    async with dial() as connection, open_background() as nursery:
-        rest = await _shake_hands(connection, protocol, options.handshake_timeout)
-        connection.enable_resume()
-        link = HubLink(connection, protocol, handlers, options)
-        session = link._session
+    link: HubLink | None = None
+    with trio.CancelScope() as whole:
+        async with dial() as connection, open_background() as nursery:
+            rest = await _shake_hands(connection, protocol, options.handshake_timeout)
+            connection.enable_resume()
+            link = HubLink(connection, protocol, handlers, options)
+            session = link._session
 
-        async def use_it() -> None:
-            with link.while_open():
-                await use(link)
+            async def use_it(link: HubLink) -> None:
+                with link.while_open():
+                    await use(link)
 
-        nursery.start_soon(
-            beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
-        )
-        nursery.start_soon(use_it)
-        await session.run(rest)
-    return session.reason
+            nursery.start_soon(
+                beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
+            )
+            nursery.start_soon(use_it, link)
+            await session.run(rest)
+            if link.silent:
+                whole.cancel()  # nobody is there to close in order with
+    assert link is not None
+    return link._session.reason
 
 
 async def _shake_hands(connection: Duplex, protocol: HubProtocol, timeout: float) -> bytes:
