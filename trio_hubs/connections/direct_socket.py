@@ -24,7 +24,8 @@ class DirectSocketStream(trio.abc.Stream):
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         # Another object on the same descriptor: only closing must not be done by both.
-        self.socket = socket.socket(fileno=stream.socket.fileno())
+        near = stream.socket
+        self.socket = socket.socket(near.family, near.type, near.proto, near.fileno())
         self.socket.setblocking(False)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -12,6 +12,8 @@ import msgspec
 
 Headers: TypeAlias = Mapping[str, "str | Sequence[str]"]
 """Headers of an answer; several texts of one name have lines of their own."""
+
+T = TypeVar("T")
 
 _ENCODED_SLASH = re.compile("%2F", re.IGNORECASE)  # which parts no path
 
@@ -39,14 +41,24 @@ class CaseInsensitive(Mapping[str, str]):
         texts = _unpack(self._packed)
         return zip(texts[::2], texts[1::2], strict=True)
 
-    def __getitem__(self, name: str) -> str:
+    def _texts(self, name: str) -> list[str]:
         wanted = name.lower()
         if wanted.isascii() and wanted.encode() not in self._packed.lower():  # as for most that is asked for
-            raise KeyError(name)
-        texts = [text for known, text in self._pairs() if known.lower() == wanted]
-        if not texts:
-            raise KeyError(name)
-        return ",".join(texts)
+            return []
+        return [text for known, text in self._pairs() if known.lower() == wanted]
+
+    def __getitem__(self, name: str) -> str:
+        if texts := self._texts(name):
+            return ",".join(texts)
+        raise KeyError(name)
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+    @overload
+    def get(self, key: str, /, default: str | T) -> str | T: ...
+    def get(self, key: str, /, default: str | T | None = None) -> str | T | None:
+        # As usual, but absence, which is usual here, raises nothing on the way.
+        return ",".join(texts) if (texts := self._texts(key)) else default
 
     def __iter__(self) -> Iterator[str]:
         names: dict[str, str] = {}
