@@ -421,6 +421,15 @@ async def test_leaving_a_stream_ends_its_uploads(desk: Desk) -> None:
     assert desk.sent[2:] == [ended("1", "Stream canceled by client."), cancel("2")]
 
 
+async def test_uploads_of_a_stream_may_go_on_beside_a_generator(desk: Desk) -> None:
+    async with desk.our_calls.stream("double", (count_up(2), endless()), int, 10, uploads_in_background=True):
+        await wait_all_tasks_blocked()
+        assert len(desk.sent) == 1 + 3 + 1
+    await wait_all_tasks_blocked()
+    assert [message["type"] for message in desk.sent[-2:]] == [5, 3]
+    assert "error" in desk.sent[-1]
+
+
 async def test_an_upload_ends_quietly_with_the_connection(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import Outbox
-from trio_hubs.calls.reading import Reading
+from trio_hubs.calls.reading import LOOK_SIZE, Reading
 from trio_hubs.connections.memory import memory_connection_pair
 
 from .support import session_options
@@ -97,7 +97,7 @@ def test_what_lies_past_the_limit_is_too_much_whoever_waits() -> None:
 async def test_a_client_that_is_paused_looks_again_from_time_to_time(
     autojump_clock: MockClock, nursery: trio.Nursery, role: Role
 ) -> None:
-    reading = Reading(session_options(role=role))
+    reading = Reading(session_options(role=role, connection_buffer_size=10**9))
     looks: list[float] = []
     begin = trio.current_time()
 
@@ -108,6 +108,8 @@ async def test_a_client_that_is_paused_looks_again_from_time_to_time(
             await trio.lowlevel.checkpoint()
             if reading.wanted:
                 await trio.sleep(0.5)
+            else:
+                reading.count(LOOK_SIZE // 2)
 
     reading.count_full(1)
     nursery.start_soon(look)
@@ -117,6 +119,8 @@ async def test_a_client_that_is_paused_looks_again_from_time_to_time(
     reading.count_full(1)
     await trio.sleep(6.5)
     nursery.cancel_scope.cancel()
-    expected = [6.5, 11.0, 12.0, 13.0] if role is Role.CLIENT else [6.5]
+    expected = [6.5, *[11.0] * 2, *[12.0] * 2, *[13.0] * 2] if role is Role.CLIENT else [6.5]
     assert [look for look in looks if look >= 6.5] == expected
-    assert [look for look in looks if look < 6.5] == ([4.0, 5.0, 6.0] if role is Role.CLIENT else [])
+    assert [look for look in looks if look < 6.5] == (
+        [4.0, 4.0, 5.0, 5.0, 6.0, 6.0] if role is Role.CLIENT else []
+    )

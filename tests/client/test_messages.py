@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import PROTOCOLS, open_raw_server
-from tests.messages import call, ended, item, result, stream
+from tests.messages import call, close, ended, item, result, stream
 from trio_hubs import (
     ChannelReader,
     Conflate,
@@ -15,7 +15,10 @@ from trio_hubs import (
     DropOldest,
     HubConnectionOptions,
     StreamOverflow,
+    Wait,
 )
+
+from .dials import Dials, after, greet, open_over
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -188,3 +191,35 @@ async def test_a_reader_that_waits_has_a_connection_read_behind_a_full_stream(
         with trio.fail_after(0.1):
             assert await done.read() == "it"
         assert flood.read_ready() == list(range(500))
+
+
+@pytest.mark.parametrize("policy", [Wait(), DropOldest()])
+async def test_a_reader_goes_on_over_reconnects(autojump_clock: MockClock, policy: Wait | DropOldest) -> None:
+    dials = Dials()
+    servers = [dials.server(), dials.server(), dials.server()]
+    got: list[int] = []
+    async with (
+        open_over(dials, reconnect=after(1, 1, 1)) as connection,
+        connection.messages("Hear", int, when_full=policy) as reader,
+        trio.open_nursery() as nursery,
+    ):
+        ended = trio.Event()
+
+        async def wait_closed() -> None:
+            await connection.wait_closed()
+            ended.set()
+
+        nursery.start_soon(wait_closed)
+        for number, server in enumerate(servers):
+            await greet(server)
+            await server.send(call("Hear", 2 * number), call("Hear", 2 * number + 1))
+            got.append(await reader.read())
+            if number < 2:
+                server.leave()
+        assert not ended.is_set()
+        got += [await reader.read() for _ in range(3)]
+        assert got == [0, 1, 2, 3, 4, 5]
+        await servers[2].send(close("enough"))
+        await ended.wait()
+        with pytest.raises(ConnectionClosed, match="enough"):
+            await reader.read()

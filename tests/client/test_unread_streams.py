@@ -105,7 +105,7 @@ async def test_a_body_that_sleeps_for_long_keeps_its_connection(
         nursery.start_soon(serve)
         await trio.sleep(60)
         assert max(after - before for before, after in pairwise(times)) < 10
-        assert len(times) < 80  # and it is not flooded
+        assert len(times) < 130  # and it is not flooded
         assert (await reader.read()).startswith("0 ")
         nursery.cancel_scope.cancel()
 

@@ -17,6 +17,7 @@ from tests.interop.conformance_hubs import Color, Person
 from tests.interop.ways import PATIENCE, Server
 from trio_hubs import (
     ConnectionClosed,
+    DropOldest,
     HubConnectionOptions,
     HubException,
     HubsError,
@@ -463,3 +464,60 @@ async def test_a_silent_client_is_disconnected_unless_it_polls(server: Server) -
         with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed):
             async with connection.stream("Silent", "nobody") as reader:
                 await reader.read()
+
+
+# ---- handlers that wait, and streams that nobody reads
+
+
+async def test_a_handler_that_waits_for_the_server_may_be_asked_meanwhile(server: Server) -> None:
+    answers: list[str] = []
+    done = trio.Event()
+
+    async def hello(text: str) -> None:
+        answers.append(await connection.invoke("AskCaller", text, result_type=str))
+        done.set()
+
+    async with server.connect(handlers={"Answer": lambda question: question[::-1]}) as connection:
+        connection.on("Hello", hello)
+        await connection.send("CallCaller", "Hello", "abc")
+        await done.wait()
+    assert answers == ["cba"]
+
+
+async def test_a_stream_that_is_not_read_does_not_keep_handlers_from_hearing(server: Server) -> None:
+    heard = trio.Event()
+    async with (
+        server.connect(handlers={"Hello": lambda _: heard.set()}) as connection,
+        connection.stream("Blobs", 100, 10_000, item_type=str) as blobs,
+    ):
+        await blobs.read()
+        await connection.send("CallCaller", "Hello", "you")
+        await heard.wait()
+        assert len([blob async for blob in blobs]) == 99
+
+
+async def test_a_reader_that_stops_stops_a_server_that_floods(server: Server) -> None:
+    async with server.connect() as connection, connection.messages("Hello", str) as hellos:
+        async with connection.stream("Counter", 1_000_000, 0, item_type=int, capacity=10) as reader:
+            for number in range(10):
+                assert await reader.read() == number
+            await trio.sleep(1)
+            assert connection._link._session.reading._unread < 1_000_000
+            assert await connection.invoke("Add", 40, 2, result_type=int) == 42
+            await connection.send("CallCaller", "Hello", "you")
+            assert await hellos.read() == "you"
+            for number in range(10, 5000):
+                assert await reader.read() == number
+        assert await connection.invoke("Add", 40, 2, result_type=int) == 42
+
+
+async def test_a_flood_of_which_the_newest_are_kept(server: Server) -> None:
+    async with (
+        server.connect() as connection,
+        connection.stream("Counter", 20_000, 0, item_type=int, capacity=3, when_full=DropOldest()) as reader,
+    ):
+        assert await connection.invoke("Add", 40, 2, result_type=int) == 42
+        while await reader.wait_to_read():
+            last = reader.read_ready()[-1]
+        assert last == 19_999
+        assert reader.dropped > 0

@@ -30,7 +30,10 @@ LONGEST_PAUSE = 4.0
 """Seconds for which a client may be paused: a server ends the connection of one that takes nothing for 10."""
 
 LOOK_AGAIN = 1.0
-"""Seconds from then on after which another piece is read."""
+"""Seconds from then on after which a little more is read."""
+
+LOOK_SIZE = 64 * 1024
+"""Bytes that are read then: as many as a server has under way that waits for the client."""
 
 
 class Reading:
@@ -46,6 +49,7 @@ class Reading:
         self._full = 0  # streams with more than their share
         self._waiting = 0  # tasks that wait for the peer
         self._reader = trio.lowlevel.ParkingLot()
+        self._looked_for = 0  # how much may lie unread where it is time to look
         self._longest = self._patience = LONGEST_PAUSE if options.role is Role.CLIENT else inf
 
     @property
@@ -60,11 +64,14 @@ class Reading:
 
     async def wait_wanted(self) -> None:
         """Wait until what lies unread, and who waits, let the connection be read; or until it is time to look."""
-        if not self.wanted:
+        if self.wanted:
+            self._patience, self._looked_for = self._longest, 0
+        elif self._unread >= self._looked_for:
             with trio.move_on_after(self._patience) as patience:
                 while not self.wanted:
                     await self._reader.park()
-            self._patience = LOOK_AGAIN if patience.cancelled_caught else self._longest
+            if patience.cancelled_caught:
+                self._patience, self._looked_for = LOOK_AGAIN, self._unread + LOOK_SIZE
 
     async def wait(self, outbox: Outbox) -> bool:
         """Wait until the connection should be read. A checkpoint only when it has to wait.

@@ -11,7 +11,7 @@ import os
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
@@ -89,12 +89,13 @@ class HttpAnswer:
         Raises:
             ConnectionFailed: They did not come to their end.
         """
+        parts = self.response.aiter_bytes()
         try:
-            async with aclosing(self.response.aiter_bytes()) as parts:
-                yield parts
+            yield parts
         except httpx2.HTTPError as error:
             raise ConnectionFailed(reason_of(error)) from error
         finally:
+            await _end(parts)
             await self.response.aclose()
 
     async def failure(self) -> ConnectionFailed:
@@ -350,3 +351,12 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
     except ValueError:
         return None
+
+
+async def _end(parts: AsyncGenerator[bytes]) -> None:
+    """End a generator with those inside of it, which its own ``aclose`` would leave as they are."""
+    with trio.CancelScope() as scope, suppress(httpx2.HTTPError, StopAsyncIteration):
+        scope.cancel()
+        for _ in range(100):  # what has been read already comes first
+            await anext(parts)
+    await parts.aclose()
