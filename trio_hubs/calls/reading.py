@@ -7,7 +7,7 @@
 | unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
 | the peer does not take refusals and other answers that it has caused by itself | pause, even if a task waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
-| a client has paused for long: what lies behind may be a call, a ping or the end | read a little |
+| a client has paused for long for a stream: what lies behind may be a call, a ping or the end | read a little |
 | nothing of these | read |
 
 What comes past the connection's limit, since a task waits for the peer, fails; a peer that has caused far too many
@@ -67,11 +67,14 @@ class Reading:
         if self.wanted:
             self._patience, self._looked_for = self._longest, 0
         elif self._unread >= self._looked_for:
-            with trio.move_on_after(self._patience) as patience:
+            # Behind waiting calls alone there is nothing that they do not hold up anyway.
+            with trio.move_on_after(self._patience if self._full else inf) as patience:
                 while not self.wanted:
                     await self._reader.park()
             if patience.cancelled_caught:
                 self._patience, self._looked_for = LOOK_AGAIN, self._unread + LOOK_SIZE
+            else:
+                self._patience, self._looked_for = self._longest, 0
 
     async def wait(self, outbox: Outbox) -> bool:
         """Wait until the connection should be read. A checkpoint only when it has to wait.
