@@ -10,15 +10,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import httpx2
 import msgspec
 import pytest
 import trio
 
-from trio_hubs import Hub, HubApp, HubException, open_hub_connection
+from trio_hubs import (
+    Hub,
+    HubApp,
+    HubException,
+    open_hub_connection,
+)
 from trio_hubs.cli import client, demo, main
-from trio_hubs.cli.client import Call
+from trio_hubs.cli.client import Server
 from trio_hubs.cli.commands import run_command
 from trio_hubs.cli.process import Fault, complain
 from trio_hubs.cli.server import find_app
@@ -39,6 +43,15 @@ class Sample(Hub):
 
     async def wait(self) -> None:
         await trio.sleep_forever()
+
+    def who(self) -> str | None:
+        return self.context.request.bearer_token
+
+    def transport(self) -> str:
+        headers = self.context.request.headers
+        if "upgrade" in headers:
+            return "WebSockets"
+        return "ServerSentEvents" if headers["accept"] == "text/event-stream" else "LongPolling"
 
     def fail(self) -> None:
         raise HubException("two\nlines, \x1b[31mand red")
@@ -77,8 +90,8 @@ async def lines_of(process: trio.Process, count: int) -> list[str]:
     return text.decode().splitlines()
 
 
-def call(address: str, method: str, *arguments: Any) -> Call:
-    return Call(f"{address}/sample", method, arguments, "json", {})
+def sample(address: str, **options: Any) -> Server:
+    return Server(url=f"{address}/sample", **options)
 
 
 # ---- calls
@@ -87,7 +100,7 @@ def call(address: str, method: str, *arguments: Any) -> Call:
 @pytest.mark.parametrize("protocol", ["json", "messagepack"])
 async def test_stream_prints_each_item_on_a_line(protocol: Any, capfd: pytest.CaptureFixture[str]) -> None:
     async with served() as (address, seen):
-        await client.stream(Call(address + HUB_PATH, "Counter", [3, 0], protocol, {}))
+        await client.stream(Server(url=address + HUB_PATH, protocol=protocol), "Counter", [3, 0])
     assert capfd.readouterr() == ("0\n1\n2\n", "")
     assert seen == ["started", "item 0", "item 1", "item 2", "completed"]
 
@@ -97,7 +110,7 @@ async def test_invoke_prints_the_result_as_json_on_one_line(
     value: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with served() as (address, _):
-        await client.invoke(call(address, "echo", value))
+        await client.invoke(sample(address), "echo", [value])
     printed = capfd.readouterr().out
     assert printed.count("\n") == 1
     assert msgspec.json.decode(printed) == value
@@ -105,21 +118,20 @@ async def test_invoke_prints_the_result_as_json_on_one_line(
 
 async def test_what_json_does_not_know_is_printed_all_the_same(capfd: pytest.CaptureFixture[str]) -> None:
     async with served() as (address, _):
-        packed = attrs.evolve(call(address, "echo", b"\x00\x01"), protocol="messagepack")
-        await client.invoke(packed)
+        await client.invoke(sample(address, protocol="messagepack"), "echo", [b"\x00\x01"])
     assert capfd.readouterr().out == '"AAE="\n'
 
 
 async def test_headers_reach_the_server(capfd: pytest.CaptureFixture[str]) -> None:
     async with served() as (address, _):
-        await client.invoke(attrs.evolve(call(address, "header", "X-Room"), headers={"X-Room": "blue"}))
+        await client.invoke(sample(address, headers={"X-Room": "blue"}), "header", ["X-Room"])
     assert capfd.readouterr().out == '"blue"\n'
 
 
 async def test_no_hub_at_the_url_is_wrong_input() -> None:
     async with served() as (address, _):
         with pytest.raises(Fault, match="404"):
-            await client.invoke(attrs.evolve(call(address, "echo"), url=address + "/nothing"))
+            await client.invoke(Server(url=address + "/nothing"), "echo", [])
 
 
 async def test_an_error_of_the_server_is_one_line_and_status_1() -> None:
@@ -310,6 +322,10 @@ URL = "http://127.0.0.1:1/hub"
         (["invoke", URL, "m", "1" * 30, "--protocol", "messagepack"], "argument 1: "),
         (["invoke", URL, "m", "1e400", "--protocol", "messagepack"], "MessagePack has no number 1e400"),
         (["invoke", URL, "m", "0.12345678901234567891", "--protocol", "messagepack"], "argument 1: Mess"),
+        (["invoke", URL, "m", "--reconnect"], "Unknown option: --reconnect"),
+        (["invoke", URL, "m", "--transport", "udp"], "udp"),
+        (["listen", URL], "listen to which methods?"),
+        (["listen", "somewhere", "m"], "'somewhere' is no URL of a hub"),
         (["invoke", "somewhere", "m"], "'somewhere' is no URL of a hub"),
         (["invoke", "ws://127.0.0.1/hub", "m"], "no URL of a hub"),
         (["invoke", "http://", "m"], "no URL of a hub"),
@@ -345,7 +361,7 @@ def test_a_port_in_use_is_one_line_and_status_2(
     assert_one_line(capsys, f"cannot listen on 127.0.0.1 port {taken}: ")
 
 
-@pytest.mark.parametrize("command", ["stream", "invoke"])
+@pytest.mark.parametrize("command", ["stream", "invoke", "listen"])
 def test_nothing_listening_is_one_line_and_status_2(
     command: str, taken: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -369,7 +385,7 @@ def test_without_the_extra_it_says_what_to_install(
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([]) == 0
     help = capsys.readouterr().out
-    assert all(f" {name} " in help for name in ("demo", "invoke", "serve", "stream"))
+    assert all(f" {name} " in help for name in ("demo", "invoke", "listen", "serve", "stream"))
 
 
 def assert_one_line(capsys: pytest.CaptureFixture[str], text: str) -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from tests.hub_peer import RawPeer, raw_server
 from trio_hubs import BindingError, open_hub_connection
 from trio_hubs.cli import client
-from trio_hubs.cli.client import Call, Protocol
+from trio_hubs.cli.client import Protocol, Server
 from trio_hubs.cli.commands import run_command
 from trio_hubs.connections.http import public_url
 from trio_hubs.tasks import open_background
@@ -57,7 +57,7 @@ async def test_digits_survive_on_their_way_there_and_back(
         result = b'{"type":3,"invocationId":"1","result":%b}\x1e' % text.encode()
         await nursery.start(answer, server, result)
         value = client.read_argument(text, "json")
-        await client.invoke(Call("http://raw", "Echo", [value], "json", {}))
+        await client.invoke(Server(url="http://raw"), "Echo", [value])
     sent = next(record for record in b"".join(server.pieces).split(b"\x1e") if b"Echo" in record)
     assert exact(sent.decode())["arguments"] == [exact(text)]
     assert exact(capfd.readouterr().out) == exact(text)
@@ -74,7 +74,7 @@ async def test_what_a_float_holds_survives_in_either_protocol(
 ) -> None:
     async with served() as (address, _):
         value = client.read_argument(text, protocol)
-        await client.invoke(Call(f"{address}/sample", "echo", [value], protocol, {}))
+        await client.invoke(Server(url=f"{address}/sample", protocol=protocol), "echo", [value])
     assert float(capfd.readouterr().out) == float(text)
 
 
@@ -87,7 +87,7 @@ async def test_a_number_out_of_bounds_is_the_servers_fault(
     with pytest.raises(BindingError, match="1e400"):
         async with open_background() as nursery:
             await nursery.start(answer, server, items)
-            await client.stream(Call("http://raw", "Count", [], "json", {}))
+            await client.stream(Server(url="http://raw"), "Count", [])
     assert capfd.readouterr().out == "1.50\n"
 
 
@@ -105,14 +105,14 @@ def test_what_python_cannot_hold_is_the_servers_fault(answer: bytes) -> None:
 async def test_what_json_has_no_number_for_is_no_null(value: Any, capfd: pytest.CaptureFixture[str]) -> None:
     async with served() as (address, _):
         with pytest.raises(BindingError, match="is not a JSON number"):
-            await client.invoke(Call(f"{address}/sample", "echo", [value], "messagepack", {}))
+            await client.invoke(Server(url=f"{address}/sample", protocol="messagepack"), "echo", [value])
     assert capfd.readouterr().out == ""
 
 
 def test_an_answer_that_cannot_be_told_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def invoke(_: Call) -> None:
+    async def invoke(*_: object) -> None:
         raise BindingError("The server's answer cannot be read.")
 
     monkeypatch.setattr(client, "invoke", invoke)
@@ -135,14 +135,14 @@ def test_an_answer_that_cannot_be_told_is_status_1(
     ],
 )
 def test_a_header_is_written_with_a_colon_too(text: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Call] = []
+    servers: list[Server] = []
 
-    async def invoke(call: Call) -> None:
-        calls.append(call)
+    async def invoke(server: Server, *_: object) -> None:
+        servers.append(server)
 
     monkeypatch.setattr(client, "invoke", invoke)
     assert run_command(["invoke", "http://127.0.0.1:1/hub", "m", "--header", text]) == 0
-    [(name, found)] = calls[0].headers.items()
+    [(name, found)] = servers[0].headers.items()
     assert (name.lower(), found) == ("authorization", value)
 
 
@@ -170,6 +170,12 @@ SECRET_URL = "http://me:SECRET@127.0.0.1:1/hub?access_token=SECRET&id=SECRET#SEC
         ["invoke", URL, "--header=Authorization: Bearer SECRET"],
         ["--header=Authorization: Bearer SECRET", "invoke", URL, "m"],
         ["--token=SECRET"],
+        ["invoke", URL, "m", "--token", "SECRETä"],
+        ["invoke", URL, "m", "--token", "Bearer", "SECRET"],
+        ["invoke", URL, "m", "--token", "@SECRET"],
+        ["invoke", URL, "m", "--token", "env:SECRET"],
+        ["listen", URL, "m", "--token=SECRET"],
+        ["listen", SECRET_URL, "m", "--token", "t"],
         ["stream", SECRET_URL, "m"],
         ["stream", SECRET_URL.replace("http", "ftp"), "m"],
         ["stream", SECRET_URL.replace("127.0.0.1", "a b"), "m"],

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from examples import chat_server, counter_client, counter_server
+from examples import chat_server, counter_client, counter_server, news_client, news_server
 from trio_hubs import HubException, open_channel, open_hub_connection
 
 
@@ -46,3 +46,32 @@ async def test_a_room_hears_what_is_said_in_it_and_who_comes_and_goes(nursery: t
         ]
         await ann.invoke("Join", "Ann", "elsewhere")
         assert await heard.read() == "Ann is here"
+
+
+async def test_a_client_that_lives_for_days_outlives_its_server(nursery: trio.Nursery) -> None:
+    writer, shown = open_channel(str, capacity=100)
+
+    async def shown_until(wanted: str) -> list[str]:
+        lines = [await shown.read()]
+        while not lines[-1].startswith(wanted):
+            lines.append(await shown.read())
+        return lines
+
+    async def serve(port: int, *, task_status: trio.TaskStatus[tuple[str, trio.CancelScope]]) -> None:
+        async with trio.open_nursery() as servers:
+            address = await servers.start(news_server.make_app(lifetime=2.0).serve, "127.0.0.1", port)
+            task_status.started((address, servers.cancel_scope))
+
+    address, server = await nursery.start(serve, 0)
+    nursery.start_soon(news_client.main, address, writer.write_nowait)
+    before = await shown_until("token: expiring")
+    before += await shown_until("token: expiring")  # so the server has taken the one before
+    assert before[:3] == ["token: first", "subscribed", "1: weather 1"]
+    server.cancel()
+    lost = await shown_until("reconnecting: ")
+    await nursery.start(serve, int(address.rpartition(":")[2]))
+    after = await shown_until("the stream goes on")
+    assert {"token: first", "subscribed", "connected"} <= set(after)
+    number = len([line for line in before + lost + after if "weather" in line])
+    assert await shown.read() == f"{number + 1}: weather {number + 1}"
+    await shown_until("token: expiring")

@@ -1,12 +1,13 @@
-"""The commands that call: standard output has the answers alone, as JSON, a line each, as they come.
+"""The commands that call, or are called: standard output has what the server says alone, as JSON, a line each.
 
-A number keeps all of its digits. What JSON has no number for is an error rather than a null.
+A number keeps all of its digits. What JSON has no number for is an error rather than a null. A connection that is lost
+and regained is told of on standard error.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from typing import Any, Literal
@@ -14,11 +15,18 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
+from ..calls.channels import ChannelReader, ChannelWriter, open_channel
 from ..client.hub_connection import HubConnection, open_hub_connection
+from ..client.options import HubConnectionOptions
+from ..client.reconnect import Backoff
+from ..client.state import HubConnectionState, StateChange
+from ..connections.client.tokens import AccessToken
 from ..errors import BindingError, HubsError
+from ..protocol.negotiate import Transport
 from ..protocol.payloads import Payloads
+from ..tasks import open_background
 from .output import print_data, while_read
-from .process import Fault
+from .process import Fault, complain
 
 Protocol = Literal["json", "messagepack"]
 
@@ -29,35 +37,93 @@ _write_json = Payloads("json").dumper(Any)
 
 
 @attrs.frozen
-class Call:
-    """What to call, where and how."""
+class _Called:
+    """A method that the server has called."""
 
-    url: str
     method: str
     arguments: Sequence[Any]
-    protocol: Protocol
-    headers: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """Where the hub is, and how to get there.
+
+    Attributes:
+        url: The hub's URL.
+        protocol: The hub protocol to speak.
+        headers: Further headers of the HTTP requests.
+        token: The access token, or what gives it.
+        transports: Those that may be used.
+        reconnect: Whether to connect again when the connection is lost, for as long as it takes.
+    """
+
+    url: str
+    protocol: Protocol = "json"
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    token: AccessToken | None = attrs.field(default=None, repr=False)
+    transports: Collection[Transport] = tuple(Transport)
+    reconnect: bool = False
 
     @property
-    def result_type(self) -> Any:
-        """As what an answer is taken: JSON as it stands, so that its numbers stay as they are."""
+    def value_type(self) -> Any:
+        """As what a value is taken: JSON as it stands, so that its numbers stay as they are."""
         return msgspec.Raw if self.protocol == "json" else Any
 
+    @asynccontextmanager
+    async def connect(self, handlers: Mapping[str, Callable[..., Any]]) -> AsyncGenerator[HubConnection]:
+        """Connect for the body, and for as long as standard output is read.
 
-async def stream(call: Call) -> None:
+        Raises:
+            Fault: There is no hub at the URL, or none that lets us in.
+        """
+        async with while_read(), AsyncExitStack() as stack:
+            opening = open_hub_connection(
+                self.url,
+                protocol=self.protocol,
+                handlers=handlers or None,
+                headers=self.headers,
+                access_token=self.token,
+                reconnect=self.reconnect and Backoff(forever=True),
+                options=HubConnectionOptions(transports=self.transports),
+            )
+            try:
+                connection = await stack.enter_async_context(opening)
+            except (HubsError, ValueError) as error:  # ValueError: two of the options contradict each other
+                raise Fault(str(error)) from error
+            nursery = await stack.enter_async_context(open_background())
+            nursery.start_soon(_tell_changes, connection.state_changes())
+            yield connection
+
+
+async def stream(server: Server, method: str, arguments: Sequence[Any]) -> None:
     """Print a stream's items; being cancelled cancels the server's method."""
+    again = (lambda _: arguments) if server.reconnect else None
     async with (
-        _connection(call) as connection,
-        connection.stream(call.method, *call.arguments, item_type=call.result_type) as reader,
+        server.connect({}) as connection,
+        connection.stream(method, *arguments, item_type=server.value_type, resume=again) as reader,
     ):
         while await reader.wait_to_read():
             await _print(reader.read_ready())
 
 
-async def invoke(call: Call) -> None:
+async def invoke(server: Server, method: str, arguments: Sequence[Any]) -> None:
     """Print a result; being cancelled cancels the server's method."""
-    async with _connection(call) as connection:
-        await _print([await connection.invoke(call.method, *call.arguments, result_type=call.result_type)])
+    async with server.connect({}) as connection:
+        await _print([await connection.invoke(method, *arguments, result_type=server.value_type)])
+
+
+async def listen(server: Server, methods: Sequence[str]) -> None:
+    """Print what the server calls, from the first moment on, until the connection is over."""
+    writer, reader = open_channel(_Called, capacity=100)
+    async with (
+        server.connect(
+            {method: _note(writer, method, server.value_type) for method in methods}
+        ) as connection,
+        open_background() as nursery,
+    ):
+        nursery.start_soon(_complete, writer, connection)
+        while await reader.wait_to_read():
+            await _print(reader.read_ready())
 
 
 def read_argument(text: str, protocol: Protocol) -> Any:
@@ -88,15 +154,26 @@ def _same_float(text: str) -> float:
     return number
 
 
-@asynccontextmanager
-async def _connection(call: Call) -> AsyncGenerator[HubConnection]:
-    async with while_read(), AsyncExitStack() as stack:
-        opening = open_hub_connection(call.url, protocol=call.protocol, headers=call.headers)
-        try:
-            connection = await stack.enter_async_context(opening)
-        except HubsError as error:
-            raise Fault(str(error)) from error
-        yield connection
+async def _tell_changes(changes: ChannelReader[StateChange]) -> None:
+    lost = False
+    async for change in changes:
+        if change.state is HubConnectionState.RECONNECTING:
+            complain(f"the connection is lost, and tried again: {change.reason}")
+            lost = True
+        elif lost and change.state is HubConnectionState.CONNECTED:
+            complain("connected again")
+
+
+def _note(writer: ChannelWriter[_Called], method: str, type_: Any) -> Callable[..., Awaitable[None]]:
+    async def note(*arguments: Any) -> None:
+        await writer.write(_Called(method, arguments))
+
+    note.__annotations__["arguments"] = type_
+    return note
+
+
+async def _complete(writer: ChannelWriter[Any], connection: HubConnection) -> None:
+    writer.complete(await connection.wait_closed())
 
 
 async def _print(values: Sequence[Any]) -> None:
@@ -110,10 +187,18 @@ async def _print(values: Sequence[Any]) -> None:
 
 def _line(value: Any) -> bytes:
     try:
-        read = _decode(value) if isinstance(value, msgspec.Raw) else value
-        return write_read(_write_json, read) + b"\n"
+        return write_read(_write_json, _read(value)) + b"\n"
     except UNREADABLE as error:
         raise BindingError(f"The server's answer cannot be read: {error}") from error
+
+
+def _read(value: Any) -> Any:
+    """What is to be printed, as the values that it consists of."""
+    if isinstance(value, msgspec.Raw):
+        return _decode(value)
+    if isinstance(value, _Called):
+        return {"method": value.method, "arguments": [_read(argument) for argument in value.arguments]}
+    return value
 
 
 def _finite(text: str) -> Decimal:
