@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from trio_hubs import ConnectionClosed, Hub, HubApp, TokenReason, TransferFormat, Transport
+from trio_hubs import ConnectionClosed, Hub, HubApp, TokenReason, TransferFormat, Transport, authorize
 from trio_hubs.calls.session import Session
 from trio_hubs.cli import client
 from trio_hubs.cli.client import Server
@@ -94,6 +94,20 @@ def test_a_token_that_is_none_is_one_line_and_status_2(
     tmp_path.joinpath("binary").write_bytes(b"\xff")
     assert run_command(["listen", URL, "m", "--token", text.format(folder=tmp_path)]) == 2
     assert_one_line(capsys, why)
+
+
+async def test_a_token_that_is_refused_is_wrong_input() -> None:
+    @authorize
+    class Closed(Hub):
+        pass
+
+    app = HubApp(authenticate=lambda _: None)
+    app.add_hub("/closed", Closed)
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+        with pytest.raises(Fault, match="401"):
+            await client.listen(Server(url=f"{address}/closed", token="wrong"), ["Noted"])
+        nursery.cancel_scope.cancel()
 
 
 def test_a_user_in_the_url_and_a_token_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,12 +155,10 @@ def _same_float(text: str) -> float:
 
 
 async def _tell_changes(changes: ChannelReader[StateChange]) -> None:
-    lost = False
     async for change in changes:
         if change.state is HubConnectionState.RECONNECTING:
             complain(f"the connection is lost, and tried again: {change.reason}")
-            lost = True
-        elif lost and change.state is HubConnectionState.CONNECTED:
+        elif change.state is HubConnectionState.CONNECTED:
             complain("connected again")
 
 
