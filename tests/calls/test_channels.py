@@ -575,3 +575,8 @@ async def test_a_writer_that_was_completed_before_its_block_ends_stays_so() -> N
         writer.complete()
     with pytest.raises(trio.EndOfChannel):
         await reader.read()
+
+
+def test_a_capacity_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="capacity must be 0 or more: -1"):
+        open_channel(int, capacity=-1)

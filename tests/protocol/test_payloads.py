@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
@@ -267,3 +267,11 @@ class Opaque:
 def test_a_type_that_cannot_be_converted_is_refused_by_name(payloads: Payloads) -> None:
     with pytest.raises(TypeError, match=r"the type .*Opaque'> cannot be converted"):
         payloads.loader(Opaque)
+
+
+@pytest.mark.parametrize("payloads", [JSON, MESSAGEPACK])
+def test_a_type_that_cannot_be_hashed_is_refused_by_name(payloads: Payloads) -> None:
+    noted = Annotated[int, {"unit": "metres"}]
+    for make in (payloads.loader, payloads.many_loader):
+        with pytest.raises(TypeError, match=r"Annotated\[int, .* cannot be converted: unhashable"):
+            make(noted)

@@ -393,3 +393,8 @@ def test_options_of_a_client_are_none_for_a_path() -> None:
     wrong: Any = ConnectionOptions()
     with pytest.raises(TypeError, match="options must be EndpointOptions, not ConnectionOptions"):
         HubApp().add_connection_handler("/raw", handle, options=wrong)
+
+
+def test_a_factory_that_is_another_hubs_class_is_refused() -> None:
+    with pytest.raises(TypeError, match="the factory of Sample makes a Hub"):
+        HubApp().add_hub("/sample", Sample, factory=Hub)

@@ -370,7 +370,12 @@ def open_channel(
 
     Returns:
         The writer and the reader.
+
+    Raises:
+        ValueError: The capacity is below 0.
     """
+    if capacity < 0:
+        raise ValueError(f"capacity must be 0 or more: {capacity}")
     send, receive = trio.open_memory_channel[Any](capacity)
     end = ChannelEnd()
     return ChannelWriter(send, end), ChannelReader(receive, end)

@@ -132,6 +132,8 @@ class HubApp:
                 inspect.signature(hub).bind()
             except TypeError as error:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
+        elif isinstance(factory, type) and not issubclass(factory, hub):
+            raise TypeError(f"the factory of {hub.__qualname__} makes a {factory.__qualname__}")
         rosters = [served.roster for known, served in self._hubs if known is hub]
         served = ServedHub(
             hub,
