@@ -124,11 +124,13 @@ class RawPeer(Generic[W]):
         """Vanish without a word."""
         self.connection.cut()
 
-    async def shake_hands(self, *messages: Message) -> None:
-        """Ask for the protocol, with messages in the same piece, and take the server's consent."""
-        request = json.dumps({"protocol": self.protocol, "version": 1}).encode() + b"\x1e"
+    async def shake_hands(self, *messages: Message, **fields: Any) -> Message:
+        """Ask for the protocol, with messages in the same piece, and take the server's consent; gives its fields."""
+        request = json.dumps({"protocol": self.protocol, "version": 1, **fields}).encode() + b"\x1e"
         await self.send_bytes(request + b"".join(encode(self.protocol, message) for message in messages))
-        assert await self.receive_record() == {}
+        consent = await self.receive_record()
+        assert "error" not in consent
+        return consent
 
 
 # ---- a raw client of a hub
@@ -260,7 +262,7 @@ async def open_raw_server(
     async with open_hub_connection(
         "http://raw", protocol=protocol, skip_negotiation=True, **options
     ) as connection:
-        assert await server.receive_record() == {"protocol": protocol, "version": 1}
+        assert await server.receive_record() == {"protocol": protocol, "version": 1, "streamCredits": 1}
         assert await server.receive() == PING
         yield connection, server
 

@@ -69,6 +69,11 @@ def sequence(number: int) -> Message:
     return {"type": 9, "sequenceId": number}
 
 
+def credit(id: str, items: int) -> Message:
+    """A Credit, which is this project's own."""
+    return {"type": 101, "invocationId": id, "items": items}
+
+
 # ---- codecs
 
 
@@ -100,6 +105,8 @@ def _elements(message: Message) -> list[Any]:
         return [kind, {}, id, 3, message["result"]] if "result" in message else [kind, {}, id, 2]
     if kind == 5:
         return [kind, {}, id]
+    if kind == 101:
+        return [kind, id, message["items"]]
     return [6] if kind == 6 else [7, message.get("error"), message.get("allowReconnect", False)]
 
 
@@ -109,6 +116,8 @@ def _message(elements: list[Any]) -> Message:
         return {"type": 6}
     if kind == 7:
         return close(elements[1] or "", allow_reconnect=elements[2])
+    if kind == 101:
+        return credit(elements[1], elements[2])
     message: Message = {"type": kind}
     if elements[2] is not None:
         message["invocationId"] = elements[2]

@@ -15,6 +15,7 @@ from tests.messages import Message
 from trio_hubs.calls.answers import Face
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
+from trio_hubs.calls.credits import GivenCredits
 from trio_hubs.calls.incoming import IncomingStreams
 from trio_hubs.calls.methods import Method, Signature
 from trio_hubs.calls.options import Role, SessionOptions
@@ -189,13 +190,14 @@ async def run_outbox(outbox: Outbox, on_failure: Callable[[Exception], None] = l
 class Desk:
     """Our calls and their calls over one recorder, without a connection."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, *, credits: int = 0, **changes: Any) -> None:
         options = session_options(**changes)
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        self.incoming = IncomingStreams(Reading(options), PROTOCOL.payloads)
-        self.outgoing = OutgoingStreams(PROTOCOL, self.outbox)
+        given = GivenCredits(PROTOCOL, self.outbox, options.stream_buffer_size) if credits else None
+        self.incoming = IncomingStreams(Reading(options), PROTOCOL.payloads, given)
+        self.outgoing = OutgoingStreams(PROTOCOL, self.outbox, credits or inf)
         self.our_calls = OurCalls(
             PROTOCOL, self.outbox, self.incoming, self.outgoing, options.role, self.face.text
         )

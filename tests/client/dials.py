@@ -98,7 +98,8 @@ async def open_over(
 
 async def greet(server: RawPeer) -> None:
     """Take our client's handshake and first ping."""
-    assert await server.receive_record() == {"protocol": server.protocol, "version": 1}
+    request = {"protocol": server.protocol, "version": 1, "streamCredits": 1}
+    assert await server.receive_record() == request
     assert await server.receive() == PING
 
 

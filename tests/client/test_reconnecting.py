@@ -134,7 +134,7 @@ async def test_a_failed_handshake_is_a_failed_attempt(autojump_clock: MockClock)
         await greet(good)
         assert connection.state is CONNECTED
         assert dials.times == [0, 1, 9, 10]
-    assert await silent.receive_record() == {"protocol": "json", "version": 1}
+    assert await silent.receive_record() == {"protocol": "json", "version": 1, "streamCredits": 1}
 
 
 @pytest.mark.parametrize("silent", [True, False])

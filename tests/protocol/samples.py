@@ -10,6 +10,7 @@ from trio_hubs.protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
+    Credit,
     Invocation,
     Message,
     Ping,
@@ -45,6 +46,8 @@ def every_message(protocol: HubProtocol) -> list[Message]:
         Close(allow_reconnect=True),
         Ack(42),
         Sequence(2**63 - 1),
+        Credit("1", 7),
+        Credit("1", 2**63 - 1),
     ]
 
 

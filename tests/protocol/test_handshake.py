@@ -18,6 +18,10 @@ JSON = HandshakeRequest("json", 1)
 def test_as_written() -> None:
     assert encode_request(JSON) == b'{"protocol":"json","version":1}\x1e'
     assert encode_response(HandshakeResponse()) == b"{}\x1e"
+    assert encode_request(HandshakeRequest("json", 1, 10)) == (
+        b'{"protocol":"json","version":1,"streamCredits":10}\x1e'
+    )
+    assert encode_response(HandshakeResponse(stream_credits=10)) == b'{"streamCredits":10}\x1e'
     assert encode_response(HandshakeResponse("it's <no>")) == b'{"error":"it\'s <no>"}\x1e'
 
 
@@ -30,6 +34,21 @@ def test_whole_in_pieces_and_with_more_behind() -> None:
     assert take_response(b"{}", None) is None
     assert take_response(b"{}\x1e\x02\x91\x06", None) == (HandshakeResponse(), b"\x02\x91\x06")
     assert take_response(b'{"error":"no","minorVersion":1}\x1e', None) == (HandshakeResponse("no"), b"")
+
+
+def test_credits_are_read() -> None:
+    request, response = HandshakeRequest("json", 1, 10), HandshakeResponse(stream_credits=2**63 - 1)
+    assert take_request(encode_request(request), None) == (request, b"")
+    assert take_response(encode_response(response), None) == (response, b"")
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "9223372036854775808", "1e400", "1.5", '"10"', "true", "null", "{}"]
+)
+def test_credits_that_make_no_sense_are_not_offered(value: str) -> None:
+    field = b'"streamCredits":' + value.encode() + b"}\x1e"
+    assert take_request(b'{"protocol":"json","version":1,' + field, None) == (JSON, b"")
+    assert take_response(b"{" + field, None) == (HandshakeResponse(), b"")
 
 
 @pytest.mark.parametrize(

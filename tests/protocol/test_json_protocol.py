@@ -15,6 +15,7 @@ from trio_hubs.protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
+    Credit,
     Invocation,
     Message,
     Ping,
@@ -48,6 +49,7 @@ GOLDEN: list[tuple[Message, str]] = [
     (Close("e", True), '{"type":7,"error":"e","allowReconnect":true}'),
     (Ack(42), '{"type":8,"sequenceId":42}'),
     (Sequence(146), '{"type":9,"sequenceId":146}'),
+    (Credit("xyz", 42), '{"type":101,"invocationId":"xyz","items":42}'),
 ]
 
 
@@ -108,7 +110,17 @@ def test_headers_are_read() -> None:
     assert CancelInvocation("1").headers is UNSET
 
 
-@pytest.mark.parametrize("text", ['{"type":0}', '{"type":10}', '{"type":99,"target":5,"error":null}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":0}',
+        '{"type":10}',
+        '{"type":99,"target":5,"error":null}',
+        '{"type":101,"items":5}',
+        '{"type":101,"invocationId":"1","items":0}',
+        '{"type":101,"invocationId":"1","items":9223372036854775808}',
+    ],
+)
 def test_unknown_types_are_left_out(text: str) -> None:
     assert read(text) == []
     assert read('{"type":6}', text, '{"type":7}') == [Ping(), Close()]

@@ -12,6 +12,7 @@ from trio_hubs.protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
+    Credit,
     Invocation,
     Message,
     Ping,
@@ -50,6 +51,7 @@ GOLDEN: list[tuple[Message, str]] = [
     (Close(allow_reconnect=True), "93 07 c0 c3"),
     (Ack(42), "92 08 2a"),
     (Sequence(146), "92 09 cc 92"),
+    (Credit("xyz", 42), "93 65 a3 78 79 7a 2a"),
 ]
 
 
@@ -109,7 +111,9 @@ def test_headers_may_stand_on_every_call() -> None:
         assert getattr(message, "headers") == headers  # noqa: B009 - not every message has them
 
 
-@pytest.mark.parametrize("elements", [[0], [10], [99, "anything", None]])
+@pytest.mark.parametrize(
+    "elements", [[0], [10], [99, "anything", None], [101, "1"], [101, "1", 0], [101, "1", 2**63]]
+)
 def test_unknown_types_are_left_out(elements: list[object]) -> None:
     assert read([6], elements, [7, None]) == [Ping(), Close()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import trio
@@ -23,6 +24,7 @@ class TheirCall:
         "began",
         "cancelled",
         "children",
+        "credit",
         "has_place",
         "id",
         "method",
@@ -43,6 +45,9 @@ class TheirCall:
         self.scope = trio.CancelScope()
         self.children: Children | None = None  # once it runs
         self.cancelled = False  # by the peer
+        self.credit = (
+            inf  # of its stream, until it begins; that is told behind the call where credits are agreed on
+        )
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
         self.observed: ObservedCall | None = None  # once it runs, where anybody listens

@@ -21,6 +21,7 @@ from ..protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
+    Credit,
     Invocation,
     Message,
     Ping,
@@ -171,6 +172,9 @@ class Dispatcher:
     def _on_cancel(self, message: CancelInvocation) -> None:
         self._their_calls.cancel(message.invocation_id)
 
+    def _on_credit(self, message: Credit) -> None:
+        self._their_calls.credit(message)
+
     def _on_ping(self, _: Ping) -> None:
         self._keep_alive.note_ping()
 
@@ -192,6 +196,7 @@ class Dispatcher:
 _EFFECTS: Mapping[type[Message], Callable[[Dispatcher, Any], None]] = {
     CancelInvocation: Dispatcher._on_cancel,
     Completion: Dispatcher._on_completion,
+    Credit: Dispatcher._on_credit,
     Ping: Dispatcher._on_ping,
     Close: Dispatcher._on_close,
     Ack: Dispatcher._ignore,

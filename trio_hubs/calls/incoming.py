@@ -20,6 +20,7 @@ from msgspec import Raw
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
 from .channels import GIVE_WAY, ChannelEnd, ChannelReader, reader_closed
+from .credits import GivenCredits
 from .newest import NewestItems
 from .policies import WAIT, ReaderPolicy, Wait
 from .reading import Reading
@@ -62,15 +63,18 @@ class IncomingStreams:
     Args:
         reading: Counts it.
         payloads: Joins and splits it.
+        credits: Gives the peer credit for its streams, where that is agreed.
 
     Attributes:
         reading: When the connection is read.
+        credits: Gives the peer credit for its streams; ``None`` where that is not agreed.
         on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop;
             until the connection is over.
     """
 
-    def __init__(self, reading: Reading, payloads: Payloads) -> None:
+    def __init__(self, reading: Reading, payloads: Payloads, credits: GivenCredits | None = None) -> None:
         self.reading = reading
+        self.credits = credits
         self.join = payloads.join
         self.split = payloads.split
         self.on_failed: Callable[[str], None] = _tell_nobody
@@ -175,6 +179,7 @@ class IncomingStream(Generic[T]):
         self._end = ChannelEnd()
         self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
         self._items: deque[T] = deque()  # of the first piece, when it has been decoded
+        self._credit = incoming.credits.open(id, capacity) if incoming.credits is not None else None
         self._count = 0  # items in all pieces
         self._size = 0  # what they count for
         self._full = False
@@ -188,15 +193,25 @@ class IncomingStream(Generic[T]):
         if self._end.done:
             return True
         sizes = list(map(payload_size, raws))
-        step = max(1, min(GIVE_WAY, PIECE_SIZE // (max(sizes) - KEEP or 1)))
+        together = GIVE_WAY
+        if (credit := self._credit) is not None:
+            if len(raws) > credit.left:
+                if credit.left:
+                    self.feed(raws[: credit.left])
+                self.end(
+                    StreamOverflow("The peer sent more items than it had credit for; the stream was ended.")
+                )
+                return False
+            credit.take(len(raws), max(sizes))
+            together = min(GIVE_WAY, (credit.room + 1) // 2)  # for what has been read goes by whole pieces
+        step = max(1, min(together, PIECE_SIZE // (max(sizes) - KEEP or 1)))
         for start in range(0, len(raws), step):
             piece, size = raws[start : start + step], sum(sizes[start : start + step])
             self._pieces.append((self._incoming.join(piece), len(piece), size))
         size = sum(sizes)
         self._count += len(raws)
-        self._size += size
         reading = self._reading
-        reading.count(size)
+        self._note_size(size)
         if reading.overfull and self._size > reading.options.stream_buffer_size:
             self.end(
                 StreamOverflow(
@@ -205,7 +220,6 @@ class IncomingStream(Generic[T]):
                 )
             )
             return False
-        self._note_full()
         self._readers.unpark_all()
         return True
 
@@ -215,7 +229,12 @@ class IncomingStream(Generic[T]):
             self._end.complete(error)
             self._readers.unpark_all()
 
-    def _note_full(self) -> None:
+    def _note_size(self, change: int) -> None:
+        self._size += change
+        if self._credit is not None:
+            self._reading.count_credited(change)
+            return
+        self._reading.count(change)
         full = self._size > self._reading.options.stream_buffer_size and self._count > self._capacity
         if full != self._full:
             self._full = full
@@ -261,12 +280,12 @@ class IncomingStream(Generic[T]):
 
     def _fail(self, error: Exception) -> None:
         """The first piece has an item that does not fit: those before it are the last."""
+        self._end.complete(error)
         first = self._pieces.popleft()
         self._drop(len(self._pieces))
         self._pieces.append(first)
         if not self._items:
             self._drop(1)
-        self._end.complete(error)
         self._readers.unpark_all()
         self._incoming.note_failed(self)
 
@@ -277,9 +296,9 @@ class IncomingStream(Generic[T]):
             _, count, size = self._pieces.popleft()
             self._count -= count
             dropped += size
-        self._size -= dropped
-        self._reading.count(-dropped)
-        self._note_full()
+        self._note_size(-dropped)
+        if self._credit is not None and not self._end.done:
+            self._credit.give_back(self._count)
 
     async def receive(self) -> T:
         while True:

@@ -14,14 +14,15 @@ from msgspec import Raw
 from ..errors import ConnectionClosed, HubException
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import CancelInvocation, Completion, Invocation, StreamInvocation
+from ..protocol.messages import CancelInvocation, Completion, Credit, Invocation, StreamInvocation
 from ..tasks import open_background
 from .channels import ChannelReader
+from .credits import UNLIMITED
 from .incoming import IncomingStreams, ItemLoader, Stream
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
-from .policies import WAIT, ReaderPolicy
+from .policies import WAIT, ReaderPolicy, Wait
 from .refusals import NoResult, Refusal, StreamForResult, UploadCancelled, UploadFailed
 
 logger = get_logger(__name__)
@@ -107,6 +108,7 @@ class OurCalls:
     def abandon(self, error: ConnectionClosed) -> None:
         """The connection is over: calls that wait fail with this error, and so does every later one."""
         self._closed = error
+        self._outgoing.release()
         for call in self._pending.values():
             call.error = copy(error)
             call.arrived.set()
@@ -224,11 +226,13 @@ class OurCalls:
         payloads = self._protocol.payloads
         load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
         id = next(self._ids)
-        await self._put(
-            StreamInvocation(
-                invocation_id=id, target=target, arguments=self._dump(arguments), stream_ids=uploads
-            )
+        call = StreamInvocation(
+            invocation_id=id, target=target, arguments=self._dump(arguments), stream_ids=uploads
         )
+        if self._incoming.credits is None:
+            await self._put(call)
+        else:
+            await self._put(call, Credit(id, capacity if isinstance(policy, Wait) else UNLIMITED))
         self._streams.add(id)
         return self._incoming.open(id, load, capacity, policy)
 
@@ -256,13 +260,13 @@ class OurCalls:
     def _dump(self, arguments: Sequence[Any]) -> Raw:
         return Raw(self._protocol.payloads.dump_arguments(arguments))
 
-    async def _put(self, message: Invocation | StreamInvocation) -> None:
-        data = self._protocol.encode(message)
+    async def _put(self, *messages: Invocation | StreamInvocation | Credit) -> None:
+        data = b"".join(map(self._protocol.encode, messages))
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_open()
         await self._outbox.wait_room()
         self._check_open()
-        self._outbox.put_now(data)
+        self._outbox.put_now(data, len(messages))
 
     def _check_open(self) -> None:
         if self._closed is not None:

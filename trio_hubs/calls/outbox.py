@@ -128,9 +128,9 @@ class Outbox:
         if self._append(data, count) and not self._writer.corked:
             self._writer.wake(self)
 
-    def put_now(self, data: bytes | bytearray) -> None:
+    def put_now(self, data: bytes | bytearray, count: int = 1) -> None:
         """Like :meth:`put`, but sends at once where an idle connection takes it."""
-        if self._append(data, 1) and not self._writer.corked:
+        if self._append(data, count) and not self._writer.corked:
             self.uncork()
 
     def put_later(self, data: bytes, deadline: float = inf) -> bool:
@@ -208,6 +208,11 @@ class Outbox:
         self.size -= len(piece)
         self._count -= 1
         piece.clear()
+
+    def rewrite(self, piece: bytearray, data: bytes) -> None:
+        """Put another message in the place of one that still waits."""
+        self.size += len(data) - len(piece)
+        piece[:] = data
 
     def compact(self) -> None:
         """Forget the places of what has been taken back."""

@@ -1,13 +1,14 @@
 """Streams on their way out: items of a reader or of any async iterable, encoded by their own task.
 
 An item is queued the moment it is there. A producer that never waits for anything gives way at least every
-64 items, and waits while the outbox is full. Items that come without a wait are encoded together.
+64 items, and waits while the outbox is full, or it has no credit. Items that come without a wait are encoded together.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack
+from math import inf
 from types import coroutine
 from typing import Any
 
@@ -16,6 +17,7 @@ import trio
 from ..errors import BindingError
 from ..protocol.hub_protocol import HubProtocol, ItemEncoder
 from .channels import GIVE_WAY, ChannelReader
+from .credits import add_credit
 from .outbox import Outbox
 
 
@@ -25,29 +27,46 @@ class OutgoingStreams:
     Args:
         protocol: Encodes the items.
         outbox: Takes them.
+        credit: What each upload begins with; infinite where credits are not agreed on.
 
     Attributes:
         by_id: The streams that have not ended.
+        credited: Whether credits are agreed on.
     """
 
-    def __init__(self, protocol: HubProtocol, outbox: Outbox) -> None:
+    def __init__(self, protocol: HubProtocol, outbox: Outbox, credit: float = inf) -> None:
         self.by_id: dict[str, OutgoingStream] = {}
+        self.credited = credit < inf
+        self._credit = credit
         self._protocol = protocol
         self._outbox = outbox
 
-    async def send(self, id: str, items: AsyncIterable[Any], item_type: Any) -> None:
+    async def send(
+        self, id: str, items: AsyncIterable[Any], item_type: Any, credit: float | None = None
+    ) -> None:
         """Send a stream to its end, as :meth:`OutgoingStream.send` does.
 
         Args:
             id: The id that its messages carry.
             items: What to send.
             item_type: The items' type.
+            credit: What it begins with; ``None`` for that of uploads.
         """
-        stream = self.by_id[id] = OutgoingStream(self._protocol.item_encoder(id, item_type), self._outbox)
+        stream = self.by_id[id] = OutgoingStream(
+            self._protocol.item_encoder(id, item_type),
+            self._outbox,
+            self._credit if credit is None else credit,
+        )
         try:
             await stream.send(items)
         finally:
             del self.by_id[id]
+
+    def release(self) -> None:
+        """The connection is over: nobody waits for credit any more."""
+        self._credit = inf
+        for stream in self.by_id.values():
+            stream.release()
 
 
 class OutgoingStream:
@@ -56,9 +75,12 @@ class OutgoingStream:
     Args:
         encoder: Makes messages of its items.
         outbox: Where to queue them.
+        credit: How many may be sent until more is given.
     """
 
-    def __init__(self, encoder: ItemEncoder, outbox: Outbox) -> None:
+    def __init__(self, encoder: ItemEncoder, outbox: Outbox, credit: float = inf) -> None:
+        self._credit = credit
+        self._creditless = trio.lowlevel.ParkingLot()
         self._encoder = encoder
         self._outbox = outbox
         self._collected: list[Any] = []  # that came without a wait, and are not queued yet
@@ -91,9 +113,27 @@ class OutgoingStream:
                 stack.push_async_callback(close)
             await self._send_iterated(iterator)
 
+    def give(self, items: int) -> None:
+        """So many more may be sent."""
+        self._credit = add_credit(self._credit, items)
+        self._creditless.unpark_all()
+
+    def release(self) -> None:
+        """Nothing that is sent needs credit any more."""
+        self._credit = inf
+        self._creditless.unpark_all()
+
+    async def _wait_credit(self) -> None:
+        while not self._credit:
+            await self._creditless.park()
+
     async def _send_read(self, reader: ChannelReader[Any]) -> None:
         while await reader.wait_to_read():
-            self._queue(reader.read_ready(GIVE_WAY))
+            if not self._credit:
+                await self._wait_credit()
+            items = reader.read_ready(int(min(GIVE_WAY, self._credit)))
+            self._credit -= len(items)
+            self._queue(items)
             if self._outbox.full:
                 await self._outbox.wait_room()
         await trio.lowlevel.checkpoint()
@@ -115,25 +155,33 @@ class OutgoingStream:
     async def _send_iterated(self, items: AsyncIterator[Any]) -> None:
         outbox, taken = self._outbox, 0
         with self._scope:
-            while count := await self._queue_before_waits(self._collect(items, GIVE_WAY - taken)):
+            if not self._credit:
+                await self._wait_credit()
+            while count := await self._queue_before_waits(
+                self._collect(items, min(GIVE_WAY - taken, self._credit))
+            ):
                 taken += count
+                self._credit -= count
                 if outbox.full:
                     taken = 0
                     await outbox.wait_room()
                 elif taken >= GIVE_WAY:
                     taken = 0
                     await trio.lowlevel.checkpoint()
+                if not self._credit:
+                    await self._wait_credit()
             await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
 
-    async def _collect(self, items: AsyncIterator[Any], most: int) -> int:
+    async def _collect(self, items: AsyncIterator[Any], most: float) -> int:
         """Take some items; gives how many, or 0 at their end."""
-        collected, limit = self._collected, min(self._limit, most)
+        collected, limit, count = self._collected, min(self._limit, most), 0
         async for item in items:
             collected.append(item)
-            if len(collected) >= limit:
-                return limit
+            count += 1
+            if count >= limit:
+                return count
         return 0
 
     @coroutine

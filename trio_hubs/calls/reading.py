@@ -5,6 +5,7 @@
 | a task waits for the peer: for a result, an item, an acknowledgement | read, whatever lies unread |
 | a stream has more unread items and bytes than its share | pause, unless a task waits for the peer |
 | unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
+| they and streams with credits, which count for nothing else, have reached the connection's limit | the same |
 | the peer does not take refusals and other answers that it has caused by itself | pause, even if a task waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
 | a client has paused for long for a stream: what lies behind may be a call, a ping or the end | read a little |
@@ -46,6 +47,7 @@ class Reading:
     def __init__(self, options: SessionOptions) -> None:
         self.options = options
         self._unread = 0  # bytes
+        self._credited = 0  # bytes of streams whose senders have no more credit than there is room
         self._full = 0  # streams with more than their share
         self._waiting = 0  # tasks that wait for the peer
         self._reader = trio.lowlevel.ParkingLot()
@@ -55,12 +57,16 @@ class Reading:
     @property
     def wanted(self) -> bool:
         """Whether what lies unread, and who waits, let the connection be read."""
-        return self._waiting > 0 or (not self._full and self._unread < self.options.connection_buffer_size)
+        return self._waiting > 0 or not (
+            self._full
+            or self._unread >= self.options.connection_buffer_size
+            or self._credited > self.options.connection_buffer_limit
+        )
 
     @property
     def overfull(self) -> bool:
         """Whether more lies unread than may under any circumstances."""
-        return self._unread > self.options.connection_buffer_limit
+        return self._unread + self._credited > self.options.connection_buffer_limit
 
     async def wait_wanted(self) -> None:
         """Wait until what lies unread, and who waits, let the connection be read; or until it is time to look."""
@@ -103,6 +109,12 @@ class Reading:
     def count(self, size: int) -> None:
         """Note that this many bytes more lie unread; negative when they have been taken."""
         self._unread += size
+        if size < 0 and self._reader and self.wanted:
+            self._reader.unpark_all()
+
+    def count_credited(self, size: int) -> None:
+        """The same for streams with credits."""
+        self._credited += size
         if size < 0 and self._reader and self.wanted:
             self._reader.unpark_all()
 

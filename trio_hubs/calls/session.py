@@ -6,6 +6,7 @@ cancelled and awaited; then the side's :class:`Life` is told of the end; then th
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
 import trio
@@ -21,6 +22,7 @@ from ..protocol.messages import (
 from ..tasks import bare, open_background, open_tasks
 from .answers import Face
 from .context import InContext
+from .credits import GivenCredits
 from .dispatcher import Dispatcher
 from .incoming import IncomingStreams
 from .keep_alive import KeepAlive
@@ -85,6 +87,14 @@ class Life(Protocol):
 class Session:
     """A connection that speaks a hub protocol.
 
+    Args:
+        connection: What carries it.
+        protocol: What it speaks.
+        face: What the peer may call.
+        life: Who is told of its beginning and end.
+        options: Its limits and times.
+        peer_credits: Items of each upload that the peer takes before it gives more; 0 without an agreement on credits.
+
     Attributes:
         connection: What carries it.
         protocol: What it speaks.
@@ -96,19 +106,26 @@ class Session:
     """
 
     def __init__(
-        self, connection: Duplex, protocol: HubProtocol, face: Face, life: Life, options: SessionOptions
+        self,
+        connection: Duplex,
+        protocol: HubProtocol,
+        face: Face,
+        life: Life,
+        options: SessionOptions,
+        peer_credits: int = 0,
     ) -> None:
         self.connection = connection
         self.protocol = protocol
         self.reading = reading = Reading(options)
-        incoming = IncomingStreams(reading, protocol.payloads)
         replay = None
         if connection.resumable:
             replay = Replay(protocol, options.stateful_reconnect_buffer_size, reading.waiting)
         self.outbox = Outbox(connection, transport_buffer_size=options.transport_buffer_size, replay=replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        outgoing = OutgoingStreams(protocol, self.outbox)
+        given = GivenCredits(protocol, self.outbox, options.stream_buffer_size) if peer_credits else None
+        incoming = IncomingStreams(reading, protocol.payloads, given)
+        outgoing = OutgoingStreams(protocol, self.outbox, peer_credits or inf)
         self.our_calls = OurCalls(protocol, self.outbox, incoming, outgoing, options.role, face.text)
         self.their_calls = TheirCalls(
             face,

@@ -20,10 +20,11 @@ from msgspec import Raw
 from ..errors import BindingError, HubException
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import Invocation, StreamInvocation
+from ..protocol.messages import Credit, Invocation, StreamInvocation
 from .answers import Answers, Face
 from .call_register import CallRegister, TheirCall
 from .channels import GIVE_WAY
+from .credits import add_credit
 from .incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
 from .meanwhile import MEANWHILE
 from .methods import Method
@@ -82,6 +83,7 @@ class TheirCalls:
         self._incoming = incoming
         self._options = options
         self._connection_id = connection_id
+        self._outgoing = outgoing
         self._answers = Answers(face, protocol, outbox, connection_id=connection_id)
         self._register = CallRegister(incoming, on_idle)
         places = Places(options.maximum_parallel_invocations, options.maximum_streams)
@@ -147,6 +149,8 @@ class TheirCalls:
         size = CALL_SIZE + payload_size(arguments) + len(id)
         size += sum(UPLOAD_SIZE + len(upload) for upload in message.stream_ids)
         call = TheirCall(id, method, arguments, self._open_uploads(method, message.stream_ids), size)
+        if self._outgoing.credited:
+            call.credit = 0.0
         if method.deadline is not None:
             call.scope.deadline = trio.current_time() + method.seconds(arguments)
         self._register.add_waiting(call)
@@ -197,6 +201,14 @@ class TheirCalls:
         call.cancel()
         if call in self._register.waiting and call not in islice(self._workers.beginning(), GIVE_WAY):
             self._drop(call)  # it waits behind others, of which there may be thousands
+
+    def credit(self, message: Credit) -> None:
+        """More of a stream of ours has room at the peer, which may be told before it begins."""
+        stream = self._outgoing.by_id.get(message.invocation_id)
+        if stream is not None:
+            stream.give(message.items)
+        elif (call := self._register.by_id.get(message.invocation_id)) is not None:
+            call.credit = add_credit(call.credit, message.items)
 
     def drop_overdue(self, now: float) -> None:
         """End the calls whose deadlines have passed while they waited."""

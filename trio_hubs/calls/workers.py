@@ -288,7 +288,7 @@ class Workers:
         if not isinstance(items, AsyncIterable):
             raise NoStream(call.method.name)
         call.began = True
-        await self._outgoing.send(call.id, items, call.method.signature.result)
+        await self._outgoing.send(call.id, items, call.method.signature.result, call.credit)
 
 
 def load_arguments(method: Method, arguments: Raw) -> list[Any]:

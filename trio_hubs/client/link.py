@@ -73,9 +73,16 @@ class HubLink(HubCalls):
     """
 
     def __init__(
-        self, connection: Duplex, protocol: HubProtocol, handlers: Handlers, options: HubConnectionOptions
+        self,
+        connection: Duplex,
+        protocol: HubProtocol,
+        handlers: Handlers,
+        options: HubConnectionOptions,
+        credits: int,
     ) -> None:
-        self._session = Session(connection, protocol, handlers, _Life(self), options.session_options())
+        self._session = Session(
+            connection, protocol, handlers, _Life(self), options.session_options(), credits
+        )
         if not connection.inherent_keep_alive:
             self._session.outbox.put(protocol.encode(Ping()), 0)  # tells the server that this client pings
         handlers.readers.move(self._session.reading)
@@ -154,9 +161,9 @@ async def run_link(
     link: HubLink | None = None
     with trio.CancelScope() as whole:
         async with dial() as connection, open_background() as nursery:
-            rest = await _shake_hands(connection, protocol, options.handshake_timeout)
+            credits, rest = await _shake_hands(connection, protocol, options)
             connection.enable_resume()
-            link = HubLink(connection, protocol, handlers, options)
+            link = HubLink(connection, protocol, handlers, options, credits)
             session = link._session
 
             async def use_it(link: HubLink) -> None:
@@ -174,13 +181,16 @@ async def run_link(
     return link._session.reason
 
 
-async def _shake_hands(connection: Duplex, protocol: HubProtocol, timeout: float) -> bytes:
-    """Agree with the server on the protocol; gives the bytes behind its answer."""
+async def _shake_hands(
+    connection: Duplex, protocol: HubProtocol, options: HubConnectionOptions
+) -> tuple[int, bytes]:
+    """Agree with the server on the protocol; gives the server's credits, and the bytes behind its answer."""
+    timeout, capacity = options.handshake_timeout, options.session_options().stream_buffer_capacity
     connection.transfer_format = protocol.transfer_format
     try:
         with trio.fail_after(timeout):
             version = 2 if connection.can_resume else 1  # as the official clients have it
-            await connection.send(encode_request(HandshakeRequest(protocol.name, version)))
+            await connection.send(encode_request(HandshakeRequest(protocol.name, version, capacity)))
             taken = await receive_handshake(connection, take_response, MAXIMUM_SIZE)
     except trio.TooSlowError:
         raise HandshakeError(f"The server did not answer the handshake within {timeout:g} s.") from None
@@ -198,4 +208,4 @@ async def _shake_hands(connection: Duplex, protocol: HubProtocol, timeout: float
         raise HandshakeError(
             texts.handshake_refused(response.error), server_text=response.error, retriable=False
         )
-    return rest
+    return response.stream_credits, rest

@@ -4,6 +4,7 @@ What follows the handshake's 0x1E is left untouched; it already belongs to the h
 """
 
 import json
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -14,20 +15,33 @@ from .json_object import read_field, read_object
 MAXIMUM_SIZE = 64 * 1024
 """Bytes of a handshake where nothing else limits it."""
 
+_Credits: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _NO_TYPE = (0, "", None)  # what JavaScript, whose client takes such an answer, holds for no type; false is 0
 
 
-class HandshakeRequest(msgspec.Struct, frozen=True):
-    """What a client asks for: a protocol, by name and version."""
+class HandshakeRequest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a client asks for: a protocol, by name and version.
+
+    Attributes:
+        stream_credits: Items of each upload that the server may send before it is given more; 0 from those that do
+            not know credits.
+    """
 
     protocol: str
     version: int
+    stream_credits: int = 0
 
 
-class HandshakeResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The server's answer; without an error the connection is open."""
+class HandshakeResponse(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The server's answer; without an error the connection is open.
+
+    Attributes:
+        error: Why it is not.
+        stream_credits: The same for the client's uploads; 0 without an agreement on credits.
+    """
 
     error: str = ""
+    stream_credits: int = 0
 
 
 def encode_request(request: HandshakeRequest) -> bytes:
@@ -65,7 +79,7 @@ def take_request(buffered: bytes, maximum: int | None) -> tuple[HandshakeRequest
         raise _missing("protocol", record)
     if version is None:
         raise _missing("version", record)
-    return HandshakeRequest(protocol, version), rest
+    return HandshakeRequest(protocol, version, _read_credits(fields)), rest
 
 
 def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeResponse, bytes] | None:
@@ -77,7 +91,15 @@ def take_response(buffered: bytes, maximum: int | None) -> tuple[HandshakeRespon
     fields = read_object(record)
     if "type" in fields and json.loads(bytes(fields["type"])) not in _NO_TYPE:
         raise ProtocolError("Expected a handshake response from the server.")
-    return HandshakeResponse(read_field(fields, "error", str) or ""), rest
+    return HandshakeResponse(read_field(fields, "error", str) or "", _read_credits(fields)), rest
+
+
+def _read_credits(fields: dict[str, msgspec.Raw]) -> int:
+    """The credits that a peer offers; a field that does not fit is another's, and means nothing."""
+    try:
+        return msgspec.json.decode(fields["streamCredits"], type=_Credits)
+    except (KeyError, ValueError):
+        return 0
 
 
 def _missing(name: str, record: bytes) -> ProtocolError:

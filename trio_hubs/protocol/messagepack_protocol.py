@@ -120,6 +120,14 @@ class _Sequence(Struct, array_like=True, gc=False, tag=9):
         return messages.Sequence(self.sequence_id)
 
 
+class _Credit(Struct, array_like=True, gc=False, tag=101):
+    invocation_id: NonEmpty
+    items: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+    def message(self) -> Message:
+        return messages.Credit(self.invocation_id, self.items)
+
+
 _Wire: TypeAlias = (
     _Invocation
     | _StreamItem
@@ -130,6 +138,7 @@ _Wire: TypeAlias = (
     | _Close
     | _Ack
     | _Sequence
+    | _Credit
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -189,8 +198,10 @@ def _elements(message: Message) -> Sequence[object]:
             return 7, message.error or None, message.allow_reconnect
         case messages.Ack():
             return 8, message.sequence_id
-        case _:
+        case messages.Sequence():
             return 9, message.sequence_id
+        case _:
+            return 101, message.invocation_id, message.items
 
 
 class _MessagePackItemEncoder(ItemEncoder):

@@ -1,4 +1,4 @@
-"""The nine hub messages, as data; each class is also the message's JSON schema.
+"""The nine hub messages and one of our own, as data; each class is also the message's JSON schema.
 
 A message holds its envelope decoded and its payload (arguments, item, result) undecoded, so that a bad
 payload is one call's failure and never the connection's. ``""`` stands for "no id" and "no error".
@@ -98,6 +98,22 @@ class Sequence(Struct, frozen=True, gc=False, rename="camel", tag_field="type", 
     sequence_id: Int64
 
 
+class Credit(Struct, frozen=True, gc=False, rename="camel", tag_field="type", tag=101):
+    """So many more items of a stream have room at its receiver: this project's own, between peers that agreed."""
+
+    invocation_id: NonEmpty
+    items: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
 Message: TypeAlias = (
-    Invocation | StreamItem | Completion | StreamInvocation | CancelInvocation | Ping | Close | Ack | Sequence
+    Invocation
+    | StreamItem
+    | Completion
+    | StreamInvocation
+    | CancelInvocation
+    | Ping
+    | Close
+    | Ack
+    | Sequence
+    | Credit
 )

@@ -27,11 +27,12 @@ STATEFUL_VERSION = 2
 """The first version of the hub protocols that knows stateful reconnect."""
 
 
-async def shake_hands(connection: Duplex, definition: HubDefinition) -> tuple[MethodTable, bytes] | None:
+async def shake_hands(connection: Duplex, definition: HubDefinition) -> tuple[MethodTable, int, bytes] | None:
     """Agree with a client on a protocol. A refusal is sent; the consent is left to the session.
 
     Returns:
-        The hub's methods for the protocol, and the bytes behind the client's request; ``None`` without agreement.
+        The hub's methods for the protocol, the client's credits, and the bytes behind its request; ``None`` without
+        agreement.
     """
     try:
         request, rest = await _receive_request(connection, definition)
@@ -47,7 +48,7 @@ async def shake_hands(connection: Duplex, definition: HubDefinition) -> tuple[Me
     connection.transfer_format = table.protocol.transfer_format
     if request.version >= STATEFUL_VERSION:
         connection.enable_resume()
-    return table, rest
+    return table, request.stream_credits, rest
 
 
 async def _receive_request(connection: Duplex, definition: HubDefinition) -> tuple[HandshakeRequest, bytes]:

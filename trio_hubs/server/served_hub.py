@@ -86,14 +86,17 @@ class ServedHub:
         agreed = await shake_hands(connection, self.definition)
         if agreed is None:
             return
-        table, rest = agreed
+        table, credits, rest = agreed
         assert connection.id is not None
         client = ConnectedClient(self, table, connection, connection.id)
-        session = client.session = Session(connection, table.protocol, client, client, self._session_options)
+        session = client.session = Session(
+            connection, table.protocol, client, client, self._session_options, credits
+        )
         connection.on_end_asked = partial(session.end, allow_reconnect=True)
         if self._draining:
             session.drain()
-        session.outbox.put_control(encode_response(HandshakeResponse()))
+        consent = HandshakeResponse(stream_credits=self.options.stream_buffer_capacity if credits else 0)
+        session.outbox.put_control(encode_response(consent))
         self.sessions.add(session)
         self.observers.connection_opened(client.observed)
         try:
