@@ -9,7 +9,7 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from tests.messages import Message, cancel, credit, ended, item
+from tests.messages import Message, cancel, credit, ended, item, stream
 from trio_hubs.calls.channels import open_channel
 from trio_hubs.calls.credits import UNLIMITED, add_credit
 from trio_hubs.calls.incoming import IncomingStream, ItemLoader
@@ -17,7 +17,7 @@ from trio_hubs.calls.policies import DropOldest
 from trio_hubs.errors import BindingError, StreamOverflow
 from trio_hubs.protocol.messages import Credit
 
-from .support import PROTOCOL, Desk, count_up, decode, encode, open_side, raw, stream_call, stream_invocation
+from .support import PROTOCOL, Desk, count_up, decode, encode, open_side, raw, read_stream
 
 SMALL = 33
 """What an item of one digit counts for."""
@@ -223,7 +223,7 @@ async def test_the_first_credit_of_a_stream_may_come_before_it_begins(nursery: t
         async for number in count_up(5):
             yield number
 
-    desk.their_calls.invoke(stream_call("1", "count"))
+    desk.their_calls.invoke(read_stream("count"))
     desk.their_calls.credit(Credit("1", 2))
     desk.their_calls.credit(Credit("1", 1))
     assert await desk.answers() == [item("1", number) for number in range(3)]
@@ -234,16 +234,16 @@ async def test_the_first_credit_of_a_stream_may_come_before_it_begins(nursery: t
 async def test_a_call_for_a_stream_brings_its_credit_along() -> None:
     desk = Desk(credits=1)
     async with desk.our_calls.stream("count", (), int, 7):
-        assert desk.sent == [stream_invocation("1", "count"), credit("1", 7)]
+        assert desk.sent == [stream("count", id="1"), credit("1", 7)]
     async with desk.our_calls.stream("count", (), int, 7, DropOldest()):
-        assert desk.sent[3:] == [stream_invocation("2", "count"), credit("2", UNLIMITED)]
+        assert desk.sent[3:] == [stream("count", id="2"), credit("2", UNLIMITED)]
     assert desk.sent[2] == cancel("1")
 
 
 async def test_without_an_agreement_nothing_of_it_is_on_the_wire() -> None:
     async with open_side() as side:
         async with side.session.our_calls.stream("count", (), int, 7) as reader:
-            assert await side.peer.receive() == stream_invocation("1", "count")
+            assert await side.peer.receive() == stream("count", id="1")
             await side.peer.send(*[item("1", number) for number in range(7)], credit("1", 5))
             assert [await reader.read() for _ in range(7)] == list(range(7))
         assert await side.peer.receive() == cancel("1")

@@ -18,14 +18,15 @@ SIZE, LIMIT, TRANSPORT_BUFFER_SIZE = 100, 1000, 50
 
 
 @pytest.mark.parametrize(
-    ("waits", "stream_full", "buffer_full", "answers_lie", "acknowledgements_owed"),
-    list(product([False, True], repeat=5)),
+    ("waits", "stream_full", "buffer_full", "credited_past_limit", "answers_lie", "acknowledgements_owed"),
+    list(product([False, True], repeat=6)),
 )
 async def test_the_connection_is_read_as_the_table_says(
     monkeypatch: pytest.MonkeyPatch,
     waits: bool,
     stream_full: bool,
     buffer_full: bool,
+    credited_past_limit: bool,
     answers_lie: bool,
     acknowledgements_owed: bool,
 ) -> None:
@@ -36,12 +37,14 @@ async def test_the_connection_is_read_as_the_table_says(
         reading.count_full(1)
     if buffer_full:
         reading.count(SIZE)
+    reading.count_credited(LIMIT + credited_past_limit)
     if answers_lie:
         outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     with ExitStack() as stack:
         if waits:
             stack.enter_context(reading.waiting())
-        read = (waits or not (stream_full or buffer_full)) and (not answers_lie or acknowledgements_owed)
+        full = stream_full or buffer_full or credited_past_limit
+        read = (waits or not full) and (not answers_lie or acknowledgements_owed)
         assert await reads(reading, outbox) == read
 
 
@@ -57,6 +60,7 @@ async def test_each_reason_to_pause_ends_it_when_it_goes(nursery: trio.Nursery) 
     outbox = Outbox(memory_connection_pair()[0], transport_buffer_size=TRANSPORT_BUFFER_SIZE)
     reading.count_full(1)
     reading.count(SIZE)
+    reading.count_credited(LIMIT + 1)
     outbox.put_unasked(bytes(TRANSPORT_BUFFER_SIZE))
     done = trio.Event()
 
@@ -70,6 +74,9 @@ async def test_each_reason_to_pause_ends_it_when_it_goes(nursery: trio.Nursery) 
     await wait_all_tasks_blocked()
     assert not done.is_set()
     reading.count(-1)
+    await wait_all_tasks_blocked()
+    assert not done.is_set()
+    reading.count_credited(-1)
     await wait_all_tasks_blocked()
     assert not done.is_set()
     outbox.give_up()

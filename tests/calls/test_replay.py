@@ -20,6 +20,7 @@ from trio_hubs.protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
+    Credit,
     Invocation,
     Message,
     Ping,
@@ -158,6 +159,7 @@ COUNTED: list[Message] = [
     Completion("1"),
     StreamInvocation(invocation_id="1", target="x", arguments=Raw(b"[]")),
     CancelInvocation("1"),
+    Credit("1", 5),
 ]
 
 

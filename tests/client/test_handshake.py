@@ -9,7 +9,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, TEXT, Peer, acceptance, connected_to
 from tests.hub_peer import PROTOCOLS, no_task_left, open_raw_server, raw_server
-from tests.messages import call, encode
+from tests.messages import call, credit, encode, stream
 from trio_hubs import HandshakeError, HubConnectionOptions, open_hub_connection
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -131,3 +131,18 @@ async def test_frames_are_marked_as_the_protocol_is(
             await near.aclose()
     assert len(marks) > 2  # the handshake's, and those of what follows
     assert set(marks) == {first}
+
+
+@both_protocols
+@pytest.mark.parametrize(
+    "answer", [b"{}", b'{"streamCredits":0}', b'{"streamCredits":"1"}', b'{"streamCredits":1}']
+)
+async def test_credits_are_agreed_on_with_servers_that_know_them(
+    autojump_clock: MockClock, protocol: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_raw_server(monkeypatch, protocol, answer=answer + b"\x1e") as (connection, server),
+        connection.stream("Count", item_type=int, capacity=7),
+    ):
+        agreed = [credit("1", 7)] if answer == b'{"streamCredits":1}' else []
+        assert await server.arrived() == [stream("Count"), *agreed]

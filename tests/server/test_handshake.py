@@ -229,3 +229,18 @@ async def test_no_hub_hears_of_a_handshake_that_failed(autojump_clock: MockClock
         await client.served()
     assert heard == []
     assert not members_of(served).by_id
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("offered", "answer"),
+    [(b"1", {"streamCredits": 7}), (b"0", {}), (b"null", {}), (b'"1"', {}), (b"{}", {}), (b"1e99", {})],
+)
+async def test_credits_are_agreed_on_with_clients_that_offer_them(
+    autojump_clock: MockClock, protocol: str, offered: bytes, answer: dict[str, int]
+) -> None:
+    data = request(protocol)[:-2] + b',"streamCredits":' + offered + b"}\x1e"
+    async with open_client(Calls, protocol, handshake=False, stream_buffer_capacity=7) as client:
+        assert await hello(client, data) == answer
+        await client.send(call("Add", 40, 2, id="1"))
+        assert await client.receive() == result("1", 42)

@@ -5,7 +5,7 @@
 | a task waits for the peer: for a result, an item, an acknowledgement | read, whatever lies unread |
 | a stream has more unread items and bytes than its share | pause, unless a task waits for the peer |
 | unread streams and waiting calls have filled the connection's buffer | pause, unless a task waits for the peer |
-| they and streams with credits, which count for nothing else, have reached the connection's limit | the same |
+| unread streams with credits, which count for nothing above, are past the connection's limit | the same |
 | the peer does not take refusals and other answers that it has caused by itself | pause, even if a task waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
 | a client has paused for long for a stream: what lies behind may be a call, a ping or the end | read a little |
