@@ -418,3 +418,24 @@ async def test_what_is_thrown_in_is_the_iterators_to_deal_with() -> None:
     steps.throw(LookupError())
     assert outbox.sent == [item("1", 1), item("1", 2)]
     steps.close()
+
+
+async def test_a_generator_that_waits_before_each_item_waits_while_the_outbox_is_full(
+    nursery: trio.Nursery,
+) -> None:
+    async def slow() -> AsyncIterator[str]:
+        while True:
+            await trio.lowlevel.checkpoint()
+            yield "x" * 1000
+
+    ours, theirs = memory_connection_pair(capacity=0)
+    outbox = Outbox(ours)
+    nursery.start_soon(run_outbox, outbox)
+    async with trio.open_nursery() as sending:
+        sending.start_soon(send_items, slow(), PROTOCOL.item_encoder("1", str), outbox)
+        for _ in range(3):
+            with trio.fail_after(10):
+                await wait_all_tasks_blocked()
+            assert outbox.size <= TRANSPORT_BUFFER_SIZE + GIVE_WAY * 1100
+            await theirs.receive()
+        sending.cancel_scope.cancel()
