@@ -135,7 +135,7 @@ async def test_a_producer_waits_without_credit_and_what_it_has_made_is_on_its_wa
     desk = Desk(credits=1)
     made: list[int] = []
 
-    async def generator() -> Any:
+    async def generator() -> AsyncIterator[int]:
         async for number in count_up(100):
             made.append(number)
             yield number
@@ -163,7 +163,7 @@ async def test_a_producer_waits_without_credit_and_what_it_has_made_is_on_its_wa
 async def test_a_generator_that_waits_between_its_items_has_no_more_credit_than_others() -> None:
     desk = Desk(credits=1)
 
-    async def slow() -> Any:
+    async def slow() -> AsyncIterator[int]:
         for number in range(100):
             await trio.lowlevel.checkpoint()
             yield number
