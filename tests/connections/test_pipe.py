@@ -195,6 +195,20 @@ def test_everything_arrives_in_order_and_little_is_held(parts: list[bytes], limi
     trio.run(main)
 
 
+async def test_it_is_over_once_it_is_closed_and_empty(autojump_clock: MockClock) -> None:
+    pipe = Pipe(10)
+    pipe.put_back(b"last")
+    with trio.move_on_after(1) as open_yet:
+        await pipe.wait_over()
+    pipe.close()
+    with trio.move_on_after(1) as full_yet:
+        await pipe.wait_over()
+    await pipe.take()
+    await pipe.wait_over()
+    assert open_yet.cancelled_caught
+    assert full_yet.cancelled_caught
+
+
 async def test_what_is_put_back_comes_before_what_has_come_since() -> None:
     pipe = Pipe(100)
     await pipe.put(b"first")

@@ -79,6 +79,11 @@ class Pipe:
         self._writers.unpark_all()
         return data
 
+    async def wait_over(self) -> None:
+        """Wait until it is closed and empty. A checkpoint only when it has to wait."""
+        while self._data or not self._closed:
+            await self._writers.park()
+
     def put_back(self, data: bytes) -> None:
         """Put back what was taken and could not be used; it comes first again."""
         self._data[:0] = data

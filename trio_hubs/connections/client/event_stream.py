@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import trio
-
 from ...errors import ConnectionClosed, ConnectionFailed, ProtocolError
 from ...protocol.negotiate import Transport
 from ...tasks import open_background
@@ -94,20 +92,15 @@ class EventStreamConnection(Duplex):
 
     def __init__(self, requests: Requests, target: ConnectTarget, answer: HttpAnswer) -> None:
         super().__init__(target.connection_id, target.request)
-        self._posts = Posts(requests, target)
         self._answer = answer
         self._incoming = Pipe(BUFFER_SIZE)
+        self._posts = Posts(requests, target, self._incoming)
 
     async def receive(self) -> bytes:
         return await self._incoming.take()
 
     async def send(self, data: bytes) -> None:
-        if self._incoming.closed:
-            raise ConnectionClosed("The connection is over.")
-        if data:
-            await self._posts.send(data, self.transfer_format)
-        else:
-            await trio.lowlevel.checkpoint()
+        await self._posts.send(data, self.transfer_format)
 
     async def read(self) -> None:
         """Take in what the server sends, until it ends the stream."""

@@ -39,19 +39,14 @@ class LongPollingConnection(Duplex):
         super().__init__(target.connection_id, target.request)
         self._requests = requests
         self._target = target
-        self._posts = Posts(requests, target)
         self._incoming = Pipe(BUFFER_SIZE)
+        self._posts = Posts(requests, target, self._incoming)
 
     async def receive(self) -> bytes:
         return await self._incoming.take()
 
     async def send(self, data: bytes) -> None:
-        if self._incoming.closed:
-            raise ConnectionClosed("The connection is over.")
-        if data:
-            await self._posts.send(data, self.transfer_format)
-        else:
-            await trio.lowlevel.checkpoint()
+        await self._posts.send(data, self.transfer_format)
 
     async def poll(self) -> bool:
         """Ask once for what there is, and take it in.

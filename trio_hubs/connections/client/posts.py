@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import trio
+
 from ...errors import ConnectionClosed, ConnectionFailed
 from ...protocol.hub_protocol import TransferFormat
+from ..pipe import Pipe
 from .negotiation import ConnectTarget
 from .requests import Requests
+
+LAST_WORD_TIMEOUT = 1.0
+"""Seconds that a server which takes nothing any more has to say why, where it can still be heard."""
 
 _TYPES = {
     TransferFormat.TEXT: "text/plain;charset=UTF-8",
@@ -19,18 +25,25 @@ class Posts:
     Args:
         requests: Makes the requests.
         target: Where they go.
+        incoming: What the server sends.
     """
 
-    def __init__(self, requests: Requests, target: ConnectTarget) -> None:
+    def __init__(self, requests: Requests, target: ConnectTarget, incoming: Pipe) -> None:
         self._requests = requests
         self._target = target
+        self._incoming = incoming
 
     async def send(self, data: bytes, transfer_format: TransferFormat) -> None:
         """Send bytes, and wait until the server has taken them. A checkpoint.
 
         Raises:
-            ConnectionClosed: It has not.
+            ConnectionClosed: It has not; and whatever it still had to say has been received, or was waited for.
         """
+        if self._incoming.closed:
+            raise ConnectionClosed("The connection is over.")
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
         headers = {"Content-Type": _TYPES[transfer_format]}
         try:
             answer = await self._requests.send(
@@ -40,6 +53,8 @@ class Posts:
                 raise await answer.failure()
             await answer.read()
         except ConnectionFailed as error:
+            with trio.move_on_after(LAST_WORD_TIMEOUT):
+                await self._incoming.wait_over()
             raise error.retold(
                 ConnectionClosed, f"The server did not take what was sent: {error}."
             ) from error.__cause__
