@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import trio
 from msgspec import Raw
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.messages import Message, cancel, credit, ended, item, stream
-from trio_hubs.calls.channels import open_channel
+from tests.messages import Message, call, cancel, credit, ended, item, result, sequence, stream
+from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.credits import UNLIMITED, add_credit
 from trio_hubs.calls.incoming import IncomingStream, ItemLoader
 from trio_hubs.calls.policies import DropOldest
@@ -18,6 +18,7 @@ from trio_hubs.errors import BindingError, StreamOverflow
 from trio_hubs.protocol.messages import Credit
 
 from .support import PROTOCOL, Desk, count_up, decode, encode, open_side, raw, read_stream
+from .torn import open_torn
 
 SMALL = 33
 """What an item of one digit counts for."""
@@ -235,6 +236,7 @@ async def test_a_call_for_a_stream_brings_its_credit_along() -> None:
     desk = Desk(credits=1)
     async with desk.our_calls.stream("count", (), int, 7):
         assert desk.sent == [stream("count", id="1"), credit("1", 7)]
+        assert desk.outbox._count == 2  # of those that are acknowledged and repeated
     async with desk.our_calls.stream("count", (), int, 7, DropOldest()):
         assert desk.sent[3:] == [stream("count", id="2"), credit("2", UNLIMITED)]
     assert desk.sent[2] == cancel("1")
@@ -247,3 +249,20 @@ async def test_without_an_agreement_nothing_of_it_is_on_the_wire() -> None:
             await side.peer.send(*[item("1", number) for number in range(7)], credit("1", 5))
             assert [await reader.read() for _ in range(7)] == list(range(7))
         assert await side.peer.receive() == cancel("1")
+
+
+async def test_credit_that_was_lost_with_a_torn_connection_is_given_again(autojump_clock: MockClock) -> None:
+    async with open_torn(credits=1, stream_buffer_size=1, stream_buffer_capacity=4) as side:
+
+        @side.method
+        async def take(items: ChannelReader[int]) -> int:
+            return sum([number async for number in items])
+
+        await side.peer.send(call("take", id="1", uploads=["2"]), *[item("2", 1)] * 4)
+        given = credit("2", 4)
+        await side.tear()  # before the client has received it
+        peer = await side.resume(sequence(6))
+        again = [await peer.receive() for _ in range(2)]
+        assert again == [sequence(1), given]
+        await peer.send(item("2", 1), ended("2"))
+        assert await peer.receive() == result("1", 5)

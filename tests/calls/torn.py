@@ -44,13 +44,15 @@ class TornSide:
     link: MemoryConnection
     peer: Peer
 
-    def __init__(self, nursery: trio.Nursery, options: SessionOptions, *, quick: bool, capacity: int) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, options: SessionOptions, *, quick: bool, capacity: int, credits: int
+    ) -> None:
         self.face = Table()
         self.method = self.face.method
         self.life = Diary()
         self.connection = ResumableConnection("torn", Request())
         self.connection.enable_resume()
-        self.session = Session(self.connection, PROTOCOL, self.face, self.life, options)
+        self.session = Session(self.connection, PROTOCOL, self.face, self.life, options, credits)
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self._nursery = nursery
@@ -99,6 +101,7 @@ async def open_torn(
     *,
     quick: bool = False,
     capacity: int = 1000,
+    credits: int = 0,
     prepare: Callable[[TornSide], None] | None = None,
     **changes: Any,
 ) -> AsyncGenerator[TornSide]:
@@ -107,12 +110,13 @@ async def open_torn(
     Args:
         quick: Whether links take at once what there is room for.
         capacity: How many pieces may be under way on a link before a sender waits.
+        credits: What the peer has offered.
         prepare: Called before the session runs.
         changes: Options of the session that differ from the server's defaults.
     """
     async with trio.open_nursery() as nursery:
         options = session_options(**{"role": Role.SERVER, **changes})
-        side = TornSide(nursery, options, quick=quick, capacity=capacity)
+        side = TornSide(nursery, options, quick=quick, capacity=capacity, credits=credits)
         if prepare is not None:
             prepare(side)
         await side.attach()
