@@ -517,6 +517,7 @@ async def test_a_flood_of_which_the_newest_are_kept(server: Server) -> None:
         connection.stream("Counter", 20_000, 0, item_type=int, capacity=3, when_full=DropOldest()) as reader,
     ):
         assert await connection.invoke("Add", 40, 2, result_type=int) == 42
+        last = None
         while await reader.wait_to_read():
             last = reader.read_ready()[-1]
         assert last == 19_999
