@@ -61,10 +61,15 @@ async def test_a_server_that_takes_nothing_any_more_is_heard_out(autojump_clock:
         assert trio.current_time() == 0.2
 
 
-async def test_nothing_is_posted_once_the_server_has_ended_the_connection() -> None:
+@pytest.mark.parametrize("received", [True, False])
+async def test_nothing_is_posted_once_the_server_has_ended_the_connection(
+    autojump_clock: MockClock, received: bool
+) -> None:
     incoming = Pipe(10)
+    incoming.put_back(b"" if received else b"the reason")
     incoming.close()
     async with open_requests(lambda _: httpx2.Response(202)) as (requests, made):
         with pytest.raises(ConnectionClosed, match="over"):
             await Posts(requests, TARGET, incoming).send(b"hello", TransferFormat.TEXT)
     assert not made
+    assert trio.current_time() == (0 if received else LAST_WORD_TIMEOUT)

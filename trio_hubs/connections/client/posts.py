@@ -40,6 +40,7 @@ class Posts:
             ConnectionClosed: It has not; and whatever it still had to say has been received, or was waited for.
         """
         if self._incoming.closed:
+            await self._hear_out()
             raise ConnectionClosed("The connection is over.")
         if not data:
             await trio.lowlevel.checkpoint()
@@ -53,8 +54,12 @@ class Posts:
                 raise await answer.failure()
             await answer.read()
         except ConnectionFailed as error:
-            with trio.move_on_after(LAST_WORD_TIMEOUT):
-                await self._incoming.wait_over()
+            await self._hear_out()
             raise error.retold(
                 ConnectionClosed, f"The server did not take what was sent: {error}."
             ) from error.__cause__
+
+    async def _hear_out(self) -> None:
+        """Wait, for a time, until all that the server sent is received: it may say why it ended the connection."""
+        with trio.move_on_after(LAST_WORD_TIMEOUT):
+            await self._incoming.wait_over()
