@@ -184,6 +184,18 @@ async def test_a_stream_gives_its_items_and_ends(
         assert await server.arrived() == []
 
 
+async def test_a_stream_needs_room_for_an_item(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_raw_server(monkeypatch) as (connection, server):
+        with pytest.raises(ValueError, match="^capacity must be 1 or more: 0$"):
+            connection.stream("Count", 3, capacity=0)
+        with pytest.raises(ValueError, match="^capacity must be 1 or more: -1$"):
+            async with connection.messages("Price", capacity=-1):
+                raise AssertionError
+        assert await server.arrived() == []
+
+
 @both_protocols
 async def test_the_net_loop_reads_all_of_a_stream(
     autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch

@@ -107,7 +107,7 @@ async def test_a_server_that_does_not_want_it_is_left_alone(autojump_clock: Mock
             await becomes(connection, CONNECTED)
         await servers[-1].send(close("go away"))
         reason = await connection.wait_closed()
-        assert str(reason).endswith("The server closed the connection with the following error: go away")
+        assert str(reason) == "The server closed the connection with the following error: go away"
         assert (reason.server_text, reason.retriable) == ("go away", False)
     assert len(dials.times) == attempt
 
@@ -266,6 +266,19 @@ async def test_connections_spread_over_the_servers(autojump_clock: MockClock) ->
     counts = [len(dials.times) for dials in several]
     assert sum(counts) == 50
     assert min(counts) > 5
+
+
+@pytest.mark.parametrize(("waits", "wait"), [((20.0, 10.0), 10.0), ((20.0, None), None)])
+async def test_the_failure_of_all_servers_keeps_their_status_and_the_shortest_wait(
+    autojump_clock: MockClock, waits: tuple[float | None, ...], wait: float | None
+) -> None:
+    several = [Dials(), Dials()]
+    for dials, each in zip(several, waits, strict=True):
+        dials.fail_always(NegotiationError("no", status=503, retry_after=each))
+    with pytest.raises(NegotiationError, match=r"^None of the servers") as caught:
+        async with open_over(several):
+            raise AssertionError
+    assert (caught.value.status, caught.value.retry_after) == (503, wait)
 
 
 @pytest.mark.parametrize("retriable", [(False, False), (False, True)])

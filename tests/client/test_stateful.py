@@ -24,6 +24,8 @@ from trio_hubs.connections.resumable import ResumableConnection, ResumableState
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.registry import PROTOCOLS as SPOKEN
 
+from .dials import Dials
+
 CONNECTED = HubConnectionState.CONNECTED
 RECOVERED = StateChange(CONNECTED, recovered=True)
 
@@ -210,6 +212,26 @@ async def test_one_that_cannot_go_on_is_lost_like_any_other(autojump_clock: Mock
             network.refuses = False
             assert await changes.read() == StateChange(CONNECTED)
         assert await connection.invoke("Add", 7, result_type=int) == 7
+
+
+async def test_a_server_that_acknowledges_nothing_is_too_slow(autojump_clock: MockClock) -> None:
+    dials = Dials()
+    dials.server()
+    speaks = SPOKEN["json"]("python")
+    options = HubConnectionOptions(stateful_reconnect_buffer_size=1, server_timeout=1000)
+    connection = HubConnection(
+        speaks, Handlers(speaks.payloads), options, [lambda: resuming(TARGET, dials(), _not_again)]
+    )
+    async with connection._opened():
+        await connection.send("Kept")
+        await connection.send("Waits")
+        reason = await connection.wait_closed()
+        assert str(reason) == "The connection ended: The peer does not take its messages fast enough."
+        assert 9 < trio.current_time() < 12
+
+
+async def _not_again() -> AbstractAsyncContextManager[Duplex]:
+    raise ConnectionClosed("unknown", status=404)
 
 
 async def test_leaving_while_it_is_torn_is_bounded(autojump_clock: MockClock) -> None:

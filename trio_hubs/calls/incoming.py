@@ -40,6 +40,16 @@ def payload_size(payload: Raw) -> int:
     return memoryview(payload).nbytes + KEEP
 
 
+def check_capacity(capacity: int) -> None:
+    """Refuse a stream for which there is no room: its sender would wait for ever.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if capacity < 1:
+        raise ValueError(f"capacity must be 1 or more: {capacity}")
+
+
 def _tell_nobody(_: str) -> None:
     pass
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, overload
 from typing_extensions import TypeForm
 
 from ..calls.channels import ChannelReader
-from ..calls.incoming import Stream
+from ..calls.incoming import Stream, check_capacity
 from ..calls.our_calls import OurCalls
 from ..calls.policies import WAIT, ReaderPolicy
 from ..calls.typed_proxies import hub_proxy
@@ -170,10 +170,12 @@ class HubCalls(abc.ABC):
             BindingError: An argument cannot be encoded.
             ConnectionClosed: The connection is over.
             TypeError: A stream with uploads shall go on: these cannot be sent again.
+            ValueError: The capacity is below 1.
 
         Source:
             Hub protocol, "Streaming"; cancellation by ``CancelInvocation``.
         """
+        check_capacity(capacity)
         if resume is None:
             return self._stream(name, args, item_type, capacity, when_full, wait_for_ready)
         if any(isinstance(arg, AsyncIterable) for arg in args):

@@ -16,6 +16,7 @@ import trio
 from typing_extensions import TypeForm
 
 from ..calls.channels import ChannelReader
+from ..calls.incoming import check_capacity
 from ..calls.our_calls import OurCalls
 from ..calls.policies import WAIT, ReaderPolicy
 from ..connections.client.opening import open_duplex
@@ -190,7 +191,9 @@ class HubConnection(HubCalls):
 
         Raises:
             ConnectionClosed: The connection is over.
+            ValueError: The capacity is below 1.
         """
+        check_capacity(capacity)
         await trio.lowlevel.checkpoint()
         if self.state not in _GOES_ON:
             raise self._over()
@@ -332,8 +335,9 @@ class HubConnection(HubCalls):
             return failures[0]
         return NegotiationError(
             "None of the servers can be connected to: " + " ".join(f"({error})" for error in failures),
+            status=next((error.status for error in failures if error.status is not None), None),
+            retry_after=min(error.retry_after or 0.0 for error in failures) or None,
             retriable=any(error.retriable for error in failures),
-            retry_after=min(error.retry_after or 0.0 for error in failures),
         )
 
     @asynccontextmanager
@@ -372,7 +376,7 @@ class _Links:
 
 def _final(error: ConnectionFailed, retries: Retries) -> ConnectionClosed:
     """What is told of a connection that is not tried again."""
-    if not retries.failed and isinstance(error, ConnectionClosed):
+    if isinstance(error, ConnectionClosed) and not (retries.failed and error.retriable):
         return error
     return error.retold(
         ConnectionClosed,

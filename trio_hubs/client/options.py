@@ -43,11 +43,11 @@ class HubConnectionOptions(ConnectionOptions):
     connection_buffer_limit: int = attrs.field(default=16 * 1024 * 1024, validator=positive)
     """Where a waiting task keeps the reading on past this, further items make their stream fail."""
 
-    def session_options(self) -> SessionOptions:
-        """The part of them that a connection's session heeds."""
-        return SessionOptions.of(Role.CLIENT, self)
-
     stable_time: float = attrs.field(default=10.0, validator=non_negative)
     """When a connection that lasted so long is lost, the attempts to regain it are counted anew."""
     maximum_waiting_calls: int = attrs.field(default=1000, validator=positive)
     """How many calls may wait, with ``wait_for_ready``, until a lost connection is regained; more raise at once."""
+
+    def session_options(self) -> SessionOptions:
+        """The part of them that a connection's session heeds."""
+        return SessionOptions.of(Role.CLIENT, self)

@@ -78,7 +78,8 @@ class ResumedStream:
         """Nobody wants it any more."""
         if not self._closed:
             self._closed = True
-            self._end.complete(self._end.error if self._end.done else reader_closed())
+            if not self._end.done:
+                self._end.complete(reader_closed())
             self._calls.end_stream(self._stream)
 
     # ---- the reader's side

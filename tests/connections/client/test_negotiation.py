@@ -13,7 +13,7 @@ from trio_hubs import AccessToken, ConnectionOptions, NegotiationError
 from trio_hubs.connections.client.negotiation import MAXIMUM_REDIRECTS, ConnectTarget, negotiate
 from trio_hubs.connections.client.requests import Requests
 
-from .http_answers import open_requests
+from .http_answers import TARGET, open_requests
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
 
@@ -410,3 +410,8 @@ async def test_what_an_answer_says_can_be_asked_of_the_error(status: int, retria
     error = caught.value
     assert (error.status, error.retry_after, error.server_text) == (status, 7.0, "not now")
     assert error.retriable is retriable
+
+
+def test_the_token_of_a_connection_is_not_shown() -> None:
+    assert "id=token" in TARGET.url
+    assert "id=token" not in repr(TARGET)

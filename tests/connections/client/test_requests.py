@@ -257,6 +257,8 @@ async def test_the_text_of_a_failure_is_not_waited_for_long(autojump_clock: Mock
         ("soon", None),
         ("-1", None),
         ("", None),
+        ("Fri, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Fri, 01 Jan 1990 00:00:00 +99999999999999999999", None),
     ],
 )
 async def test_when_to_come_again(text: str, seconds: float | None) -> None:

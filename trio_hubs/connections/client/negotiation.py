@@ -31,8 +31,8 @@ class ConnectTarget:
         stateful_reconnect: Whether a WebSocket that is torn may be followed by another.
     """
 
-    base: str
-    url: str
+    base: str = attrs.field(repr=public_url)
+    url: str = attrs.field(repr=public_url)
     connection_id: str | None = None
     connection_token: str = attrs.field(default="", repr=False)
     transports: tuple[AvailableTransport, ...] = ()
