@@ -188,9 +188,9 @@ async def test_a_stream_needs_room_for_an_item(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_raw_server(monkeypatch) as (connection, server):
-        with pytest.raises(ValueError, match="^capacity must be 1 or more: 0$"):
+        with pytest.raises(ValueError, match=r"^capacity must be 1 or more: 0$"):
             connection.stream("Count", 3, capacity=0)
-        with pytest.raises(ValueError, match="^capacity must be 1 or more: -1$"):
+        with pytest.raises(ValueError, match=r"^capacity must be 1 or more: -1$"):
             async with connection.messages("Price", capacity=-1):
                 raise AssertionError
         assert await server.arrived() == []

@@ -224,6 +224,7 @@ async def test_a_server_that_acknowledges_nothing_is_too_slow(autojump_clock: Mo
     )
     async with connection._opened():
         await connection.send("Kept")
+        await wait_all_tasks_blocked()
         await connection.send("Waits")
         reason = await connection.wait_closed()
         assert str(reason) == "The connection ended: The peer does not take its messages fast enough."
