@@ -69,6 +69,7 @@ class Answers:
 
     Attributes:
         mute: Nobody is answered any more: the peer has said, or will be told, that it is over.
+        observed: Whether anybody listens for calls that begin or end.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Answers:
         self._outbox = outbox
         self._connection_id = connection_id
         self.mute = False
+        self.observed = face.observers.hear_calls
 
     def answer(
         self, call: TheirCall, result: Any, failure: Exception | None, *, alone: bool

@@ -38,6 +38,25 @@ LONGEST_TURN = 0.005
 """Seconds after which calls of one connection that wait for nothing let other tasks run."""
 
 
+class Beside:
+    """How many calls run without a place, beside others that wait for the peer: never more than those, as they begin.
+
+    Attributes:
+        waiting: Calls that wait for the peer, and let others run beside them.
+        running: Those others.
+    """
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = self.running = 0
+
+    @property
+    def free(self) -> bool:
+        """Whether another one may run."""
+        return self.running < min(self.waiting, MAXIMUM_BESIDE)
+
+
 class Workers:
     """Runs the calls of one connection.
 
@@ -66,7 +85,6 @@ class Workers:
         self.context = copy_context()
         self.stopped = False
         self._face = face
-        self._observed = face.observers.hear_calls
         self._answers = answers
         self._outbox = outbox
         self._outgoing = outgoing
@@ -75,8 +93,7 @@ class Workers:
         self._count = 0  # of the tasks that take calls from the queue
         self._idle = trio.lowlevel.ParkingLot()  # workers without a call
         self._nursery: trio.Nursery | None = None
-        self._waiting = 0  # calls that wait for the peer, and let others run beside them
-        self._beside = 0  # those others
+        self._beside = Beside()
 
     def start(self, nursery: trio.Nursery) -> None:
         """From now on calls run, in this nursery and in copies of this task's context."""
@@ -106,7 +123,7 @@ class Workers:
             elif self._count < self._places.count:
                 self._count += 1
                 self._nursery.start_soon(self._work)
-        if self._waiting:
+        if self._beside.waiting:
             self._take_up_beside()
 
     @contextmanager
@@ -119,17 +136,17 @@ class Workers:
     @contextmanager
     def asked_meanwhile(self) -> Iterator[None]:
         """Hold this open while a call waits for its own peer: one with an id, for which that may wait, may run."""
-        self._waiting += 1
+        self._beside.waiting += 1
         self._take_up_beside()
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._beside.waiting -= 1
 
     def _take_up_beside(self) -> None:
         assert self._nursery is not None
-        while self._beside < min(self._waiting, MAXIMUM_BESIDE) and (call := self._register.next_with_id()):
-            self._beside += 1
+        while self._beside.free and (call := self._register.next_with_id()):
+            self._beside.running += 1
             self._nursery.start_soon(self._run_beside, call)
 
     async def _run_beside(self, call: TheirCall) -> None:
@@ -140,7 +157,7 @@ class Workers:
         try:
             await self._conduct(call, children, InContext(self._execute(call, children), self.context.copy()))
         finally:
-            self._beside -= 1
+            self._beside.running -= 1
         self._take_up_beside()
 
     # ---- calls that need no task
@@ -153,7 +170,7 @@ class Workers:
         """
         assert self._nursery is not None
         arguments = load_arguments(method, raw)
-        observed = self._answers.note_began(id, method, raw) if self._observed else None
+        observed = self._answers.note_began(id, method, raw) if self._answers.observed else None
         children = Children(self._nursery)
         context = self.context.copy()
         try:
@@ -266,7 +283,7 @@ class Workers:
                 arguments.insert(upload.position, stream.reader)
             if call.has_place:
                 self._give_up_place(call)
-        if self._observed:
+        if self._answers.observed:
             call.observed = self._answers.note_began(call.id, method, call.arguments)
         result = await _awaited(self._enter(method, children, arguments))
         if not method.signature.streaming:

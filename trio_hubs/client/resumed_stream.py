@@ -7,6 +7,7 @@ of them on. It ends as the server ends it, or with the connection.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -59,11 +60,10 @@ class ResumedStream:
     ) -> None:
         self._ready = ready
         self._begin = begin
-        self._args = args
+        self._next_args: Callable[[], Sequence[Any]] = lambda: args
         self._resume = resume
         self._gaps = gaps
         self._lost: ConnectionClosed | None = None  # why there is no stream now
-        self._taken: list[Any] = []  # the last item, if there is one
         self._closed = False
         self._dropped = 0  # of the streams before
         self._calling = trio.Lock()
@@ -72,7 +72,7 @@ class ResumedStream:
 
     async def begin(self, calls: OurCalls) -> None:
         """Call for it for the first time."""
-        self._calls, self._stream = calls, await self._begin(calls, self._args)
+        self._calls, self._stream = calls, await self._begin(calls, self._next_args())
 
     def close(self) -> None:
         """Nobody wants it any more."""
@@ -114,7 +114,7 @@ class ResumedStream:
                 self._note_end(error)
 
     def _take(self, item: Any) -> Any:
-        self._taken = [item]
+        self._next_args = partial(self._resume, item)
         self._end.dropped = self._dropped + self._stream.reader.dropped
         return item
 
@@ -145,7 +145,7 @@ class ResumedStream:
     async def _called(self) -> tuple[OurCalls, Stream[Any]]:
         while True:
             calls = await self._ready()
-            args = self._resume(self._taken[0]) if self._taken else self._args
+            args = self._next_args()
             try:
                 return calls, await self._begin(calls, args)
             except ConnectionClosed:  # again, before it was sent
