@@ -21,6 +21,8 @@ from .urls import is_header_text, origin_of, with_query
 
 logger = get_logger(__name__)
 
+SHORTEST_WAIT = 0.5
+"""Seconds: half of the shortest lifetime that servers tell, which is a second."""
 LONGEST_WAIT = 2**31 / 1000
 """Seconds, which are some 24 days."""
 TIMEOUT = 100.0
@@ -43,7 +45,9 @@ async def _keep_fresh(requests: Requests, target: ConnectTarget, lifetime: float
     known: float | None = lifetime
     try:
         while known is not None:
-            await trio.sleep(min(LONGEST_WAIT, known / 2 if known <= 2 * before else known - before))
+            known = min(known, before + LONGEST_WAIT)  # it may be too large for a float
+            wait = known / 2 if known <= 2 * before else known - before
+            await trio.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
             known = await refresh(requests, target)
     except ConnectionFailed as error:
         logger.warning("connection %s: its credentials were not renewed: %s", target.connection_id, error)
