@@ -139,8 +139,11 @@ async def test_a_silent_network_is_noticed(gate: Gate) -> None:
         reconnect=lambda *_: SOON,
         options=HubConnectionOptions(keep_alive_interval=0.3, server_timeout=2),
     ) as connection:
-        await gate.do("silence")
-        await becomes(connection, STATES.RECONNECTING)
+        with connection.state_changes() as changes:
+            await gate.do("silence")
+            lost = await changes.read()
+            assert lost.state is STATES.RECONNECTING
+            assert "Server timeout (2000.00ms) elapsed" in str(lost.reason)
         assert await connection.invoke("Add", 40, 2, wait_for_ready=True) == 42
 
 
