@@ -11,7 +11,7 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
+from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, ItemLoader, check_capacity, payload_size
 from trio_hubs.calls.reading import Reading
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
@@ -592,3 +592,9 @@ def test_accounting_returns_to_nothing_however_a_stream_ends(end: str, taken: in
     incoming.forget(stream)
     incoming.forget(stream)
     assert is_even(incoming)
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_stream_without_room_is_refused(capacity: int) -> None:
+    with pytest.raises(ValueError, match=rf"^capacity must be 1 or more: {capacity}$"):
+        check_capacity(capacity)
