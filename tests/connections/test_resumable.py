@@ -395,6 +395,28 @@ async def test_one_that_never_had_a_websocket_may_be_closed() -> None:
         await connection.receive()
 
 
+class Counting(MemoryConnection):
+    """Counts how often it is given up."""
+
+    given_up = 0
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+async def test_its_websocket_is_given_up_with_it() -> None:
+    connection = ResumableConnection("id", Request())
+    connection.give_up()
+    near, _ = memory_connection_pair()
+    websocket = Counting("id", Request(), near._incoming, near._outgoing)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry, websocket)
+        await wait_all_tasks_blocked()
+        connection.give_up()
+        connection.close()
+    assert websocket.given_up == 1
+
+
 # ---- states
 
 TABLE = """

@@ -175,8 +175,9 @@ async def run_link(
             )
             nursery.start_soon(use_it, link)
             await session.run(rest)
-            if link.silent:
-                whole.cancel()  # nobody is there to close in order with
+            if link.silent:  # nobody is there to close in order with
+                connection.give_up()
+                whole.cancel()
     assert link is not None
     return link._session.reason
 

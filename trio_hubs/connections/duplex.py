@@ -53,6 +53,9 @@ class Duplex(Connection):
         self.on_resumed = self.on_user_refreshed = _do_nothing
         self.on_end_asked = None
 
+    def give_up(self) -> None:
+        """Wait no more for the peer, which has been silent for too long: what closes this connection sends nothing."""
+
     def send_nowait(self, data: bytes, packed: dict[Hashable, bytes] | None = None) -> bool:
         """Send all of the bytes if that needs no waiting.
 

@@ -112,6 +112,10 @@ class ResumableConnection(Duplex):
 
     # ---- its WebSockets
 
+    def give_up(self) -> None:
+        if self._link is not None:
+            self._link.websocket.give_up()
+
     async def carry(self, websocket: Duplex) -> None:
         """Use a WebSocket instead of the one before, until it is lost, replaced, or no longer needed."""
         before = self._link

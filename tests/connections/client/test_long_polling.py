@@ -154,3 +154,13 @@ async def test_a_goodbye_that_fails_is_no_error(autojump_clock: MockClock) -> No
 
     async with open_requests(answer) as (requests, _), await start_long_polling(requests, TARGET):
         pass
+
+
+async def test_a_server_that_was_given_up_gets_no_goodbye() -> None:
+    server = Server(said())
+    async with (
+        open_requests(server) as (requests, _),
+        await start_long_polling(requests, TARGET) as connection,
+    ):
+        connection.give_up()
+    assert "DELETE" not in server.methods

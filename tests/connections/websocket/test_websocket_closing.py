@@ -309,3 +309,15 @@ async def test_a_pong_that_cancellation_cuts_makes_the_rest_silent(
     while more := bytes(await far.receive_some()):
         received += more
     assert len(received) == 3
+
+
+@sides
+@lanes
+async def test_a_peer_that_was_given_up_is_not_waited_for(
+    side: Side, express: bool, autojump_clock: MockClock
+) -> None:
+    async with open_pair(side, express=express) as (connection, peer):
+        await connection.send(b"last")
+        connection.give_up()
+    assert await peer.rest() == [(TEXT, b"last")]
+    assert autojump_clock.current_time() == 0

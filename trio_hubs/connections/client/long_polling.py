@@ -48,6 +48,9 @@ class LongPollingConnection(Duplex):
     async def send(self, data: bytes) -> None:
         await self._posts.send(data, self.transfer_format)
 
+    def give_up(self) -> None:
+        self._incoming.close()
+
     async def poll(self) -> bool:
         """Ask once for what there is, and take it in.
 

@@ -219,6 +219,9 @@ class WebSocketConnection(Duplex):
 
     # ---- the end
 
+    def give_up(self) -> None:
+        self._cut = True
+
     async def close(self, code: int) -> None:
         """Close in good order, in bounded time, also while cancelled."""
         if self._closing and self._reader.closed is not None:
