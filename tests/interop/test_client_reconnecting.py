@@ -138,6 +138,7 @@ async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
     port = free_port()
     back: list[float] = []
     all_back = trio.Event()
+    gone = trio.Event()  # the first server, which takes clients until it has ended
 
     async def live(*, task_status: trio.TaskStatus[None]) -> None:
         async with open_hub_connection(
@@ -145,7 +146,7 @@ async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
         ) as connection:
             with connection.state_changes() as changes:
                 task_status.started()
-                while (await changes.read()).state is not CONNECTED:
+                while (await changes.read()).state is not CONNECTED or not gone.is_set():
                     pass
             back.append(trio.current_time())
             if len(back) == CLIENTS:
@@ -170,6 +171,7 @@ async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
             if killed:
                 process.kill()
             await trio.to_thread.run_sync(first.close)
+            gone.set()
             await start(second)
             with trio.fail_after(PATIENCE):
                 await all_back.wait()
