@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from tests.fuzz.pieces import PLACES, cut
 from trio_hubs import ConnectionClosed, ProtocolError
-from trio_hubs.connections.client.event_stream import BUFFER_SIZE, EventParser, start_event_stream
+from trio_hubs.connections.client.event_stream import EventParser, start_event_stream
+from trio_hubs.connections.client.posts import BUFFER_SIZE
 from trio_hubs.connections.server.event_stream import encode_event
 
 from .http_answers import TARGET, Body, open_requests

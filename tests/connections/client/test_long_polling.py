@@ -8,7 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs import ConnectionClosed
-from trio_hubs.connections.client.long_polling import BUFFER_SIZE, POLL_TIMEOUT, start_long_polling
+from trio_hubs.connections.client.long_polling import POLL_TIMEOUT, start_long_polling
+from trio_hubs.connections.client.posts import BUFFER_SIZE
 
 from .http_answers import TARGET, Body, open_requests
 

@@ -14,13 +14,9 @@ from ...protocol.negotiate import Transport
 from ...tasks import open_background
 from ..duplex import Duplex
 from ..http import public_url
-from ..pipe import Pipe
 from .negotiation import ConnectTarget
-from .posts import Posts
+from .posts import PostingConnection
 from .requests import HttpAnswer, Requests
-
-BUFFER_SIZE = 64 * 1024
-"""Bytes that have come and were not received, from which on nothing more is read."""
 
 _DATA = b"data: "
 
@@ -85,22 +81,14 @@ class EventParser:
         return at
 
 
-class EventStreamConnection(Duplex):
+class EventStreamConnection(PostingConnection):
     """A client's end of a connection over Server-Sent Events."""
 
     transfer_formats = Transport.SERVER_SENT_EVENTS.transfer_formats
 
     def __init__(self, requests: Requests, target: ConnectTarget, answer: HttpAnswer) -> None:
-        super().__init__(target.connection_id, target.request)
+        super().__init__(requests, target)
         self._answer = answer
-        self._incoming = Pipe(BUFFER_SIZE)
-        self._posts = Posts(requests, target, self._incoming)
-
-    async def receive(self) -> bytes:
-        return await self._incoming.take()
-
-    async def send(self, data: bytes) -> None:
-        await self._posts.send(data, self.transfer_format)
 
     async def read(self) -> None:
         """Take in what the server sends, until it ends the stream."""

@@ -15,9 +15,8 @@ from ...logs import get_logger
 from ...tasks import open_background
 from ..duplex import Duplex
 from ..http import public_url
-from ..pipe import Pipe
 from .negotiation import ConnectTarget
-from .posts import Posts
+from .posts import PostingConnection
 from .requests import Requests
 
 logger = get_logger(__name__)
@@ -26,27 +25,17 @@ POLL_TIMEOUT = 120.0
 """Seconds after which a poll that was not answered is followed by another (the .NET client's HTTP timeout)."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that the server has to take our goodbye."""
-BUFFER_SIZE = 64 * 1024
-"""Bytes that have come and were not received, from which on nothing more is asked for."""
 
 
-class LongPollingConnection(Duplex):
+class LongPollingConnection(PostingConnection):
     """A client's end of a connection over long polling."""
 
     inherent_keep_alive = True
 
     def __init__(self, requests: Requests, target: ConnectTarget) -> None:
-        super().__init__(target.connection_id, target.request)
+        super().__init__(requests, target)
         self._requests = requests
         self._target = target
-        self._incoming = Pipe(BUFFER_SIZE)
-        self._posts = Posts(requests, target, self._incoming)
-
-    async def receive(self) -> bytes:
-        return await self._incoming.take()
-
-    async def send(self, data: bytes) -> None:
-        await self._posts.send(data, self.transfer_format)
 
     def give_up(self) -> None:
         self._incoming.close()

@@ -6,10 +6,13 @@ import trio
 
 from ...errors import ConnectionClosed, ConnectionFailed
 from ...protocol.hub_protocol import TransferFormat
+from ..duplex import Duplex
 from ..pipe import Pipe
 from .negotiation import ConnectTarget
 from .requests import Requests
 
+BUFFER_SIZE = 64 * 1024
+"""Bytes that have come and were not received, from which on nothing more is asked for."""
 LAST_WORD_TIMEOUT = 1.0
 """Seconds that a server which takes nothing any more has to say why, where it can still be heard."""
 
@@ -63,3 +66,18 @@ class Posts:
         """Wait, for a time, until all that the server sent is received: it may say why it ended the connection."""
         with trio.move_on_after(LAST_WORD_TIMEOUT):
             await self._incoming.wait_over()
+
+
+class PostingConnection(Duplex):
+    """A client's end of a connection whose transport only brings what the server sends."""
+
+    def __init__(self, requests: Requests, target: ConnectTarget) -> None:
+        super().__init__(target.connection_id, target.request)
+        self._incoming = Pipe(BUFFER_SIZE)
+        self._posts = Posts(requests, target, self._incoming)
+
+    async def receive(self) -> bytes:
+        return await self._incoming.take()
+
+    async def send(self, data: bytes) -> None:
+        await self._posts.send(data, self.transfer_format)
