@@ -427,24 +427,3 @@ async def test_a_wait_in_vain_says_so(autojump_clock: MockClock) -> None:
         await becomes(connection, RECONNECTING)
         with pytest.raises(ConnectionClosed, match="given up after 1 attempts in 1 s: refused"):
             await connection.invoke("Add", wait_for_ready=True)
-
-
-async def test_only_so_many_calls_may_wait(autojump_clock: MockClock) -> None:
-    dials = Dials()
-    first, second = dials.server(), dials.server()
-    options = HubConnectionOptions(maximum_waiting_calls=3)
-    async with (
-        open_over(dials, reconnect=after(1), options=options) as connection,
-        trio.open_nursery() as nursery,
-    ):
-        await greet(first)
-        first.leave()
-        await becomes(connection, RECONNECTING)
-        for _ in range(3):
-            nursery.start_soon(lambda: connection.send("Note", wait_for_ready=True))
-        await wait_all_tasks_blocked()
-        with pytest.raises(ConnectionClosed, match="is lost, and 3 calls wait for it already"):
-            await connection.send("Note", wait_for_ready=True)
-        await greet(second)
-        assert await second.arrived() == [call("Note")] * 3
-        await connection.send("Note", wait_for_ready=True)

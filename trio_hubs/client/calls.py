@@ -23,14 +23,16 @@ class HubCalls(abc.ABC):
     """Calls of a hub; they may be made by any number of tasks at the same time."""
 
     @abc.abstractmethod
-    async def _ready(self, *, wait: bool) -> OurCalls:
+    async def _ready(self, args: Sequence[Any] = (), *, wait: bool) -> OurCalls:
         """What makes calls now.
 
         Args:
+            args: The arguments of the call.
             wait: Whether to wait for it where there is no connection.
 
         Raises:
-            ConnectionClosed: There is nothing to wait for.
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: There is nothing to wait for, or too much waits for it already.
         """
 
     @overload
@@ -67,7 +69,7 @@ class HubCalls(abc.ABC):
         Source:
             Hub protocol, "Invocations"; cancellation as of .NET 11.
         """
-        return await (await self._ready(wait=wait_for_ready)).invoke(name, args, result_type)
+        return await (await self._ready(args, wait=wait_for_ready)).invoke(name, args, result_type)
 
     async def send(self, name: str, /, *args: Any, wait_for_ready: bool = False) -> None:
         """Call a hub method without waiting for it: nothing tells whether it went well.
@@ -86,7 +88,7 @@ class HubCalls(abc.ABC):
         Source:
             Hub protocol, "Invocations", non-blocking.
         """
-        await (await self._ready(wait=wait_for_ready)).send(name, args)
+        await (await self._ready(args, wait=wait_for_ready)).send(name, args)
 
     @overload
     def stream(
@@ -185,7 +187,7 @@ class HubCalls(abc.ABC):
             return calls.begin_stream(name, arguments, item_type, capacity, when_full)
 
         stream = ResumedStream(lambda: self._ready(wait=True), begin, args, resume, gaps=gaps)
-        return self._resumed(stream, wait_for_ready)
+        return self._resumed(stream, args, wait_for_ready)
 
     @asynccontextmanager
     async def _stream(
@@ -197,15 +199,15 @@ class HubCalls(abc.ABC):
         when_full: ReaderPolicy,
         wait_for_ready: bool,
     ) -> AsyncGenerator[ChannelReader[Any]]:
-        calls = await self._ready(wait=wait_for_ready)
+        calls = await self._ready(args, wait=wait_for_ready)
         async with calls.stream(name, args, item_type, capacity, when_full) as reader:
             yield reader
 
     @asynccontextmanager
     async def _resumed(
-        self, stream: ResumedStream, wait_for_ready: bool
+        self, stream: ResumedStream, args: tuple[Any, ...], wait_for_ready: bool
     ) -> AsyncGenerator[ChannelReader[Any]]:
-        await stream.begin(await self._ready(wait=wait_for_ready))
+        await stream.begin(await self._ready(args, wait=wait_for_ready))
         try:
             yield stream.reader
         finally:

@@ -34,6 +34,7 @@ from .link import Dial, HubLink, run_link
 from .options import HubConnectionOptions
 from .reconnect import Backoff, ReconnectPolicy, Retries
 from .state import Event, HubConnectionState, Lifecycle, StateChange
+from .waiting_calls import WaitingCalls
 
 logger = get_logger(__name__)
 
@@ -79,7 +80,7 @@ class HubConnection(HubCalls):
         self._setup_error: ConnectionFailed | None = None  # which is not the link's
         self._lifecycle = Lifecycle()
         self._reason: ConnectionClosed | None = None  # why it is over, where its end was not asked for
-        self._waiting = 0  # calls that wait until the connection is ready
+        self._waiting = WaitingCalls(protocol.payloads, options.waiting_calls_buffer_size)
         self._scope = trio.CancelScope()  # of all links
 
     @property
@@ -242,26 +243,20 @@ class HubConnection(HubCalls):
         finally:
             self.stop()
 
-    async def _ready(self, *, wait: bool) -> OurCalls:
+    async def _ready(self, args: Sequence[Any] = (), *, wait: bool) -> OurCalls:
         if wait:
-            await self._wait_ready()
+            await self._wait_ready(args)
         if self.state not in _GOES_ON:
             raise self._over()
         return await self._link._ready(wait=False)
 
-    async def _wait_ready(self) -> None:
+    async def _wait_ready(self, args: Sequence[Any]) -> None:
         """Wait while the connection is lost and shall be regained."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._waiting += 1
-        try:
-            while self._away:
-                if self._waiting > self._options.maximum_waiting_calls:
-                    raise ConnectionClosed(
-                        f"The connection is lost, and {self._options.maximum_waiting_calls} calls wait for it already."
-                    )
-                await self._lifecycle.wait_change()
-        finally:
-            self._waiting -= 1
+        if self._away:
+            with self._waiting.one_more(args):
+                while self._away:
+                    await self._lifecycle.wait_change()
 
     @property
     def _away(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import copy
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -123,7 +123,7 @@ class HubLink(HubCalls):
         for body in self._bodies:
             body.cancel()
 
-    async def _ready(self, *, wait: bool) -> OurCalls:
+    async def _ready(self, args: Sequence[Any] = (), *, wait: bool) -> OurCalls:
         if wait and self.ended:  # it never comes back
             raise self._session.reason.retold(ConnectionClosed, str(self._session.reason))
         return self._session.our_calls
