@@ -40,7 +40,7 @@ FLOORS = {
 IMPURE = {"trio", "trio_websocket", "httpx2", "anyio", "asyncio", "socket", "threading"}
 
 # The door by HTTP/1.1 on sockets, which brings requests to the rest of its floor and is known to none of it.
-DOOR = {"http_server", "http_exchange", "http_wire", "arrivals"}
+DOOR = {"http_server", "http_exchange", "http_wire", "arrivals", "listeners"}
 DOOR_NEEDS = {"h11", "socket", "trio_websocket"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in SOURCES.rglob("*.py"))

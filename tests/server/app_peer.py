@@ -7,9 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from math import inf
-from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
-from unittest import mock
 
 import h11
 import trio
@@ -19,7 +17,6 @@ from tests.connections.server.http_peer import Answer, Client, request, upgrade
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, PING, TEXT, NarrowSendStream, Peer
 from tests.hub_peer import PATIENCE, RawPeer, members_of
 from trio_hubs import ConnectionClosed, HubApp, HubOptions
-from trio_hubs.server import app as app_module
 
 TRANSPORTS = ("WebSockets", "ServerSentEvents", "LongPolling")
 PAIRS = (
@@ -36,8 +33,6 @@ FarStream: TypeAlias = "trio.StapledStream[Any, Any]"
 
 class Door(trio.abc.Listener[trio.abc.Stream]):
     """Where streams come in."""
-
-    socket = SimpleNamespace(getsockname=lambda: ("127.0.0.1", 80))
 
     def __init__(self) -> None:
         self._comers, self._waiting = trio.open_memory_channel[trio.abc.Stream](inf)
@@ -107,24 +102,17 @@ async def open_app(app: HubApp) -> AsyncGenerator[ServedApp]:
     door = Door()
     served = ServedApp(app, door)
 
-    async def open_listeners(port: int, *, host: str) -> list[Door]:
-        return [door]
-
     async def serve(*, task_status: trio.TaskStatus[str]) -> None:
         with served.serving:
-            await app.serve("127.0.0.1", 0, task_status=task_status)
+            await app.serve(listeners=[door], task_status=task_status)
         served.over.set()
 
     async with trio.open_nursery() as nursery:
-        with (
-            mock.patch.object(trio, "open_tcp_listeners", open_listeners),
-            mock.patch.object(app_module, "DirectSocketStream", lambda stream: stream),
-        ):
-            await nursery.start(serve)
-            yield served
-            served.serving.cancel()
-            with trio.fail_after(PATIENCE):
-                await served.over.wait()
+        await nursery.start(serve)
+        yield served
+        served.serving.cancel()
+        with trio.fail_after(PATIENCE):
+            await served.over.wait()
 
 
 def _cut(stream: FarStream) -> None:

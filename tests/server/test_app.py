@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -203,6 +204,37 @@ async def test_the_servers_own_pages_have_its_own_scheme(tls: bool, tmp_path: Pa
             answer = await http.post(f"{address}/sample/negotiate", headers={"Origin": f"{scheme}://{name}"})
             assert answer.status_code == status
         nursery.cancel_scope.cancel()
+
+
+async def test_an_app_is_served_at_several_places_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "localhost.pem"
+    file.write_text(CERTIFICATE)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    client = ssl.create_default_context(cafile=file)
+    app = whole_app()
+    app.add_route("/scheme", lambda request: Response(request.scheme))
+    path = tmp_path / "app.sock"
+    plain = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    encrypted = await trio.open_ssl_over_tcp_listeners(0, server, host="127.0.0.1")
+    async with trio.open_nursery() as nursery, httpx2.AsyncClient(verify=client) as http:
+        address = await nursery.start(partial(app.serve, uds=path, listeners=[*plain, *encrypted]))
+        assert address == f"unix:{path}" == app.addresses[0]
+        for scheme, place in zip(("http", "https"), app.addresses[1:], strict=True):
+            assert place.startswith(f"{scheme}://127.0.0.1:")
+            assert (await http.get(f"{place}/scheme")).text == scheme
+            async with open_hub_connection(f"{place}/sample", ssl_context=client) as connection:
+                assert await connection.invoke("Add", 1, 2) == 3
+        async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(path))) as local:
+            assert (await local.get("http://anything/scheme")).text == "http"
+        nursery.cancel_scope.cancel()
+    assert app.addresses == ()
+    assert not path.exists()
+
+
+async def test_an_app_is_served_somewhere() -> None:
+    with pytest.raises(ValueError, match="there is nowhere to listen"):
+        await HubApp().serve()
 
 
 def _serve_with(context: ssl.SSLContext) -> Any:

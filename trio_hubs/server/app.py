@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
+from os import PathLike
 from typing import Any, Generic
 
 import attrs
@@ -14,12 +14,12 @@ import trio
 
 from ..calls.observer import Observer, Observers
 from ..connections.connection import Connection
-from ..connections.direct_socket import DirectSocketStream
 from ..connections.http import Request, Response
 from ..connections.server.admission import Admission
 from ..connections.server.endpoint import Endpoint
 from ..connections.server.exchange import Route
 from ..connections.server.http_server import HttpServer
+from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
 from ..connections.users import Authenticate, policies_of, resolve
 from ..connections.validators import check_kind
@@ -62,6 +62,9 @@ class HubApp:
         observers: Who hears of the connections and calls of every hub.
         maximum_connections: How many connections there may be at a time; further ones get 503.
 
+    Attributes:
+        addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
+
     Example:
         ::
 
@@ -96,6 +99,7 @@ class HubApp:
         self._hubs: list[tuple[type[Hub[Any]], ServedHub]] = []
         self._endpoints: list[Endpoint] = []
         self._serving = False
+        self.addresses: tuple[str, ...] = ()
 
     # ---- what it offers
 
@@ -277,13 +281,16 @@ class HubApp:
 
     async def serve(
         self,
-        host: str,
-        port: int,
+        host: str | None = None,
+        port: int | None = None,
         *,
+        uds: str | PathLike[str] | None = None,
+        fd: int | None = None,
+        listeners: Sequence[AnyListener] = (),
         ssl_context: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled.
+        """Serve until cancelled, at all the places that are given.
 
         Cancelling shuts down in order: connections are told, their invocations are cancelled and awaited, hubs hear
         of each disconnection, and every task ends. See :meth:`drain` for a gentler end. Ctrl-C ends it in the same
@@ -292,43 +299,31 @@ class HubApp:
         Args:
             host: The address to listen on.
             port: The port; 0 takes a free one.
-            ssl_context: Serve ``https`` and ``wss`` with it.
-            task_status: Its started value is the address really bound, such as ``http://127.0.0.1:8000``.
+            uds: The path of a Unix socket to listen on; its file is removed in the end.
+            fd: The descriptor of a socket that was opened before, as by systemd; closed in the end.
+            listeners: What else is open already, such as ``trio.open_ssl_over_tcp_listeners`` gives; closed in the end.
+            ssl_context: Serve ``https`` and ``wss`` with it, but at ``listeners``, which are served as they are.
+            task_status: Its started value is the first of :attr:`addresses`, such as ``http://127.0.0.1:8000``.
 
         Raises:
-            OSError: The address cannot be bound.
+            OSError: An address cannot be bound, or a descriptor is no socket.
             RuntimeError: The app is being served already.
+            ValueError: No place is given.
         """
         if self._serving:
             raise RuntimeError("the app is being served already")
         self._serving = True
         try:
-            await self._serve(host, port, ssl_context, task_status)
+            async with open_listeners(host, port, uds, fd, ssl_context, listeners) as everywhere:
+                await self._serve(everywhere, task_status)
         finally:
             self._serving = False
+            self.addresses = ()
 
-    async def _serve(
-        self, host: str, port: int, ssl_context: ssl.SSLContext | None, task_status: trio.TaskStatus[str]
-    ) -> None:
-        scheme = "https" if ssl_context else "http"
-        server = HttpServer(self._routes, posted=self._posted, scheme=scheme)
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        bound = listeners[0].socket.getsockname()
-        name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        address = f"{scheme}://{name}:{bound[1]}"
-
-        async def handle(stream: trio.SocketStream) -> None:
-            if ssl_context is None:
-                await server.serve_stream(DirectSocketStream(stream))
-            else:
-                await server.serve_stream(
-                    trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
-                )
-
+    async def _serve(self, listeners: list[AnyListener], task_status: trio.TaskStatus[str]) -> None:
+        server = HttpServer(self._routes, posted=self._posted)
         all_ended = trio.Event()
-        async with AsyncExitStack() as stack, open_tasks() as outer:
-            for listener in listeners:
-                stack.push_async_callback(trio.aclose_forcefully, listener)
+        async with open_tasks() as outer:
             doors = await outer.start(_hold_doors, all_ended)
             await doors.start(server.arrivals.run)
             doors.cancel_scope.shield = True
@@ -339,10 +334,12 @@ class HubApp:
                     for _, served in self._hubs:
                         nursery.start_soon(served.watch)
                     await nursery.start(
-                        partial(trio.serve_listeners, handle, listeners, handler_nursery=doors)
+                        partial(trio.serve_listeners, server.serve_stream, listeners, handler_nursery=doors)
                     )
-                    logger.info("listening on %s", address)
-                    task_status.started(address)
+                    self.addresses = tuple(map(address_of, listeners))
+                    for address in self.addresses:
+                        logger.info("listening on %s", address)
+                    task_status.started(self.addresses[0])
             finally:
                 all_ended.set()
 

@@ -18,7 +18,7 @@ import trio
 from ...errors import ConnectionClosed
 from ...logs import get_logger
 from ...tasks import open_background
-from ..direct_socket import close_at_once
+from ..direct_socket import DirectSocketStream, close_at_once
 from ..http import Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
@@ -64,7 +64,6 @@ class HttpServer:
         routes: What answers for each path; looked up at each request.
         posted: The paths whose routes read the body of a POST themselves, by a :class:`.Deferred`.
         express: Whether WebSockets' frames in order are read by us, rather than all by trio-websocket.
-        scheme: ``https`` when the streams are TLS, else ``http``.
     """
 
     def __init__(
@@ -73,19 +72,22 @@ class HttpServer:
         *,
         posted: Collection[str] = (),
         express: bool = True,
-        scheme: str = "http",
     ) -> None:
         self.routes = routes
         self.posted = posted
         self.express = express
         self.arrivals = Arrivals()
-        self.scheme = scheme
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
 
         Never raises for anything that the client does. Cancellation ends it in order.
+
+        Args:
+            stream: The socket, or TLS on it.
         """
+        if isinstance(stream, trio.SocketStream):
+            stream = DirectSocketStream(stream)
         try:
             await _HttpConnection(stream, self).serve()
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed) as error:
@@ -101,6 +103,7 @@ class _HttpConnection:
 
     def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
         self._stream = stream
+        self._scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
         self._server = server
         self._wire = HttpWire(stream, server.arrivals)
         self._with_body = True
@@ -158,7 +161,7 @@ class _HttpConnection:
             if b"content-length" in names and b"transfer-encoding" in names:
                 return Response("A body has one length.", status=400, headers=_CLOSE)
             try:
-                request = Request.parse(head.method, head.target, head.headers, scheme=self._server.scheme)
+                request = Request.parse(head.method, head.target, head.headers, scheme=self._scheme)
             except ValueError:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)
