@@ -67,8 +67,8 @@ def test_the_replay_keeps_nothing_back_for_ever_unless_the_peer_is_away(away: bo
     times, socket = new_times()
     socket.away = away
     times.blocked_since = 5
-    assert not times.overdue(14.9, 10)
-    assert times.overdue(15, 10) is not away
+    assert not times.unacknowledged(14.9, 10)
+    assert times.unacknowledged(15, 10) is not away
 
 
 def test_our_lateness_is_forgiven_but_nothing_is_owed_from_the_future_on() -> None:

@@ -79,7 +79,7 @@ async def test_what_is_held_back_survives_a_tear(autojump_clock: MockClock) -> N
 async def test_who_sends_waits_while_nothing_is_acknowledged(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async with open_torn(stateful_reconnect_buffer_size=1500, send_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1500, acknowledgement_timeout=10**9) as side:
         sent = 0
 
         async def produce() -> None:
@@ -117,7 +117,7 @@ async def test_an_end_does_not_wait_for_acknowledgements(autojump_clock: MockClo
 
 async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> None:
     """Else two peers that both wait for acknowledgements wait for ever."""
-    async with open_torn(stateful_reconnect_buffer_size=1, send_timeout=10**9) as side:
+    async with open_torn(stateful_reconnect_buffer_size=1, acknowledgement_timeout=10**9) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         await side.peer.send(call("note"))
@@ -129,7 +129,9 @@ async def test_what_does_not_count_never_waits(autojump_clock: MockClock) -> Non
 
 
 async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_clock: MockClock) -> None:
-    async with open_torn(stateful_reconnect_buffer_size=1, client_timeout=10**9, send_timeout=10**9) as side:
+    async with open_torn(
+        stateful_reconnect_buffer_size=1, client_timeout=10**9, acknowledgement_timeout=10**9
+    ) as side:
         side.face.add("note", lambda: None)
         await say(side, "1", "2")
         for _ in range(1000):
@@ -139,16 +141,21 @@ async def test_a_peer_that_never_acknowledges_costs_bounded_memory(autojump_cloc
         assert side.session.outbox.size < 1000
 
 
-async def test_a_peer_that_never_acknowledges_is_ended(
+async def test_a_peer_that_never_acknowledges_is_ended_and_may_come_back(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     async with open_torn(stateful_reconnect_buffer_size=1, client_timeout=10**9) as side:
         await say(side, "1", "2")
-        await trio.sleep(9)
+        await trio.sleep(4)
         assert not side.session.ended
         await trio.sleep(3)
-        assert side.session.ended
         assert side.session.too_slow
+        assert side.over.is_set()
+        messages = await received(side)
+        assert texts(messages) == ["1", "2"]
+        assert messages[-1] == close(
+            "ended: The peer does not acknowledge its messages.", allow_reconnect=True
+        )
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
@@ -368,7 +375,12 @@ async def test_refusals_do_not_wait_for_an_acknowledgement_that_nobody_reads(
 
 
 async def test_a_peer_that_causes_refusals_and_acknowledges_none_is_ended(autojump_clock: MockClock) -> None:
-    async with open_torn(capacity=5, transport_buffer_size=1000, stateful_reconnect_buffer_size=1000) as side:
+    async with open_torn(
+        capacity=5,
+        transport_buffer_size=1000,
+        stateful_reconnect_buffer_size=1000,
+        acknowledgement_timeout=10**9,
+    ) as side:
         with trio.fail_after(9), suppress(ConnectionClosed):  # before the send timeout sees to it
             while not side.over.is_set():
                 with trio.move_on_after(1):

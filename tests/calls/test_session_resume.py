@@ -344,7 +344,10 @@ async def test_everything_arrives_once_whatever_is_lost(
 ) -> None:
     random = Random(seed)
     async with open_torn(
-        stateful_reconnect_buffer_size=limit, maximum_parallel_invocations=100, quick=quick
+        stateful_reconnect_buffer_size=limit,
+        acknowledgement_timeout=10**9,
+        maximum_parallel_invocations=100,
+        quick=quick,
     ) as side:
         work = Work(side)
         peer = StatefulPeer(side)

@@ -133,7 +133,9 @@ async def test_our_own_lateness_is_not_the_peers_silence(autojump_clock: MockClo
 @pytest.mark.parametrize("what", ["silent", "deaf", "slow", "without acknowledgements"])
 async def test_though_we_are_always_late_what_is_due_comes(what: str) -> None:
     """Of each three seconds two are ours, so that ten of the peer's are thirty."""
-    async with open_side(role=Role.CLIENT, server_timeout=10, send_timeout=10) as side:
+    async with open_side(
+        role=Role.CLIENT, server_timeout=10, send_timeout=10, acknowledgement_timeout=10
+    ) as side:
         start = trio.current_time()
         outbox = side.session.outbox
         side.session.keep_alive.waiting_since = start if what == "silent" else None

@@ -35,6 +35,7 @@ OFFICIAL: dict[str, Any] = {
     "detailed_errors": False,
     "maximum_parallel_invocations": 1,
     "stateful_reconnect_buffer_size": 100_000,
+    "acknowledgement_timeout": 5,
     # HttpConnectionDispatcherOptions
     "transports": (Transport.WEBSOCKETS, Transport.SERVER_SENT_EVENTS, Transport.LONG_POLLING),
     "application_buffer_size": 65_536,

@@ -30,6 +30,7 @@ class SessionOptions:
     client_timeout: float = 30.0
     server_timeout: float = 30.0
     send_timeout: float = 10.0
+    acknowledgement_timeout: float = 5.0
     goodbye_timeout: float = 0.0
     maximum_message_size: int | None = None
     maximum_parallel_invocations: int = 1

@@ -41,15 +41,17 @@ class SendTimes:
 
         Args:
             now: The time.
-            timeout: Seconds that it may take nothing of what is being sent, or keep the writer from sending.
+            timeout: Seconds that it may take nothing of what is being sent.
         """
         if self.sending_since is not None:
             progress = max(self.sending_since, self._connection.last_progress)
             if now - progress >= timeout:
                 return True
-        if self._connection.away:
-            return False
-        return now >= self.deadline or now - self.blocked_since >= timeout
+        return now >= self.deadline and not self._connection.away
+
+    def unacknowledged(self, now: float, timeout: float) -> bool:
+        """Whether the peer has kept the writer from sending for so long, and is there."""
+        return now - self.blocked_since >= timeout and not self._connection.away
 
     def forgive(self, late: float, now: float) -> None:
         """Let all that is owed be owed later.

@@ -355,6 +355,15 @@ class Session:
             self._end.too_slow = True
             self.end(TimeoutError("The peer does not take its messages fast enough."))
 
+    def _end_unacknowledged(self) -> None:
+        """End the connection of a peer that takes what is sent to it, but does not acknowledge it."""
+        if not self.ended:
+            logger.warning(
+                "connection %s does not acknowledge its messages: disconnected", self.connection.id
+            )
+            self._end.too_slow = True
+            self.end(TimeoutError("The peer does not acknowledge its messages."), allow_reconnect=True)
+
     def drain(self) -> None:
         """End the connection, for its peer to reconnect, once it is open and none of the peer's calls waits or runs."""
         self._end.apply(Event.DRAIN)
@@ -383,5 +392,7 @@ class Session:
             self.outbox.put_control(ack)
         if times.overdue(now, self._options.send_timeout):
             self.end_slow()
+        if times.unacknowledged(now, self._options.acknowledgement_timeout):
+            self._end_unacknowledged()
         if keep_alive.silent(now):
             self.end(self._life.silence(keep_alive.timeout), allow_reconnect=True)

@@ -171,7 +171,11 @@ async def run_link(
                     await use(link)
 
             nursery.start_soon(
-                beat, lambda: (session,), period_for(options.keep_alive_interval, options.server_timeout)
+                beat,
+                lambda: (session,),
+                period_for(
+                    options.keep_alive_interval, options.server_timeout, options.acknowledgement_timeout
+                ),
             )
             nursery.start_soon(use_it, link)
             await session.run(rest)

@@ -21,6 +21,8 @@ class HubConnectionOptions(ConnectionOptions):
     """Whether a WebSocket that is torn shall be followed by another, without loss, if the server agrees [off]."""
     stateful_reconnect_buffer_size: int = attrs.field(default=100_000, validator=positive)
     """So much that the server has not acknowledged is kept to be sent again; then nothing more is sent [100,000]."""
+    acknowledgement_timeout: float = attrs.field(default=5.0, validator=positive)
+    """When the server keeps more from being sent by that for so long, the connection ends [5]."""
     handshake_timeout: float = attrs.field(default=15.0, validator=positive)
     """So long the server may take for the hub handshake [15]."""
     keep_alive_interval: float = attrs.field(default=15.0, validator=positive)

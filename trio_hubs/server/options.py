@@ -71,6 +71,8 @@ class HubOptions(EndpointOptions):
     """A client that lets more than this wait when something is sent to it without waiting is disconnected."""
     stateful_reconnect_buffer_size: int = attrs.field(default=100_000, validator=positive)
     """How many bytes a client may leave unacknowledged before nothing more is sent to it [100,000]."""
+    acknowledgement_timeout: float = attrs.field(default=5.0, validator=positive)
+    """Seconds that a client may keep more from being sent by that; then it is disconnected, and may reconnect [5]."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
     payloads: Literal["python", "dotnet"] = attrs.field(default="python", validator=_known)
@@ -79,7 +81,7 @@ class HubOptions(EndpointOptions):
     @property
     def watched(self) -> tuple[float, ...]:
         """The times for which a hub's timer looks after each connection."""
-        return self.keep_alive_interval, self.client_timeout, self.send_timeout
+        return self.keep_alive_interval, self.client_timeout, self.send_timeout, self.acknowledgement_timeout
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""
