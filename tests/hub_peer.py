@@ -9,16 +9,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Generic, Protocol
 
-import pytest
 import trio
 from typing_extensions import TypeVar
 
 from tests.messages import PING, Message, encode, take
-from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User, open_hub_connection
+from trio_hubs import Hub, HubConnection, HubFilter, HubOptions, Request, User
 from trio_hubs.calls.observer import Observer, Observers
 from trio_hubs.calls.session import Session
-from trio_hubs.client import hub_connection
+from trio_hubs.client.opening import open_over
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.protocol.hub_protocol import TransferFormat
 from trio_hubs.server.local_roster import LocalRoster
 from trio_hubs.server.members import Members
 from trio_hubs.server.served_hub import ServedHub
@@ -238,48 +238,69 @@ async def open_client(
 # ---- a raw server of our client
 
 
+class RawServer(RawPeer):
+    """A raw server, which our client finds when it dials."""
+
+    def __init__(self, protocol: str = "json", *, capacity: int = 1000) -> None:
+        server_end, self._client_end = memory_connection_pair(capacity=capacity)
+        super().__init__(server_end, protocol)
+
+    @asynccontextmanager
+    async def dial(self, _: TransferFormat) -> AsyncGenerator[MemoryConnection]:
+        """Dial."""
+        try:
+            yield self._client_end
+        finally:
+            self._client_end.close()
+
+
 @asynccontextmanager
 async def open_raw_server(
-    monkeypatch: pytest.MonkeyPatch,
-    protocol: Any = "json",
-    *,
-    answer: bytes = b"{}\x1e",
-    **options: Any,
-) -> AsyncGenerator[tuple[HubConnection, RawPeer]]:
+    protocol: Any = "json", *, answer: bytes = b"{}\x1e", **options: Any
+) -> AsyncGenerator[tuple[HubConnection, RawServer]]:
     """Connect our client to a raw server for the body.
 
     Args:
-        monkeypatch: Puts the memory connection in the WebSocket's place.
         protocol: What the client shall speak.
         answer: What answers the client's handshake.
-        **options: For `open_hub_connection`.
+        **options: For `open_over`.
 
     Yields:
         The connection and the server, which has taken the client's handshake and first ping.
     """
-    server = raw_server(monkeypatch, protocol)
+    server = RawServer(protocol)
     await server.send_bytes(answer)
-    async with open_hub_connection(
-        "http://raw", protocol=protocol, skip_negotiation=True, **options
-    ) as connection:
+    async with open_over([server.dial], protocol=protocol, **options) as connection:
         assert await server.receive_record() == {"protocol": protocol, "version": 1, "streamCredits": 1}
         assert await server.receive() == PING
         yield connection, server
 
 
-def raw_server(monkeypatch: pytest.MonkeyPatch, protocol: str = "json", *, capacity: int = 1000) -> RawPeer:
-    """The server's end of what our client will open next."""
-    server_end, client_end = memory_connection_pair(capacity=capacity)
+# ---- our client at our hub
 
-    @asynccontextmanager
-    async def open_memory(*_: object, **__: object) -> AsyncGenerator[MemoryConnection]:
-        try:
-            yield client_end
-        finally:
-            client_end.close()
 
-    monkeypatch.setattr(hub_connection, "open_duplex", open_memory)
-    return RawPeer(server_end, protocol)
+@asynccontextmanager
+async def open_ours(
+    served: ServedHub, *, capacity: int = 1000, **options: Any
+) -> AsyncGenerator[HubConnection]:
+    """Connect our client to a hub for the body.
+
+    Args:
+        served: The hub.
+        capacity: Pieces that may be under way in each direction before a sender waits.
+        **options: For `open_over`.
+    """
+    server = RawServer(capacity=capacity)
+    server.connection.id = "ours"
+
+    async def serve() -> None:
+        await served.handle(server.connection)
+        server.connection.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        async with open_over([server.dial], **options) as connection:
+            yield connection
 
 
 # ---- tasks

@@ -10,11 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawPeer, raw_server
-from trio_hubs import BindingError, open_hub_connection
+from tests.hub_peer import RawPeer, RawServer
+from trio_hubs import BindingError
 from trio_hubs.cli import client
 from trio_hubs.cli.client import Protocol, Server
 from trio_hubs.cli.commands import run_command
+from trio_hubs.client.opening import open_over
 from trio_hubs.connections.http import public_url
 from trio_hubs.tasks import open_background
 
@@ -51,8 +52,8 @@ async def answer(server: RawPeer, *answers: bytes, task_status: trio.TaskStatus[
 async def test_digits_survive_on_their_way_there_and_back(
     autojump_clock: MockClock, text: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server = raw_server(monkeypatch)
-    monkeypatch.setattr(client, "open_hub_connection", without_negotiation)
+    server = RawServer()
+    monkeypatch.setattr(client, "open_hub_connection", opening(server))
     async with open_background() as nursery:
         result = b'{"type":3,"invocationId":"1","result":%b}\x1e' % text.encode()
         await nursery.start(answer, server, result)
@@ -63,8 +64,9 @@ async def test_digits_survive_on_their_way_there_and_back(
     assert exact(capfd.readouterr().out) == exact(text)
 
 
-def without_negotiation(*args: Any, **kwargs: Any) -> Any:
-    return open_hub_connection(*args, **kwargs, skip_negotiation=True)
+def opening(server: RawServer) -> Any:
+    """What opens the command's connection, to this server."""
+    return lambda *_, protocol, **__: open_over([server.dial], protocol=protocol)
 
 
 @both_protocols
@@ -81,8 +83,8 @@ async def test_what_a_float_holds_survives_in_either_protocol(
 async def test_a_number_out_of_bounds_is_the_servers_fault(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server = raw_server(monkeypatch)
-    monkeypatch.setattr(client, "open_hub_connection", without_negotiation)
+    server = RawServer()
+    monkeypatch.setattr(client, "open_hub_connection", opening(server))
     items = b"".join(b'{"type":2,"invocationId":"1","item":%b}\x1e' % item for item in (b"1.50", b"1e400"))
     with pytest.raises(BindingError, match="1e400"):
         async with open_background() as nursery:

@@ -5,8 +5,9 @@ from .calls.methods import Deadline, time_left
 from .calls.names import hub_method
 from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
 from .calls.policies import Conflate, DropOldest, ReaderPolicy, Wait
-from .client.hub_connection import HubConnection, open_hub_connection
+from .client.hub_connection import HubConnection
 from .client.link import HubLink
+from .client.opening import open_hub_connection
 from .client.options import HubConnectionOptions
 from .client.reconnect import Backoff, ReconnectPolicy
 from .client.resumed_stream import StreamGap

@@ -1,18 +1,18 @@
 """What the attempts of our client to connect come to, one after another, in memory."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import trio
 
 from tests.hub_peer import RawPeer
 from tests.messages import PING
-from trio_hubs import HubConnection, HubConnectionOptions, HubConnectionState
-from trio_hubs.client.handlers import Handlers
+from trio_hubs import HubConnection, HubConnectionState
+from trio_hubs.client import opening
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.protocol.registry import PROTOCOLS
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 
 class Dials:
@@ -52,7 +52,7 @@ class Dials:
         self._default = error
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncGenerator[MemoryConnection]:
+    async def __call__(self, _: TransferFormat) -> AsyncGenerator[MemoryConnection]:
         """Dial."""
         self.times.append(trio.current_time())
         await trio.lowlevel.checkpoint()
@@ -70,30 +70,16 @@ class Dials:
             await trio.sleep(self.closing)
 
 
-@asynccontextmanager
-async def open_over(
-    dials: Dials | Sequence[Dials],
-    *,
-    handlers: Mapping[str, Callable[..., Any]] | None = None,
-    options: HubConnectionOptions | None = None,
-    **chosen: Any,
-) -> AsyncGenerator[HubConnection]:
+def open_over(dials: Dials | Sequence[Dials], **chosen: Any) -> AbstractAsyncContextManager[HubConnection]:
     """Connect our client to what it finds, for the body.
 
     Args:
         dials: What it finds at its URL, or at each of several.
-        handlers: As for `open_hub_connection`.
-        options: As for `open_hub_connection`.
-        **chosen: How the connection goes on.
+        **chosen: As for `open_hub_connection`.
     """
     several = [dials] if isinstance(dials, Dials) else dials
-    protocol = PROTOCOLS[several[0].protocol]("python")
-    table = Handlers(protocol.payloads)
-    for name, handler in (handlers or {}).items():
-        table.add(name, handler)
-    connection = HubConnection(protocol, table, options or HubConnectionOptions(), several, **chosen)
-    async with connection._opened():
-        yield connection
+    protocol: Any = several[0].protocol
+    return opening.open_over(several, protocol=protocol, **chosen)
 
 
 async def greet(server: RawPeer) -> None:

@@ -8,6 +8,7 @@ import trio
 from tests.hub_peer import served_hub
 from trio_hubs import Hub, NegotiationError
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 from .dials import Dials
 
@@ -87,7 +88,7 @@ class HubDials(Dials):
             end.cut()
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncGenerator[MemoryConnection]:
+    async def __call__(self, _: TransferFormat) -> AsyncGenerator[MemoryConnection]:
         self.times.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if not self._serving:

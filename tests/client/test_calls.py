@@ -7,9 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, RawPeer, open_raw_server, raw_server
+from tests.hub_peer import PROTOCOLS, RawPeer, RawServer, open_raw_server
 from tests.messages import call, cancel, ended, item, result, stream
-from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel, open_hub_connection
+from trio_hubs import BindingError, ConnectionClosed, HubException, open_channel
+from trio_hubs.client.opening import open_over
 
 from .sources import broken, numbers, written
 
@@ -42,10 +43,9 @@ async def test_invoke_sends_a_call_and_gives_its_result(
     answer: Any,
     type_: Any,
     value: Any,
-    monkeypatch: pytest.MonkeyPatch,
     autojump_clock: MockClock,
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
 
         async def serve() -> None:
             assert await answering(server, answer) == call("Add", 40, "x", id="1")
@@ -55,10 +55,8 @@ async def test_invoke_sends_a_call_and_gives_its_result(
 
 
 @both_protocols
-async def test_the_servers_error_is_raised_with_its_text(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+async def test_the_servers_error_is_raised_with_its_text(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(answering, server, ended("1", "as the server says"))
         with pytest.raises(HubException) as caught:
             await connection.invoke("Fail")
@@ -67,9 +65,9 @@ async def test_the_servers_error_is_raised_with_its_text(
 
 @both_protocols
 async def test_a_result_of_another_type_fails_its_call_alone(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(answering, server, result("1", "text"))
         with pytest.raises(BindingError):
             await connection.invoke("Add", result_type=int)
@@ -79,9 +77,9 @@ async def test_a_result_of_another_type_fails_its_call_alone(
 
 @both_protocols
 async def test_an_argument_that_cannot_be_written_fails_its_call_alone(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         with pytest.raises(BindingError):
             await connection.invoke("Add", object())
         with pytest.raises(BindingError):
@@ -93,10 +91,8 @@ async def test_an_argument_that_cannot_be_written_fails_its_call_alone(
         assert await server.arrived() == [call("Add", 1)]
 
 
-async def test_an_item_for_a_call_that_waits_for_a_result_says_to_stream(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+async def test_an_item_for_a_call_that_waits_for_a_result_says_to_stream(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(answering, server, item("1", 1))
         with pytest.raises(HubException, match=r"stream\(\), not invoke\(\)"):
             await connection.invoke("Count")
@@ -104,9 +100,9 @@ async def test_an_item_for_a_call_that_waits_for_a_result_says_to_stream(
 
 @both_protocols
 async def test_cancelling_an_invoke_cancels_it_at_the_server(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         with trio.move_on_after(5) as scope:
             await connection.invoke("Slow")
         assert scope.cancelled_caught
@@ -115,11 +111,11 @@ async def test_cancelling_an_invoke_cancels_it_at_the_server(
 
 
 async def test_a_scope_that_ends_waits_for_nothing_and_the_connection_goes_on(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    server = raw_server(monkeypatch, capacity=1)
+    server = RawServer(capacity=1)
     await server.send_bytes(b"{}\x1e")
-    async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+    async with open_over([server.dial]) as connection:
         begin = trio.current_time()
         for _ in range(2):  # the server takes nothing; the second call waits for room
             with trio.move_on_after(1):
@@ -137,10 +133,8 @@ async def test_a_scope_that_ends_waits_for_nothing_and_the_connection_goes_on(
             await server.send(ended(asked["invocationId"]))
 
 
-async def test_a_call_that_is_cancelled_already_is_not_made(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_a_call_that_is_cancelled_already_is_not_made(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         for attempt in (connection.invoke("A"), connection.send("B")):
             with trio.CancelScope() as scope:
                 scope.cancel()
@@ -151,11 +145,9 @@ async def test_a_call_that_is_cancelled_already_is_not_made(
 
 
 @both_protocols
-async def test_many_tasks_may_call_at_once(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_tasks_may_call_at_once(autojump_clock: MockClock, protocol: str) -> None:
     got: dict[int, int] = {}
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
 
         async def one(number: int) -> None:
             got[number] = await connection.invoke("Double", number)
@@ -173,10 +165,8 @@ async def test_many_tasks_may_call_at_once(
 
 
 @both_protocols
-async def test_a_stream_gives_its_items_and_ends(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_a_stream_gives_its_items_and_ends(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         async with connection.stream("Count", 3, item_type=int) as reader:
             assert await server.receive() == stream("Count", 3, id="1")
             await server.send(item("1", 0), item("1", 1), item("1", 2), ended("1"))
@@ -184,10 +174,8 @@ async def test_a_stream_gives_its_items_and_ends(
         assert await server.arrived() == []
 
 
-async def test_a_stream_needs_room_for_an_item(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_a_stream_needs_room_for_an_item(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         with pytest.raises(ValueError, match=r"^capacity must be 1 or more: 0$"):
             connection.stream("Count", 3, capacity=0)
         with pytest.raises(ValueError, match=r"^capacity must be 1 or more: -1$"):
@@ -197,12 +185,10 @@ async def test_a_stream_needs_room_for_an_item(
 
 
 @both_protocols
-async def test_the_net_loop_reads_all_of_a_stream(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_net_loop_reads_all_of_a_stream(autojump_clock: MockClock, protocol: str) -> None:
     got: list[int] = []
     async with (
-        open_raw_server(monkeypatch, protocol) as (connection, server),
+        open_raw_server(protocol) as (connection, server),
         connection.stream("Count", item_type=int) as reader,
     ):
         await server.send(*[item("1", number) for number in range(500)], ended("1"))
@@ -212,10 +198,8 @@ async def test_the_net_loop_reads_all_of_a_stream(
 
 
 @both_protocols
-async def test_leaving_a_stream_cancels_it_at_the_server(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_leaving_a_stream_cancels_it_at_the_server(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         async with connection.stream("Count") as reader:
             await server.send(item("1", 0))
             assert await reader.read() == 0
@@ -225,10 +209,8 @@ async def test_leaving_a_stream_cancels_it_at_the_server(
         assert await server.arrived() == [call("Next")]
 
 
-async def test_cancelling_the_body_of_a_stream_cancels_it_at_the_server(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_cancelling_the_body_of_a_stream_cancels_it_at_the_server(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         with trio.move_on_after(5):
             async with connection.stream("Count") as reader:
                 await reader.read()
@@ -236,11 +218,9 @@ async def test_cancelling_the_body_of_a_stream_cancels_it_at_the_server(
 
 
 @both_protocols
-async def test_a_failed_stream_raises_after_its_items(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_stream_raises_after_its_items(autojump_clock: MockClock, protocol: str) -> None:
     async with (
-        open_raw_server(monkeypatch, protocol) as (connection, server),
+        open_raw_server(protocol) as (connection, server),
         connection.stream("Count") as reader,
     ):
         await server.send(item("1", 0), ended("1", "as the server says"))
@@ -252,9 +232,9 @@ async def test_a_failed_stream_raises_after_its_items(
 
 @both_protocols
 async def test_an_item_of_another_type_fails_its_stream_alone_and_the_server_is_told(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         async with connection.stream("Count", item_type=int) as reader:
             await server.send(item("1", 0), item("1", "text"), item("1", 2))
             assert await reader.read() == 0
@@ -265,12 +245,10 @@ async def test_an_item_of_another_type_fails_its_stream_alone_and_the_server_is_
         assert await server.arrived() == [call("Next")]
 
 
-async def test_the_error_of_a_streams_body_comes_out_bare(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_error_of_a_streams_body_comes_out_bare(autojump_clock: MockClock) -> None:
     error = KeyError("mine")
     with pytest.raises(KeyError) as caught:
-        async with open_raw_server(monkeypatch) as (connection, _), connection.stream("Count"):
+        async with open_raw_server() as (connection, _), connection.stream("Count"):
             raise error
     assert caught.value is error
 
@@ -281,9 +259,9 @@ async def test_the_error_of_a_streams_body_comes_out_bare(
 @both_protocols
 @pytest.mark.parametrize("make", [numbers, written])
 async def test_an_upload_goes_from_its_first_item_to_its_end(
-    autojump_clock: MockClock, protocol: str, make: Any, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str, make: Any
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         await connection.send("Sum", "a", make(2), "b")
         assert await server.arrived() == [
             call("Sum", "a", "b", uploads=("1",)),
@@ -295,10 +273,8 @@ async def test_an_upload_goes_from_its_first_item_to_its_end(
 
 @both_protocols
 @pytest.mark.parametrize("how", ["invoke", "stream"])
-async def test_several_uploads_go_with_a_call(
-    autojump_clock: MockClock, protocol: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+async def test_several_uploads_go_with_a_call(autojump_clock: MockClock, protocol: str, how: str) -> None:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
 
         async def answer() -> None:
             messages = await server.take(1 + 3 + 2)
@@ -320,10 +296,8 @@ async def test_several_uploads_go_with_a_call(
 
 
 @both_protocols
-async def test_a_failed_upload_is_an_error_to_the_server(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_a_failed_upload_is_an_error_to_the_server(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         await connection.send("Sum", broken(1))
         assert await server.arrived() == [
             call("Sum", uploads=("1",)),
@@ -335,13 +309,13 @@ async def test_a_failed_upload_is_an_error_to_the_server(
 @both_protocols
 @pytest.mark.parametrize("how", ["send", "invoke"])
 async def test_a_source_whose_own_connection_is_gone_fails_its_upload(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, how: str
+    autojump_clock: MockClock, protocol: str, how: str
 ) -> None:
     async def bridge() -> AsyncIterator[int]:
         yield 0
         raise ConnectionClosed("source gone")
 
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(getattr(connection, how), "Sum", bridge())
         messages = await server.arrived()
         assert messages[1:] == [item("1", 0), ended("1", "Stream errored by client: 'source gone'")]
@@ -349,11 +323,9 @@ async def test_a_source_whose_own_connection_is_gone_fails_its_upload(
 
 
 @both_protocols
-async def test_a_cancelled_upload_is_no_clean_end(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_upload_is_no_clean_end(autojump_clock: MockClock, protocol: str) -> None:
     _, endless = open_channel(int)
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         with trio.move_on_after(5):
             await connection.invoke("Sum", endless)
         messages = await server.arrived()

@@ -31,14 +31,14 @@ class Point:
 
 @both_protocols
 async def test_a_handler_gets_its_arguments_by_its_annotations(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     heard: list[Any] = []
 
     def hear(point: Point, names: list[str], rest: float | None = None) -> None:
         heard.append((point, names, rest))
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (_, server):
+    async with open_raw_server(protocol, handlers={"Hear": hear}) as (_, server):
         await server.send(call("Hear", {"x": 1}, ["a"]), call("Hear", {"x": 1, "y": 2}, [], 2))
         await server.arrived()
     assert heard == [(Point(1), ["a"], None), (Point(1, 2), [], 2.0)]
@@ -46,7 +46,7 @@ async def test_a_handler_gets_its_arguments_by_its_annotations(
 
 @both_protocols
 async def test_calls_are_handled_one_after_another_in_their_order(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     heard: list[str] = []
 
@@ -58,22 +58,20 @@ async def test_calls_are_handled_one_after_another_in_their_order(
     def quick(number: int) -> None:
         heard.append(f"quick {number}")
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Slow": slow, "Quick": quick}) as (_, server):
+    async with open_raw_server(protocol, handlers={"Slow": slow, "Quick": quick}) as (_, server):
         await server.send(call("Slow", 3), call("Quick", 1), call("Slow", 1), call("Quick", 2))
         await trio.sleep(5)
     assert heard == ["slow 3", "slow 3 done", "quick 1", "slow 1", "slow 1 done", "quick 2"]
 
 
-async def test_handlers_of_one_name_run_in_the_order_they_were_added(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_handlers_of_one_name_run_in_the_order_they_were_added(autojump_clock: MockClock) -> None:
     heard: list[str] = []
 
     async def first() -> None:
         await trio.sleep(1)
         heard.append("first")
 
-    async with open_raw_server(monkeypatch, handlers={"Go": first}) as (connection, server):
+    async with open_raw_server(handlers={"Go": first}) as (connection, server):
         connection.on("Go", lambda: heard.append("second"))
         remove = connection.on("Go", lambda: heard.append("third"))
         await server.send(call("Go"))
@@ -91,7 +89,6 @@ async def test_wrong_arguments_do_no_harm_and_are_logged(
     autojump_clock: MockClock,
     protocol: str,
     arguments: list[Any],
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     heard: list[int] = []
@@ -99,7 +96,7 @@ async def test_wrong_arguments_do_no_harm_and_are_logged(
     def hear(number: int) -> None:
         heard.append(number)
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (connection, server):
+    async with open_raw_server(protocol, handlers={"Hear": hear}) as (connection, server):
         await server.send(call("Hear", *arguments), call("Hear", 7))
         assert await server.arrived() == []
         await connection.send("Still here")
@@ -111,7 +108,6 @@ async def test_wrong_arguments_do_no_harm_and_are_logged(
 
 async def test_wrong_arguments_for_one_handler_do_not_keep_the_others_from_theirs(
     autojump_clock: MockClock,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[str] = []
 
@@ -121,7 +117,7 @@ async def test_wrong_arguments_for_one_handler_do_not_keep_the_others_from_their
     def text(value: str) -> None:
         heard.append(f"text {value}")
 
-    async with open_raw_server(monkeypatch, handlers={"Hear": number}) as (connection, server):
+    async with open_raw_server(handlers={"Hear": number}) as (connection, server):
         connection.on("Hear", text)
         await server.send(call("Hear", "x"), call("Hear", 1))
         await server.arrived()
@@ -130,11 +126,11 @@ async def test_wrong_arguments_for_one_handler_do_not_keep_the_others_from_their
 
 @pytest.mark.parametrize("name", ["hear", "Nobody"])
 async def test_names_match_in_their_exact_letter_case_and_unknown_ones_are_logged(
-    autojump_clock: MockClock, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[int] = []
     caplog.set_level(logging.DEBUG)
-    async with open_raw_server(monkeypatch, handlers={"Hear": heard.append}) as (_, server):
+    async with open_raw_server(handlers={"Hear": heard.append}) as (_, server):
         await server.send(call(name, 1), call("Hear", 2))
         await server.arrived()
     assert heard == [2]
@@ -143,9 +139,9 @@ async def test_names_match_in_their_exact_letter_case_and_unknown_ones_are_logge
 
 
 async def test_a_server_that_waits_for_nobody_is_worth_a_warning(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_raw_server(monkeypatch) as (_, server):
+    async with open_raw_server() as (_, server):
         await server.send(call("Nobody", id="1"))
         assert await server.arrived() == [ended("1", "Client didn't provide a result.")]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -153,14 +149,14 @@ async def test_a_server_that_waits_for_nobody_is_worth_a_warning(
 
 @both_protocols
 async def test_a_handler_that_fails_does_not_disturb_the_next(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     heard: list[int] = []
 
     async def fail(number: int) -> None:
         raise ValueError(number)
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": fail}) as (connection, server):
+    async with open_raw_server(protocol, handlers={"Hear": fail}) as (connection, server):
         connection.on("Hear", heard.append)
         await server.send(call("Hear", 1), call("Hear", 2))
         await server.arrived()
@@ -168,11 +164,9 @@ async def test_a_handler_that_fails_does_not_disturb_the_next(
 
 
 @both_protocols
-async def test_a_handler_may_call_the_server(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_may_call_the_server(autojump_clock: MockClock, protocol: str) -> None:
     heard: list[int] = []
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
 
         async def ask() -> None:
             heard.append(await connection.invoke("Answer"))
@@ -190,11 +184,11 @@ async def test_a_handler_may_call_the_server(
 @pytest.mark.parametrize("kind", ["push", "ask"])
 @pytest.mark.parametrize("how", ["invoke", "stream"])
 async def test_a_handler_that_waits_for_the_server_may_be_asked_meanwhile(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, kind: str, how: str
+    autojump_clock: MockClock, protocol: str, kind: str, how: str
 ) -> None:
     heard: list[str] = []
 
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
 
         async def begin() -> None:
             heard.append("began")
@@ -228,10 +222,8 @@ async def test_a_handler_that_waits_for_the_server_may_be_asked_meanwhile(
     assert heard == ["began", "asked 1", "asked 0", "asked 0", "done", "noted"]
 
 
-async def test_only_so_many_are_asked_beside_each_other(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_only_so_many_are_asked_beside_each_other(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         connection.on("Ask", partial(connection.invoke, "Again"))
         await server.send(*[call("Ask", id=f"s{number}") for number in range(200)])
         messages = await server.arrived()
@@ -240,9 +232,7 @@ async def test_only_so_many_are_asked_beside_each_other(
         assert len([message for message in await server.arrived() if message["type"] == 1]) == 99
 
 
-async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(autojump_clock: MockClock) -> None:
     events: list[str] = []
 
     async def slow() -> None:
@@ -251,7 +241,7 @@ async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(
         finally:
             events.append("cancelled")
 
-    async with open_raw_server(monkeypatch, handlers={"Slow": slow}) as (_, server):
+    async with open_raw_server(handlers={"Slow": slow}) as (_, server):
         await server.send(call("Slow"))
         await server.arrived()
         assert events == []
@@ -269,26 +259,24 @@ async def test_a_handler_that_is_at_work_is_cancelled_with_the_connection(
     ],
 )
 async def test_a_server_that_waits_gets_one_answer(
-    autojump_clock: MockClock, protocol: str, message: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str, message: Any, answer: Any
 ) -> None:
     def hear(number: int) -> int:
         if not number:
             raise ValueError("oops")
         return 2 * number
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (connection, server):
+    async with open_raw_server(protocol, handlers={"Hear": hear}) as (connection, server):
         connection.on("Hear", [].append)
         await server.send(message)
         assert await server.arrived() == [answer]
 
 
-async def test_a_handlers_annotations_must_resolve(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handlers_annotations_must_resolve(autojump_clock: MockClock) -> None:
     def hear(number: "Unknown") -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 
-    async with open_raw_server(monkeypatch) as (connection, _):
+    async with open_raw_server() as (connection, _):
         with pytest.raises(TypeError, match="an annotation cannot be resolved"):
             connection.on("Hear", hear)
 
@@ -301,22 +289,20 @@ def test_the_faults_of_a_client_are_the_official_texts() -> None:
     assert handlers.text(CallFailed("Hear", ValueError("x"))) == "x"
 
 
-async def test_a_handler_that_streams_is_refused_where_it_is_added(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_that_streams_is_refused_where_it_is_added(autojump_clock: MockClock) -> None:
     async def gives() -> AsyncIterator[int]:
         yield 1
 
     def takes(items: ChannelReader[int]) -> None: ...
 
-    async with open_raw_server(monkeypatch) as (connection, _):
+    async with open_raw_server() as (connection, _):
         for handler in (gives, takes):
             with pytest.raises(TypeError, match="the handler of 'Hear' streams"):
                 connection.on("Hear", handler)
 
 
 async def test_a_server_that_floods_is_told_of_in_a_few_lines(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = HubConnectionOptions(connection_buffer_size=1000, connection_buffer_limit=10_000)
 
@@ -324,7 +310,7 @@ async def test_a_server_that_floods_is_told_of_in_a_few_lines(
         raise ValueError("no")
 
     handlers: dict[str, Any] = {"Slow": trio.sleep_forever, "Fail": fail}
-    async with open_raw_server(monkeypatch, options=options, handlers=handlers) as (connection, server):
+    async with open_raw_server(options=options, handlers=handlers) as (connection, server):
         with trio.move_on_after(1):
             async with connection.stream("Count"), trio.open_nursery() as nursery:
                 nursery.start_soon(connection.invoke, "Wait")  # for which the reading goes on
@@ -339,7 +325,7 @@ async def test_a_server_that_floods_is_told_of_in_a_few_lines(
 @both_protocols
 @pytest.mark.parametrize("how", ["close", "end"])
 async def test_a_call_that_was_read_begins_though_the_server_ends_the_connection_behind_it(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, how: str
+    autojump_clock: MockClock, protocol: str, how: str
 ) -> None:
     heard: list[str] = []
 
@@ -347,7 +333,7 @@ async def test_a_call_that_was_read_begins_though_the_server_ends_the_connection
         heard.append(f"{text} began")
         await trio.sleep_forever()
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}) as (client, server):
+    async with open_raw_server(protocol, handlers={"Hear": hear}) as (client, server):
         if how == "close":
             await server.send(call("Hear", "it"), close())
         else:
@@ -357,8 +343,8 @@ async def test_a_call_that_was_read_begins_though_the_server_ends_the_connection
     assert heard == ["it began"]
 
 
-async def test_a_handler_may_be_decorated(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_a_handler_may_be_decorated(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
 
         @connection.on("Add")
         def add(a: int, b: int) -> int:
@@ -398,9 +384,9 @@ def silent() -> None:
     ],
 )
 async def test_the_handler_that_promises_a_result_answers(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, handlers: list[Any], answer: Any
+    autojump_clock: MockClock, handlers: list[Any], answer: Any
 ) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+    async with open_raw_server() as (connection, server):
         for handler in handlers:
             connection.on("Ask", handler)
         await server.send(call("Ask", id="1"))
@@ -408,12 +394,12 @@ async def test_the_handler_that_promises_a_result_answers(
 
 
 async def test_a_handler_that_fails_beside_the_one_that_answers_is_only_logged(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail() -> None:
         raise ValueError("no")
 
-    async with open_raw_server(monkeypatch, handlers={"Ask": fail}) as (connection, server):
+    async with open_raw_server(handlers={"Ask": fail}) as (connection, server):
         connection.on("Ask", noted)
         await server.send(call("Ask", id="1"))
         assert await server.arrived() == [result("1", 1)]
@@ -421,9 +407,9 @@ async def test_a_handler_that_fails_beside_the_one_that_answers_is_only_logged(
 
 
 async def test_two_handlers_that_promise_a_result_are_refused_until_the_first_is_removed(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+    async with open_raw_server() as (connection, server):
         remove = connection.on("Ask", noted)
         connection.on("Ask", untold)
         with pytest.raises(ValueError, match=r"^'Ask' already has a value returning handler\."):
@@ -473,10 +459,10 @@ class Listener(Base):
 
 @both_protocols
 async def test_the_methods_of_an_object_are_handlers_by_their_wire_names(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     listener = Listener()
-    async with open_raw_server(monkeypatch, protocol, handlers=listener) as (_, server):
+    async with open_raw_server(protocol, handlers=listener) as (_, server):
         await server.send(call("ReceiveMessage", "ann", {"x": 1}), call("bye", id="1"))
         await server.send(call("Inherited", id="2"), call("OfNobody", 3, id="3"))
         assert await server.arrived() == [result("1", 1), result("2", "inherited"), result("3", 3)]
@@ -498,7 +484,7 @@ def test_what_has_no_handlers_is_refused(handlers: object) -> None:
 @both_protocols
 @pytest.mark.parametrize("tolerant", [False, True])
 async def test_extra_arguments_are_left_out_where_that_is_chosen(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch, tolerant: bool
+    autojump_clock: MockClock, protocol: str, tolerant: bool
 ) -> None:
     heard: list[Any] = []
 
@@ -506,7 +492,7 @@ async def test_extra_arguments_are_left_out_where_that_is_chosen(
         heard.append((number, text))
 
     options = HubConnectionOptions(ignore_extra_arguments=tolerant)
-    async with open_raw_server(monkeypatch, protocol, handlers={"Hear": hear}, options=options) as (
+    async with open_raw_server(protocol, handlers={"Hear": hear}, options=options) as (
         _,
         server,
     ):
@@ -517,9 +503,7 @@ async def test_extra_arguments_are_left_out_where_that_is_chosen(
     assert heard == ([(1, ""), (2, "b")] if tolerant else [(1, "")])
 
 
-async def test_handlers_run_beside_each_other_where_that_is_chosen(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_handlers_run_beside_each_other_where_that_is_chosen(autojump_clock: MockClock) -> None:
     heard: list[str] = []
 
     async def slow(number: int) -> None:
@@ -528,7 +512,7 @@ async def test_handlers_run_beside_each_other_where_that_is_chosen(
         heard.append(f"{number} done")
 
     options = HubConnectionOptions(maximum_parallel_invocations=2)
-    async with open_raw_server(monkeypatch, handlers={"Slow": slow}, options=options) as (_, server):
+    async with open_raw_server(handlers={"Slow": slow}, options=options) as (_, server):
         await server.send(call("Slow", 1), call("Slow", 2), call("Slow", 3))
         await trio.sleep(20)
     assert heard == ["1 began", "2 began", "2 done", "3 began", "1 done", "3 done"]

@@ -8,9 +8,10 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import BINARY, CLOSE, TEXT, Peer, acceptance, connected_to
-from tests.hub_peer import PROTOCOLS, no_task_left, open_raw_server, raw_server
+from tests.hub_peer import PROTOCOLS, RawServer, no_task_left, open_raw_server
 from tests.messages import call, credit, encode, stream
 from trio_hubs import HandshakeError, HubConnectionOptions, open_hub_connection
+from trio_hubs.client.opening import open_over
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -24,84 +25,69 @@ both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
         (b"7\x1e", "The handshake failed: Unexpected JSON Token Type 'Number'. Expected a JSON Object."),
     ],
 )
-async def test_a_refused_handshake_says_why(
-    autojump_clock: MockClock, answer: bytes, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refused_handshake_says_why(autojump_clock: MockClock, answer: bytes, text: str) -> None:
     with no_task_left(), pytest.raises(HandshakeError) as caught:
-        async with open_raw_server(monkeypatch, answer=answer):
+        async with open_raw_server(answer=answer):
             raise AssertionError
     assert str(caught.value) == text
 
 
-async def test_a_server_that_leaves_during_the_handshake(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = raw_server(monkeypatch)
+async def test_a_server_that_leaves_during_the_handshake(autojump_clock: MockClock) -> None:
+    server = RawServer()
     server.connection.close()
     with pytest.raises(HandshakeError, match="disconnected before sending a handshake response"):
-        async with open_hub_connection("http://raw", skip_negotiation=True):
+        async with open_over([server.dial]):
             raise AssertionError
 
 
-async def test_a_server_that_breaks_off_during_the_handshake(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raw_server(monkeypatch).leave()
+async def test_a_server_that_breaks_off_during_the_handshake(autojump_clock: MockClock) -> None:
+    server = RawServer()
+    server.leave()
     with pytest.raises(HandshakeError):
-        async with open_hub_connection("http://raw", skip_negotiation=True):
+        async with open_over([server.dial]):
             raise AssertionError
 
 
 @pytest.mark.parametrize("sent", [b"", b"{"])
-async def test_the_handshake_has_its_time(
-    autojump_clock: MockClock, sent: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = raw_server(monkeypatch)
+async def test_the_handshake_has_its_time(autojump_clock: MockClock, sent: bytes) -> None:
+    server = RawServer()
     if sent:
         await server.send_bytes(sent)
     with no_task_left(), pytest.raises(HandshakeError, match="within 7 s"):
-        async with open_hub_connection(
-            "http://raw", skip_negotiation=True, options=HubConnectionOptions(handshake_timeout=7.0)
-        ):
+        async with open_over([server.dial], options=HubConnectionOptions(handshake_timeout=7.0)):
             raise AssertionError
     assert trio.current_time() == pytest.approx(7.0)
 
 
 @both_protocols
 async def test_a_call_in_the_piece_of_the_handshakes_answer_is_heard(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     heard: list[int] = []
     answer = b'{"minorVersion":1}\x1e' + encode(protocol, call("Heard", 5))
-    async with open_raw_server(monkeypatch, protocol, answer=answer, handlers={"Heard": heard.append}):
+    async with open_raw_server(protocol, answer=answer, handlers={"Heard": heard.append}):
         await trio.testing.wait_all_tasks_blocked()
     assert heard == [5]
 
 
-async def test_an_answer_in_single_bytes_works(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = raw_server(monkeypatch)
+async def test_an_answer_in_single_bytes_works(autojump_clock: MockClock) -> None:
+    server = RawServer()
     for byte in b"{}\x1e":
         await server.send_bytes(bytes([byte]))
-    async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+    async with open_over([server.dial]) as connection:
         assert connection.connection_id == "memory"
 
 
 @pytest.mark.parametrize("too_much", [0, 1])
-async def test_the_answer_to_the_handshake_has_64_kib(
-    autojump_clock: MockClock, too_much: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_answer_to_the_handshake_has_64_kib(autojump_clock: MockClock, too_much: int) -> None:
     answer = b"{}" + b" " * (65_533 + too_much) + b"\x1e"
     with pytest.raises(HandshakeError) if too_much else nullcontext():
-        async with open_raw_server(monkeypatch, answer=answer):
+        async with open_raw_server(answer=answer):
             pass
 
 
-async def test_a_type_of_0_is_no_message_but_an_answer(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, answer=b'{"type":0}\x1e') as (connection, _):
+async def test_a_type_of_0_is_no_message_but_an_answer(autojump_clock: MockClock) -> None:
+    async with open_raw_server(answer=b'{"type":0}\x1e') as (connection, _):
         assert connection.connection_id == "memory"
 
 
@@ -138,10 +124,10 @@ async def test_frames_are_marked_as_the_protocol_is(
     "answer", [b"{}", b'{"streamCredits":0}', b'{"streamCredits":"1"}', b'{"streamCredits":1}']
 )
 async def test_credits_are_agreed_on_with_servers_that_know_them(
-    autojump_clock: MockClock, protocol: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str, answer: bytes
 ) -> None:
     async with (
-        open_raw_server(monkeypatch, protocol, answer=answer + b"\x1e") as (connection, server),
+        open_raw_server(protocol, answer=answer + b"\x1e") as (connection, server),
         connection.stream("Count", item_type=int, capacity=7),
     ):
         agreed = [credit("1", 7)] if answer == b'{"streamCredits":1}' else []

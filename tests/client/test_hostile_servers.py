@@ -17,7 +17,7 @@ from tests.connections.websocket.websocket_peer import (
     connected_to,
     frame,
 )
-from tests.hub_peer import PROTOCOLS, RawPeer, no_task_left, open_raw_server, raw_server
+from tests.hub_peer import PROTOCOLS, RawPeer, RawServer, no_task_left, open_raw_server
 from tests.messages import PING, ack, call, cancel, close, encode, ended, item, result, sequence, stream
 from trio_hubs import (
     ConnectionClosed,
@@ -29,6 +29,7 @@ from trio_hubs import (
     HubsError,
     open_hub_connection,
 )
+from trio_hubs.client import opening
 
 from .dials import Dials, open_over
 from .sources import numbers
@@ -57,15 +58,13 @@ NOBODYS = [
 
 
 @both_protocols
-async def test_what_is_for_nobody_disturbs_nothing(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_for_nobody_disturbs_nothing(autojump_clock: MockClock, protocol: str) -> None:
     heard: list[int] = []
 
     def handler(number: int) -> None:
         heard.append(number)
 
-    async with open_raw_server(monkeypatch, protocol, handlers={"Handler": handler}) as (connection, server):
+    async with open_raw_server(protocol, handlers={"Handler": handler}) as (connection, server):
         for message in NOBODYS:
             await server.send(message, message)
         await server.send(call("Handler", 5))
@@ -75,10 +74,8 @@ async def test_what_is_for_nobody_disturbs_nothing(
         assert heard == [5]
 
 
-async def test_words_of_stateful_reconnect_mean_nothing_without_it(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_words_of_stateful_reconnect_mean_nothing_without_it(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         await server.send(ack(7), sequence(9), ack(-1), {"type": 99, "more": [1]})
         assert await answered(connection, server) == 42
 
@@ -102,10 +99,8 @@ async def answered(connection: HubConnection, server: RawPeer) -> Any:
 
 
 @both_protocols
-async def test_a_call_is_completed_once(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_a_call_is_completed_once(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         async with trio.open_nursery() as nursery:
 
             async def invoke() -> None:
@@ -118,10 +113,8 @@ async def test_a_call_is_completed_once(
 
 
 @both_protocols
-async def test_a_stream_ends_once(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_a_stream_ends_once(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         async with connection.stream("Count") as reader:
             await server.receive()
             await server.send(
@@ -140,10 +133,8 @@ async def test_a_stream_ends_once(
 
 
 @both_protocols
-async def test_items_and_ends_for_an_upload_are_for_nobody(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+async def test_items_and_ends_for_an_upload_are_for_nobody(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server):
         async with trio.open_nursery() as nursery:
 
             async def upload() -> None:
@@ -163,10 +154,10 @@ async def test_items_and_ends_for_an_upload_are_for_nobody(
 
 @pytest.mark.parametrize("id", ["", "s1"])
 async def test_a_flood_of_calls_for_a_slow_handler_is_bounded_while_a_task_waits_for_the_server(
-    autojump_clock: MockClock, id: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, id: str
 ) -> None:
     piece = encode("json", call("Slow", "x" * 1000, id=id)) * 100
-    async with slow_connection(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+    async with slow_connection() as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(take_answers, server)
         nursery.start_soon(connection.invoke, "Wait")
         tracemalloc.start()
@@ -181,11 +172,11 @@ async def test_a_flood_of_calls_for_a_slow_handler_is_bounded_while_a_task_waits
 
 
 async def test_a_flood_of_calls_for_a_slow_handler_is_bounded_while_nobody_waits(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     piece = encode("json", call("Slow", "x" * 1000)) * 100
     sent = 0
-    async with slow_connection(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+    async with slow_connection() as (connection, server), trio.open_nursery() as nursery:
         nursery.start_soon(take_answers, server)
         with trio.move_on_after(3):
             while True:
@@ -203,12 +194,10 @@ async def test_a_flood_of_calls_for_a_slow_handler_is_bounded_while_nobody_waits
         nursery.cancel_scope.cancel()
 
 
-async def test_a_server_that_floods_and_takes_no_answers_is_given_up(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_floods_and_takes_no_answers_is_given_up(autojump_clock: MockClock) -> None:
     piece = encode("json", call("Nobody", id="s1")) * 1000
     with no_task_left():
-        async with slow_connection(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+        async with slow_connection() as (connection, server), trio.open_nursery() as nursery:
 
             async def flood() -> None:
                 while True:
@@ -225,23 +214,19 @@ LIMIT = 500_000
 
 
 @asynccontextmanager
-async def slow_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncGenerator[tuple[HubConnection, RawPeer]]:
+async def slow_connection() -> AsyncGenerator[tuple[HubConnection, RawPeer]]:
     """A connection with a handler that never ends, to a server that has to wait where it is not read."""
 
     async def slow(text: str) -> str:
         await trio.sleep_forever()
         return text
 
-    server = raw_server(monkeypatch, capacity=1)
+    server = RawServer(capacity=1)
     await server.send_bytes(b"{}\x1e")
     options = HubConnectionOptions(
         connection_buffer_size=LIMIT // 5, connection_buffer_limit=LIMIT, server_timeout=10_000
     )
-    async with open_hub_connection(
-        "http://raw", skip_negotiation=True, handlers={"Slow": slow}, options=options
-    ) as connection:
+    async with opening.open_over([server.dial], handlers={"Slow": slow}, options=options) as connection:
         yield connection, server
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, no_task_left, open_raw_server, raw_server
+from tests.hub_peer import PROTOCOLS, RawServer, no_task_left, open_raw_server
 from tests.messages import PING, call, close, encode, framed, item
 from trio_hubs import (
     ConnectionClosed,
@@ -20,6 +20,7 @@ from trio_hubs import (
     open_channel,
     open_hub_connection,
 )
+from trio_hubs.client.opening import open_over
 
 from .sources import numbers
 
@@ -69,11 +70,11 @@ async def fails_of(connection: HubConnection) -> list[str]:
     ],
 )
 async def test_when_the_server_closes_all_that_waits_fails_and_says_so(
-    autojump_clock: MockClock, protocol: str, end: Any, text: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str, end: Any, text: str
 ) -> None:
     with no_task_left():
         async with (
-            open_raw_server(monkeypatch, protocol) as (connection, server),
+            open_raw_server(protocol) as (connection, server),
             trio.open_nursery() as nursery,
         ):
 
@@ -87,10 +88,8 @@ async def test_when_the_server_closes_all_that_waits_fails_and_says_so(
             assert await fails_of(connection) == [text] * 5
 
 
-async def test_a_lost_connection_fails_all_that_waits_and_the_body_goes_on(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+async def test_a_lost_connection_fails_all_that_waits_and_the_body_goes_on(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
 
         async def lose_it() -> None:
             await server.take(2)
@@ -102,10 +101,8 @@ async def test_a_lost_connection_fails_all_that_waits_and_the_body_goes_on(
 
 
 @both_protocols
-async def test_a_malformed_message_ends_the_connection(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server), trio.open_nursery() as nursery:
+async def test_a_malformed_message_ends_the_connection(autojump_clock: MockClock, protocol: str) -> None:
+    async with open_raw_server(protocol) as (connection, server), trio.open_nursery() as nursery:
         bad = b"{oops}\x1e" if protocol == "json" else framed(b"\x91\xa1\x31")
 
         async def spoil() -> None:
@@ -117,10 +114,8 @@ async def test_a_malformed_message_ends_the_connection(
         assert await fails_of(connection) == [f"The connection ended: {reason}"] * 5
 
 
-async def test_input_that_ends_inside_a_message_says_so(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+async def test_input_that_ends_inside_a_message_says_so(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
 
         async def cut_off() -> None:
             await server.take(2)
@@ -132,10 +127,8 @@ async def test_input_that_ends_inside_a_message_says_so(
         assert await fails_of(connection) == [text] * 5
 
 
-async def test_items_before_the_end_are_read_first(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), connection.stream("Count") as reader:
+async def test_items_before_the_end_are_read_first(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), connection.stream("Count") as reader:
         await server.send(item("1", 0), item("1", 1), close())
         assert [await reader.read(), await reader.read()] == [0, 1]
         with pytest.raises(ConnectionClosed, match="The server closed the connection"):
@@ -144,19 +137,17 @@ async def test_items_before_the_end_are_read_first(
 
 @both_protocols
 async def test_a_silent_server_is_given_up_with_the_official_text(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, _):
+    async with open_raw_server(protocol) as (connection, _):
         texts = await fails_of(connection)
         assert 30.0 <= trio.current_time() <= 32.0
     text = "Server timeout (30000.00ms) elapsed without receiving a message from the server."
     assert texts == [text] * 5
 
 
-async def test_any_bytes_of_the_server_are_life(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server):
+async def test_any_bytes_of_the_server_are_life(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server):
         for byte in encode("json", PING):
             await trio.sleep(25)
             await server.send_bytes(bytes([byte]))
@@ -168,20 +159,16 @@ async def test_any_bytes_of_the_server_are_life(
 
 
 @both_protocols
-async def test_an_idle_client_pings(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_client_pings(autojump_clock: MockClock, protocol: str) -> None:
     options = HubConnectionOptions(keep_alive_interval=10.0, server_timeout=1000.0)
-    async with open_raw_server(monkeypatch, protocol, options=options) as (_, server):
+    async with open_raw_server(protocol, options=options) as (_, server):
         await trio.sleep(35)
         assert await server.arrived() == [PING] * 3
 
 
-async def test_a_busy_client_does_not_ping(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_busy_client_does_not_ping(autojump_clock: MockClock) -> None:
     options = HubConnectionOptions(keep_alive_interval=10.0, server_timeout=1000.0)
-    async with open_raw_server(monkeypatch, options=options) as (connection, server):
+    async with open_raw_server(options=options) as (connection, server):
         for _ in range(10):
             await trio.sleep(7)
             await connection.send("Busy")
@@ -194,11 +181,9 @@ async def test_a_busy_client_does_not_ping(
 
 
 @both_protocols
-async def test_leaving_the_block_says_close(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_leaving_the_block_says_close(autojump_clock: MockClock, protocol: str) -> None:
     with no_task_left():
-        async with open_raw_server(monkeypatch, protocol) as (connection, server):
+        async with open_raw_server(protocol) as (connection, server):
             await connection.send("Last", "word")
     assert await server.rest() == [call("Last", "word"), close()]
     with pytest.raises(ConnectionClosed):
@@ -206,36 +191,32 @@ async def test_leaving_the_block_says_close(
 
 
 async def test_the_bodys_exception_comes_out_bare_and_the_connection_closes(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     error = KeyError("mine")
     server = None
     with no_task_left(), pytest.raises(KeyError) as caught:
-        async with open_raw_server(monkeypatch) as (_, server):
+        async with open_raw_server() as (_, server):
             raise error
     assert caught.value is error
     assert server is not None
     assert await server.rest() == [close()]
 
 
-async def test_a_group_of_the_bodys_comes_out_as_it_is(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_group_of_the_bodys_comes_out_as_it_is(autojump_clock: MockClock) -> None:
     error = ExceptionGroup("mine", [KeyError("one"), ValueError("two")])
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_raw_server(monkeypatch):
+        async with open_raw_server():
             raise error
     assert caught.value is error
 
 
 @pytest.mark.parametrize("waits", ["nothing", "invoke", "stream", "upload"])
-async def test_a_cancelled_block_closes_in_order(
-    autojump_clock: MockClock, waits: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_block_closes_in_order(autojump_clock: MockClock, waits: str) -> None:
     server = None
     _, endless = open_channel(int)
     with no_task_left(), trio.move_on_after(5) as scope:
-        async with open_raw_server(monkeypatch) as (connection, server):
+        async with open_raw_server() as (connection, server):
             if waits == "invoke":
                 await connection.invoke("Slow")
             elif waits == "stream":
@@ -252,20 +233,16 @@ async def test_a_cancelled_block_closes_in_order(
     assert types.count(7) == 1
 
 
-async def test_a_block_cancelled_at_its_beginning_ends(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_block_cancelled_at_its_beginning_ends(autojump_clock: MockClock) -> None:
     with no_task_left(), trio.CancelScope() as scope:
-        async with open_raw_server(monkeypatch):
+        async with open_raw_server():
             scope.cancel()
             await trio.lowlevel.checkpoint()
     assert scope.cancelled_caught
 
 
-async def test_leaving_the_block_fails_what_other_tasks_wait_for(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with trio.open_nursery() as nursery, open_raw_server(monkeypatch) as (connection, _):
+async def test_leaving_the_block_fails_what_other_tasks_wait_for(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery, open_raw_server() as (connection, _):
 
         async def wait() -> None:
             with pytest.raises(ConnectionClosed):
@@ -275,13 +252,11 @@ async def test_leaving_the_block_fails_what_other_tasks_wait_for(
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_server_that_takes_nothing_does_not_hold_the_block(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = raw_server(monkeypatch, capacity=2)
+async def test_a_server_that_takes_nothing_does_not_hold_the_block(autojump_clock: MockClock) -> None:
+    server = RawServer(capacity=2)
     await server.send_bytes(b"{}\x1e")
     with no_task_left():
-        async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
+        async with open_over([server.dial]) as connection:
             for _ in range(20):
                 await connection.send("Word")
                 await trio.testing.wait_all_tasks_blocked()
@@ -342,14 +317,14 @@ async def test_where_there_is_no_hub_there_is_no_connection() -> None:
 
 
 async def test_a_handler_that_fails_is_logged(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
 
     def fail() -> None:
         raise ValueError("oops")
 
-    async with open_raw_server(monkeypatch, handlers={"Fail": fail}) as (_, server):
+    async with open_raw_server(handlers={"Fail": fail}) as (_, server):
         await server.send(call("Fail"))
         await server.arrived()
     assert "'Fail' failed" in caplog.text
@@ -360,60 +335,6 @@ async def test_a_handler_that_fails_is_logged(
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "server/hub",
-        "ftp://server/hub",
-        "http://",
-        "http://server:x/hub",
-        "http://server:0/hub",
-        "http://[",
-    ],
-)
-@pytest.mark.parametrize("skip", [False, True])
-async def test_what_is_no_url_is_refused_at_once(url: str, skip: bool) -> None:
-    with pytest.raises(ValueError, match="is no URL of a hub") as caught:
-        async with open_hub_connection(url, skip_negotiation=skip):
-            raise AssertionError
-    assert f"'{url}'" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"": "x"},
-        {"X Y": "x"},
-        {"X:": "x"},
-        {"Ä": "x"},
-        {"X": "a\r\nY: b"},
-        {"X": "ä"},
-        {"X": "\0"},
-        {"X": " SECRET"},
-        {"X": "SECRET "},
-    ],
-)
-async def test_what_is_no_header_is_refused_at_once(headers: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="is no HTTP header") as caught:
-        async with open_hub_connection("http://127.0.0.1:1", headers=headers):
-            raise AssertionError
-    assert "SECRET" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("choice", "text"),
-    [
-        ({"protocol": "xml"}, "protocol must be one of json, messagepack, not 'xml'"),
-        ({"payloads": "java"}, "payloads must be one of python, dotnet, not 'java'"),
-    ],
-)
-async def test_what_is_not_spoken_is_refused_at_once(choice: Any, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        async with open_hub_connection("http://127.0.0.1:1", **choice):
-            raise AssertionError
-
-
-@pytest.mark.parametrize(
     ("end", "text"),
     [
         (close(), "The server closed the connection."),
@@ -421,11 +342,9 @@ async def test_what_is_not_spoken_is_refused_at_once(choice: Any, text: str) -> 
         (None, "The connection has been closed."),
     ],
 )
-async def test_who_waits_for_the_end_hears_why(
-    autojump_clock: MockClock, end: Any, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_waits_for_the_end_hears_why(autojump_clock: MockClock, end: Any, text: str) -> None:
     heard: list[ConnectionClosed] = []
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
 
         async def wait() -> None:
             heard.append(await connection.wait_closed())

@@ -37,12 +37,11 @@ both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_reader_gives_what_its_types_say(
     autojump_clock: MockClock,
     protocol: str,
-    monkeypatch: pytest.MonkeyPatch,
     types: tuple[Any, ...],
     arguments: list[Any],
     got: Any,
 ) -> None:
-    async with open_raw_server(monkeypatch, protocol) as (connection, server):
+    async with open_raw_server(protocol) as (connection, server):
         async with connection.messages("Hear", *types) as reader:
             await server.send(call("Hear", *arguments), call("Other", 1))
             await server.send(call("Hear", *arguments))
@@ -56,11 +55,10 @@ async def test_a_reader_gives_what_its_types_say(
 async def test_messages_that_do_not_fit_are_left_out_and_logged(
     autojump_clock: MockClock,
     protocol: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with (
-        open_raw_server(monkeypatch, protocol) as (connection, server),
+        open_raw_server(protocol) as (connection, server),
         connection.messages("Hear", int) as reader,
         connection.messages("Hear", str, when_full=DropOldest()) as texts,
     ):
@@ -70,23 +68,19 @@ async def test_messages_that_do_not_fit_are_left_out_and_logged(
     assert caplog.text.count("does not fit its reader") == 5
 
 
-async def test_extra_arguments_are_left_out_where_that_is_chosen(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_extra_arguments_are_left_out_where_that_is_chosen(autojump_clock: MockClock) -> None:
     options = HubConnectionOptions(ignore_extra_arguments=True)
     async with (
-        open_raw_server(monkeypatch, options=options) as (connection, server),
+        open_raw_server(options=options) as (connection, server),
         connection.messages("Hear", int) as reader,
     ):
         await server.send(call("Hear", 1, "new"))
         assert await reader.read() == 1
 
 
-async def test_readers_are_beside_handlers_and_answer_nobody(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_readers_are_beside_handlers_and_answer_nobody(autojump_clock: MockClock) -> None:
     async with (
-        open_raw_server(monkeypatch, handlers={"Slow": trio.sleep_forever}) as (connection, server),
+        open_raw_server(handlers={"Slow": trio.sleep_forever}) as (connection, server),
         connection.messages("Hear", int) as reader,
         connection.messages("Slow") as slow,
     ):
@@ -105,12 +99,12 @@ async def test_readers_are_beside_handlers_and_answer_nobody(
     ],
 )
 async def test_what_a_slow_reader_misses_is_the_policys_and_is_counted(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, policy: Any, left: list[Any]
+    autojump_clock: MockClock, policy: Any, left: list[Any]
 ) -> None:
     prices = [("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", 5)]
     reader: ChannelReader[tuple[str, int]]
     async with (
-        open_raw_server(monkeypatch) as (connection, server),
+        open_raw_server() as (connection, server),
         connection.messages("Price", str, int, capacity=3, when_full=policy) as reader,
     ):
         await server.send(*[call("Price", *price) for price in prices])
@@ -119,11 +113,9 @@ async def test_what_a_slow_reader_misses_is_the_policys_and_is_counted(
         assert reader.dropped == 5 - len(left)
 
 
-async def test_a_reader_that_is_slow_has_the_server_wait(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_that_is_slow_has_the_server_wait(autojump_clock: MockClock) -> None:
     options = HubConnectionOptions(stream_buffer_size=1000)
-    async with open_raw_server(monkeypatch, options=options) as (connection, server):
+    async with open_raw_server(options=options) as (connection, server):
         async with connection.messages("Hear", int, capacity=10) as reader:
             for number in range(200):
                 await server.send(call("Hear", number))
@@ -133,12 +125,10 @@ async def test_a_reader_that_is_slow_has_the_server_wait(
         assert reader.dropped == 0
 
 
-async def test_beyond_the_limit_a_reader_fails_alone(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_beyond_the_limit_a_reader_fails_alone(autojump_clock: MockClock) -> None:
     options = HubConnectionOptions(stream_buffer_size=1000, connection_buffer_limit=10_000)
     async with (
-        open_raw_server(monkeypatch, options=options) as (connection, server),
+        open_raw_server(options=options) as (connection, server),
         connection.messages("Hear", int) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -157,11 +147,9 @@ async def test_beyond_the_limit_a_reader_fails_alone(
         await server.send(result("2", None))
 
 
-async def test_the_end_of_the_connection_is_a_readers_end(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_end_of_the_connection_is_a_readers_end(autojump_clock: MockClock) -> None:
     async with (
-        open_raw_server(monkeypatch) as (connection, server),
+        open_raw_server() as (connection, server),
         connection.messages("Hear", int) as reader,
     ):
         await server.send(call("Hear", 1))
@@ -176,11 +164,11 @@ async def test_the_end_of_the_connection_is_a_readers_end(
 
 
 async def test_a_reader_that_waits_has_a_connection_read_behind_a_full_stream(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     options = HubConnectionOptions(stream_buffer_size=1000)
     async with (
-        open_raw_server(monkeypatch, options=options) as (connection, server),
+        open_raw_server(options=options) as (connection, server),
         connection.stream("Flood") as flood,
         connection.messages("Done", str) as done,
     ):

@@ -8,11 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import PROTOCOLS, open_raw_server, served_hub
+from tests.hub_peer import PROTOCOLS, open_ours, open_raw_server, served_hub
 from tests.messages import Message, call, cancel, ended, item, result, stream
-from trio_hubs import Deadline, Hub, HubConnection, HubException, open_hub_connection
-from trio_hubs.client import hub_connection
-from trio_hubs.connections.memory import memory_connection_pair
+from trio_hubs import Deadline, Hub, HubConnection, HubException
 
 from .sources import numbers
 
@@ -63,43 +61,30 @@ class NumbersHub(Hub, Numbers):
 
 
 @both_protocols
-async def test_one_class_describes_both_sides(
-    autojump_clock: MockClock, protocol: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    served = served_hub(NumbersHub)
-    server_end, client_end = memory_connection_pair(capacity=100)
-    server_end.id = "memory"
-
-    def open_memory(*_: object, **__: object) -> Any:
-        return aclosing(_End(client_end))
-
-    monkeypatch.setattr(hub_connection, "open_duplex", open_memory)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(served.handle, server_end)
-        async with open_hub_connection("http://hub", protocol=protocol, skip_negotiation=True) as connection:
-            hub = connection.proxy(Numbers)
-            assert assert_type(await hub.add(1), int) == 3
-            assert assert_type(await hub.maybe(), int | None) is None
-            with pytest.raises(HubException, match="done nothing"):
-                await hub.do_nothing()
-            assert [number async for number in hub.counter(3)] == [0, 1, 2]
-            assert await hub.total(numbers(4)) == 6
-            assert [number async for number in hub.double(numbers(3))] == [0, 2, 4]
-            assert await hub.total(hub.double(hub.counter(3))) == 6
-            assert await hub.in_time() is None
-            with trio.fail_after(5):
-                assert await hub.in_time() == pytest.approx(5)
-        nursery.cancel_scope.cancel()
+async def test_one_class_describes_both_sides(autojump_clock: MockClock, protocol: Any) -> None:
+    async with open_ours(served_hub(NumbersHub), protocol=protocol) as connection:
+        hub = connection.proxy(Numbers)
+        assert assert_type(await hub.add(1), int) == 3
+        assert assert_type(await hub.maybe(), int | None) is None
+        with pytest.raises(HubException, match="done nothing"):
+            await hub.do_nothing()
+        assert [number async for number in hub.counter(3)] == [0, 1, 2]
+        assert await hub.total(numbers(4)) == 6
+        assert [number async for number in hub.double(numbers(3))] == [0, 2, 4]
+        assert await hub.total(hub.double(hub.counter(3))) == 6
+        assert await hub.in_time() is None
+        with trio.fail_after(5):
+            assert await hub.in_time() == pytest.approx(5)
 
 
 async def test_a_stream_that_is_left_early_is_cancelled_and_so_are_its_uploads(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     async def endless() -> AsyncIterator[int]:
         yield 7
         await trio.sleep_forever()
 
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
 
         async def answer(id: str, *asked: Message) -> None:
             assert [await server.receive(), *await server.arrived()] == list(asked)
@@ -118,10 +103,8 @@ async def test_a_stream_that_is_left_early_is_cancelled_and_so_are_its_uploads(
         assert await server.arrived() == [cancel("3"), ended("2", "Stream canceled by client.")]
 
 
-async def test_result_types_of_any_form_are_known_to_type_checkers(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+async def test_result_types_of_any_form_are_known_to_type_checkers(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
 
         async def serve() -> None:
             for id in ("1", "2", "3"):
@@ -138,16 +121,3 @@ def types_only(connection: HubConnection) -> None:  # never called
     """What type checkers make of readers."""
     connection.messages("A", int | None)
     connection.stream("A", item_type=str | int)
-
-
-class _End:
-    """A memory connection that `aclosing` can close."""
-
-    def __init__(self, end: Any) -> None:
-        self._end = end
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._end, name)
-
-    async def aclose(self) -> None:
-        self._end.close()

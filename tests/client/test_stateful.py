@@ -14,15 +14,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.connections.client.http_answers import TARGET
 from tests.hub_peer import PROTOCOLS, no_task_left, served_hub
 from trio_hubs import ChannelReader, Hub, HubConnection, HubConnectionOptions, HubConnectionState, StateChange
-from trio_hubs.client.handlers import Handlers
 from trio_hubs.client.link import HubLink
+from trio_hubs.client.opening import open_over
 from trio_hubs.connections.client.resuming import resuming
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
 from trio_hubs.connections.resumable import ResumableConnection, ResumableState
 from trio_hubs.errors import ConnectionClosed
-from trio_hubs.protocol.registry import PROTOCOLS as SPOKEN
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 from .dials import Dials
 
@@ -70,7 +70,7 @@ class Network:
         self._ends: tuple[MemoryConnection, MemoryConnection] | None = None
 
     @asynccontextmanager
-    async def dial(self) -> AsyncGenerator[Duplex]:
+    async def dial(self, _: TransferFormat) -> AsyncGenerator[Duplex]:
         """A new connection."""
         behind = ResumableConnection("id", Request())
         self._known.append(behind)
@@ -123,18 +123,16 @@ class Network:
 
 @asynccontextmanager
 async def connected(
-    protocol: str = "json", **chosen: Any
+    protocol: Any = "json", **chosen: Any
 ) -> AsyncGenerator[tuple[HubConnection, Network, list[int]]]:
     """Our client beside the hub, and the totals that its handler has heard."""
     heard: list[int] = []
-    speaks = SPOKEN[protocol]("python")
-    handlers = Handlers(speaks.payloads)
-    handlers.add("Total", heard.append)
     with no_task_left():
         async with trio.open_nursery() as nursery:
             network = Network(nursery)
-            connection = HubConnection(speaks, handlers, HubConnectionOptions(), [network.dial], **chosen)
-            async with connection._opened():
+            async with open_over(
+                [network.dial], protocol=protocol, handlers={"Total": heard.append}, **chosen
+            ) as connection:
                 yield connection, network, heard
             network.expire()
 
@@ -217,12 +215,12 @@ async def test_one_that_cannot_go_on_is_lost_like_any_other(autojump_clock: Mock
 async def test_a_server_that_acknowledges_nothing_has_five_seconds(autojump_clock: MockClock) -> None:
     dials = Dials()
     dials.server()
-    speaks = SPOKEN["json"]("python")
     options = HubConnectionOptions(stateful_reconnect_buffer_size=1, server_timeout=1000)
-    connection = HubConnection(
-        speaks, Handlers(speaks.payloads), options, [lambda: resuming(TARGET, dials(), _not_again)]
-    )
-    async with connection._opened():
+
+    def dial(carried: TransferFormat) -> AbstractAsyncContextManager[Duplex]:
+        return resuming(TARGET, dials(carried), _not_again)
+
+    async with open_over([dial], options=options) as connection:
         await connection.send("Kept")
         await wait_all_tasks_blocked()
         await connection.send("Waits")

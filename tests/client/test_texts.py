@@ -56,16 +56,14 @@ async def hear(seconds: float) -> None:
     ],
 )
 async def test_what_a_server_is_told_of_its_calls(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, messages: list[Message], answer: str
+    autojump_clock: MockClock, messages: list[Message], answer: str
 ) -> None:
-    async with open_raw_server(monkeypatch, handlers={"Hear": hear}) as (_, server):
+    async with open_raw_server(handlers={"Hear": hear}) as (_, server):
         await server.send(*messages)
         assert await server.arrived() == [ended("1", answer)]
 
 
-async def test_what_a_server_is_told_of_uploads_and_a_caller_of_a_stream(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_a_server_is_told_of_uploads_and_a_caller_of_a_stream(autojump_clock: MockClock) -> None:
     caught: list[str] = []
 
     async def invoke(connection: HubConnection, *arguments: Any) -> None:
@@ -74,7 +72,7 @@ async def test_what_a_server_is_told_of_uploads_and_a_caller_of_a_stream(
         except HubException as error:
             caught.append(str(error))
 
-    async with open_raw_server(monkeypatch) as (connection, server), trio.open_nursery() as nursery:
+    async with open_raw_server() as (connection, server), trio.open_nursery() as nursery:
         writer, reader = open_channel(int)
         writer.complete(ValueError("broken"))
         nursery.start_soon(invoke, connection, reader)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import RawPeer, open_raw_server, raw_server
+from tests.hub_peer import RawPeer, RawServer, open_raw_server
 from tests.messages import call, close, ended, item, result, stream
 from trio_hubs import (
     ChannelReader,
@@ -18,8 +18,8 @@ from trio_hubs import (
     HubConnection,
     HubConnectionOptions,
     StreamOverflow,
-    open_hub_connection,
 )
+from trio_hubs.client.opening import open_over
 
 TEXT = "x" * 1000
 PIECE = 60  # items in one
@@ -49,23 +49,21 @@ def _item(number: int) -> bytes:
 
 @asynccontextmanager
 async def open_flood(
-    monkeypatch: pytest.MonkeyPatch, options: HubConnectionOptions | None = None
+    options: HubConnectionOptions | None = None,
 ) -> AsyncGenerator[tuple[HubConnection, RawPeer]]:
     """A connection by which four pieces may be under way, as by a socket."""
-    server = raw_server(monkeypatch, capacity=4)
+    server = RawServer(capacity=4)
     await server.send_bytes(b"{}\x1e")
-    async with open_hub_connection("http://raw", skip_negotiation=True, options=options) as connection:
+    async with open_over([server.dial], options=options) as connection:
         await server.receive_record()
         await server.receive()
         yield connection, server
 
 
-async def test_a_handler_hears_behind_a_stream_that_is_not_read(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_hears_behind_a_stream_that_is_not_read(autojump_clock: MockClock) -> None:
     heard = trio.Event()
     async with (
-        open_flood(monkeypatch) as (connection, server),
+        open_flood() as (connection, server),
         connection.stream("Flood", item_type=str) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -85,12 +83,10 @@ async def test_a_handler_hears_behind_a_stream_that_is_not_read(
         assert [int(text.split()[0]) for text in items] == list(range(20 * PIECE))
 
 
-async def test_a_body_that_sleeps_for_long_keeps_its_connection(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_sleeps_for_long_keeps_its_connection(autojump_clock: MockClock) -> None:
     """A server ends the connection of a client that takes nothing for 10 seconds."""
     async with (
-        open_flood(monkeypatch) as (connection, server),
+        open_flood() as (connection, server),
         connection.stream("Flood", item_type=str) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -112,10 +108,10 @@ async def test_a_body_that_sleeps_for_long_keeps_its_connection(
 
 @pytest.mark.parametrize("how", ["close", "end"])
 async def test_who_waits_for_the_end_hears_of_it_behind_a_stream_that_is_not_read(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, how: str
+    autojump_clock: MockClock, how: str
 ) -> None:
     async with (
-        open_flood(monkeypatch) as (connection, server),
+        open_flood() as (connection, server),
         connection.stream("Flood", item_type=str),
         trio.open_nursery() as nursery,
     ):
@@ -132,11 +128,9 @@ async def test_who_waits_for_the_end_hears_of_it_behind_a_stream_that_is_not_rea
             await connection.wait_closed()
 
 
-async def test_a_reader_that_stops_stops_the_server_and_its_body_may_call(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_that_stops_stops_the_server_and_its_body_may_call(autojump_clock: MockClock) -> None:
     async with (
-        open_flood(monkeypatch) as (connection, server),
+        open_flood() as (connection, server),
         connection.stream("Flood", item_type=str, capacity=10) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -161,12 +155,10 @@ async def test_a_reader_that_stops_stops_the_server_and_its_body_may_call(
         nursery.cancel_scope.cancel()
 
 
-async def test_beyond_the_limit_the_stream_fails_alone(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_beyond_the_limit_the_stream_fails_alone(autojump_clock: MockClock) -> None:
     options = HubConnectionOptions(connection_buffer_limit=1024 * 1024)
     async with (
-        open_flood(monkeypatch, options) as (connection, server),
+        open_flood(options) as (connection, server),
         connection.stream("Flood", item_type=str) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -186,11 +178,11 @@ async def test_beyond_the_limit_the_stream_fails_alone(
 
 @pytest.mark.parametrize("policy", [DropOldest(), Conflate(lambda text: int(text.split()[0]) % 10)])
 async def test_a_stream_may_keep_the_newest_instead(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, policy: DropOldest | Conflate
+    autojump_clock: MockClock, policy: DropOldest | Conflate
 ) -> None:
     reader: ChannelReader[str]
     async with (
-        open_flood(monkeypatch) as (connection, server),
+        open_flood() as (connection, server),
         connection.stream("Flood", item_type=str, capacity=10, when_full=policy) as reader,
     ):
         with trio.fail_after(0.1):
@@ -204,9 +196,9 @@ async def test_a_stream_may_keep_the_newest_instead(
 
 
 async def test_a_stream_whose_connection_ends_behind_it_fails_after_its_items(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), connection.stream("Flood") as reader:
+    async with open_raw_server() as (connection, server), connection.stream("Flood") as reader:
         assert await server.receive() == stream("Flood")
         await server.send(*[item("1", TEXT) for _ in range(200)])
         server.connection.close()

@@ -20,6 +20,7 @@ from trio_hubs import Hub, HubConnection, HubConnectionOptions, HubConnectionSta
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.resumable import ResumableConnection
+from trio_hubs.protocol.hub_protocol import TransferFormat
 
 Schedule: TypeAlias = Sequence[tuple[int, float]]
 
@@ -62,7 +63,7 @@ class TornDials(Dials):
         )
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncGenerator[Any]:
+    async def __call__(self, _: TransferFormat) -> AsyncGenerator[Any]:
         await trio.lowlevel.checkpoint()
         ends = [ResumableConnection("torn", Request()) for _ in range(2)]
         self._nursery.start_soon(self._carry, *ends)

@@ -8,11 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.hub_peer import open_client, open_raw_server, served_hub
+from tests.hub_peer import open_client, open_ours, open_raw_server, served_hub
 from tests.messages import call, cancel, credit, ended, item, result, stream
-from trio_hubs import ChannelReader, Hub, HubConnection, StreamOverflow, open_hub_connection
-from trio_hubs.client import hub_connection
-from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
+from trio_hubs import ChannelReader, Hub, HubConnection, StreamOverflow
 
 from .witness import both_protocols
 
@@ -65,28 +63,13 @@ class Pair:
 
 
 @asynccontextmanager
-async def open_pair(
-    monkeypatch: pytest.MonkeyPatch, protocol: Any = "json", **options: Any
-) -> AsyncGenerator[tuple[HubConnection, Pair]]:
+async def open_pair(protocol: Any = "json", **options: Any) -> AsyncGenerator[tuple[HubConnection, Pair]]:
     """Connect our client to our hub, by which few pieces may be under way, as by a socket."""
     pair = Pair()
     served = served_hub(
         Flood, lambda: Flood(pair.made, pair.read, pair.unread), maximum_parallel_invocations=4, **options
     )
-    server_end, client_end = memory_connection_pair(capacity=4)
-    server_end.id = "ours"
-
-    @asynccontextmanager
-    async def dial(*_: object, **__: object) -> AsyncGenerator[MemoryConnection]:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(served.handle, server_end)
-            try:
-                yield client_end
-            finally:
-                client_end.close()
-
-    monkeypatch.setattr(hub_connection, "open_duplex", dial)
-    async with open_hub_connection("http://ours", protocol=protocol, skip_negotiation=True) as connection:
+    async with open_ours(served, capacity=4, protocol=protocol) as connection:
         yield connection, pair
 
 
@@ -104,10 +87,10 @@ async def hears_and_calls(connection: HubConnection) -> None:
 
 @both_protocols
 async def test_an_unread_stream_stops_nothing_and_holds_no_more_than_its_capacity(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     async with (
-        open_pair(monkeypatch, protocol) as (connection, pair),
+        open_pair(protocol) as (connection, pair),
         connection.stream("Flood", LARGE, item_type=str, capacity=7) as unread,
     ):
         await wait_all_tasks_blocked()
@@ -123,7 +106,7 @@ async def test_an_unread_stream_stops_nothing_and_holds_no_more_than_its_capacit
 
 @both_protocols
 async def test_an_unread_upload_stops_nothing_and_holds_no_more_than_its_capacity(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, protocol: str
 ) -> None:
     made: list[int] = []
 
@@ -133,7 +116,7 @@ async def test_an_unread_upload_stops_nothing_and_holds_no_more_than_its_capacit
             yield LARGE
 
     async with (
-        open_pair(monkeypatch, protocol, stream_buffer_capacity=7) as (connection, pair),
+        open_pair(protocol, stream_buffer_capacity=7) as (connection, pair),
         trio.open_nursery() as nursery,
     ):
         totals: list[int] = []
@@ -151,11 +134,9 @@ async def test_an_unread_upload_stops_nothing_and_holds_no_more_than_its_capacit
         assert totals == [100]
 
 
-async def test_many_small_items_lie_within_a_streams_share_of_bytes(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_small_items_lie_within_a_streams_share_of_bytes(autojump_clock: MockClock) -> None:
     async with (
-        open_pair(monkeypatch) as (connection, pair),
+        open_pair() as (connection, pair),
         connection.stream("Flood", "x", item_type=str, capacity=10) as unread,
     ):
         await wait_all_tasks_blocked()
@@ -217,9 +198,9 @@ async def test_a_client_that_uploads_more_than_its_credit_loses_that_upload_alon
 
 
 async def test_a_server_that_streams_more_than_its_credit_loses_that_stream_alone(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    async with open_raw_server(monkeypatch, answer=b'{"streamCredits":5}\x1e') as (connection, server):
+    async with open_raw_server(answer=b'{"streamCredits":5}\x1e') as (connection, server):
         async with connection.stream("Flood", item_type=int, capacity=4) as reader:
             assert await server.take(2) == [stream("Flood"), credit("1", 4)]
             await server.send(*[item("1", number) for number in range(5)])
@@ -237,14 +218,12 @@ async def test_a_server_that_streams_more_than_its_credit_loses_that_stream_alon
             assert await connection.invoke("Ask", result_type=int) == 42
 
 
-async def test_an_upload_keeps_to_the_servers_credit(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_upload_keeps_to_the_servers_credit(autojump_clock: MockClock) -> None:
     async def numbers() -> AsyncIterator[int]:
         for number in range(10):
             yield number
 
-    async with open_raw_server(monkeypatch, answer=b'{"streamCredits":2}\x1e') as (connection, server):
+    async with open_raw_server(answer=b'{"streamCredits":2}\x1e') as (connection, server):
         await connection.send("Take", numbers())
         assert (await server.receive())["streamIds"] == ["1"]
         assert await server.arrived() == [item("1", 0), item("1", 1)]

@@ -9,13 +9,10 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import OPENING, TEXT, Peer, connected_to
-from tests.hub_peer import served_hub
+from tests.hub_peer import open_ours, served_hub
 from trio_hubs import Hub, HubConnection, open_hub_connection
 from trio_hubs.calls.heartbeat import beat
-from trio_hubs.client import hub_connection
-from trio_hubs.connections.connection import Connection
 from trio_hubs.connections.http import Request
-from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.websocket import accept_websocket
 from trio_hubs.server.served_hub import ServedHub
 
@@ -32,29 +29,13 @@ class Echo(Hub):
         return text
 
 
-@asynccontextmanager
-async def over_memory(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> AsyncGenerator[HubConnection]:
+def over_memory(served: ServedHub) -> AbstractAsyncContextManager[HubConnection]:
     """Our client on a pair that holds one piece in each direction."""
-    server_end, client_end = memory_connection_pair(capacity=1)
-
-    @asynccontextmanager
-    async def open_memory(*_: object, **__: object) -> AsyncGenerator[Connection]:
-        yield client_end
-        client_end.close()
-
-    async def serve() -> None:
-        await served.handle(server_end)
-        server_end.close()
-
-    monkeypatch.setattr(hub_connection, "open_duplex", open_memory)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        async with open_hub_connection("http://raw", skip_negotiation=True) as connection:
-            yield connection
+    return open_ours(served, capacity=1)
 
 
 @asynccontextmanager
-async def over_websocket(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> AsyncGenerator[HubConnection]:
+async def over_websocket(served: ServedHub) -> AsyncGenerator[HubConnection]:
     """Our client on a WebSocket whose stream holds nothing: what one sends the other has to take."""
     near, far = lockstep_stream_pair()
 
@@ -74,14 +55,14 @@ async def over_websocket(monkeypatch: pytest.MonkeyPatch, served: ServedHub) -> 
                 yield connection
 
 
-Way = Callable[[pytest.MonkeyPatch, ServedHub], AbstractAsyncContextManager[HubConnection]]
+Way = Callable[[ServedHub], AbstractAsyncContextManager[HubConnection]]
 
 
 @pytest.mark.parametrize("way", [over_memory, over_websocket])
 @pytest.mark.parametrize("method", ["Inline", "Later"])
 @pytest.mark.parametrize("parallel", [1, 30])
 async def test_two_of_our_peers_that_send_each_other_much_at_once_do_not_wait_for_ever(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, way: Way, method: str, parallel: int
+    autojump_clock: MockClock, way: Way, method: str, parallel: int
 ) -> None:
     served = served_hub(Echo, maximum_message_size=None, maximum_parallel_invocations=parallel)
     answers: list[str] = []
@@ -90,7 +71,7 @@ async def test_two_of_our_peers_that_send_each_other_much_at_once_do_not_wait_fo
         answers.append(await connection.invoke(method, MEGABYTE, result_type=str))
 
     with trio.fail_after(1000):
-        async with way(monkeypatch, served) as connection, trio.open_nursery() as nursery:
+        async with way(served) as connection, trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(ask, connection)
     assert len(answers) == 20

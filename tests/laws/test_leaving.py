@@ -35,11 +35,11 @@ each_kind = pytest.mark.parametrize("kind", LEAVING)
 @each_kind
 @pytest.mark.parametrize("siblings", [False, True])
 async def test_out_of_the_body_of_a_connection(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], siblings: bool
+    autojump_clock: MockClock, kind: type[BaseException], siblings: bool
 ) -> None:
     leaving = kind("now")
     with no_task_left(), pytest.raises(kind) as caught:
-        async with open_raw_server(monkeypatch) as (connection, server):
+        async with open_raw_server() as (connection, server):
             if siblings:
                 await server.send(call("Slow"))
                 connection.on("Slow", trio.sleep_forever)
@@ -51,7 +51,7 @@ async def test_out_of_the_body_of_a_connection(
 @each_kind
 @pytest.mark.parametrize("uploads", [0, 1])
 async def test_out_of_the_body_of_a_stream(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], uploads: int
+    autojump_clock: MockClock, kind: type[BaseException], uploads: int
 ) -> None:
     async def forever() -> AsyncIterator[int]:
         await trio.sleep_forever()
@@ -60,7 +60,7 @@ async def test_out_of_the_body_of_a_stream(
     leaving = kind("now")
     with no_task_left(), pytest.raises(kind) as caught:
         async with (
-            open_raw_server(monkeypatch) as (connection, _),
+            open_raw_server() as (connection, _),
             connection.stream("Count", *[forever() for _ in range(uploads)]),
         ):
             raise leaving
@@ -69,9 +69,7 @@ async def test_out_of_the_body_of_a_stream(
 
 @each_kind
 @pytest.mark.parametrize("pauses", [False, True])
-async def test_out_of_a_handler(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], pauses: bool
-) -> None:
+async def test_out_of_a_handler(autojump_clock: MockClock, kind: type[BaseException], pauses: bool) -> None:
     leaving = kind("now")
 
     async def later() -> None:
@@ -82,7 +80,7 @@ async def test_out_of_a_handler(
         raise leaving
 
     with no_task_left(), pytest.raises(kind) as caught:
-        async with open_raw_server(monkeypatch, handlers={"Leave": later if pauses else at_once}) as (
+        async with open_raw_server(handlers={"Leave": later if pauses else at_once}) as (
             _,
             server,
         ):
@@ -93,14 +91,14 @@ async def test_out_of_a_handler(
 
 @each_kind
 async def test_out_of_a_handler_in_the_piece_of_the_handshakes_answer(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+    autojump_clock: MockClock, kind: type[BaseException]
 ) -> None:
     def leave() -> None:
         raise kind("now")
 
     answer = b'{}\x1e{"type":1,"target":"Leave","arguments":[]}\x1e'
     with no_task_left(), pytest.raises(kind):
-        async with open_raw_server(monkeypatch, answer=answer, handlers={"Leave": leave}):
+        async with open_raw_server(answer=answer, handlers={"Leave": leave}):
             await trio.sleep_forever()
 
 
@@ -113,15 +111,13 @@ async def test_out_of_a_connection_that_is_still_opening(
 
     monkeypatch.setattr(link._Life, "opened", opened)
     with no_task_left(), pytest.raises(kind):
-        async with open_raw_server(monkeypatch):
+        async with open_raw_server():
             await trio.sleep_forever()
 
 
 @each_kind
 @pytest.mark.parametrize("way", ["invoke", "send", "stream"])
-async def test_out_of_an_upload(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], way: str
-) -> None:
+async def test_out_of_an_upload(autojump_clock: MockClock, kind: type[BaseException], way: str) -> None:
     leaving = kind("now")
 
     async def items() -> AsyncIterator[int]:
@@ -129,7 +125,7 @@ async def test_out_of_an_upload(
         raise leaving
 
     with no_task_left(), pytest.raises(kind) as caught:
-        async with open_raw_server(monkeypatch) as (connection, _):
+        async with open_raw_server() as (connection, _):
             if way == "stream":
                 async with connection.stream("Take", items()):
                     await trio.sleep_forever()
@@ -138,12 +134,10 @@ async def test_out_of_an_upload(
     assert caught.value is leaving
 
 
-async def test_a_group_of_the_users_own_stays_one(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_group_of_the_users_own_stays_one(autojump_clock: MockClock) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         async with (
-            open_raw_server(monkeypatch) as (connection, _),
+            open_raw_server() as (connection, _),
             connection.stream("Count"),
             trio.open_nursery(),
         ):

@@ -3,7 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
 from trio.testing import MockClock
 
 import trio_hubs
@@ -33,9 +32,7 @@ def test_what_is_constructed_needs_no_event_loop() -> None:
     served_hub(Witness, lambda: Witness([]))
 
 
-async def test_the_tasks_of_a_client_end_with_its_block(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_tasks_of_a_client_end_with_its_block(autojump_clock: MockClock) -> None:
     with no_task_left():
-        async with open_raw_server(monkeypatch) as (connection, _), connection.stream("Count", 1):
+        async with open_raw_server() as (connection, _), connection.stream("Count", 1):
             pass

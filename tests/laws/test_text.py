@@ -54,7 +54,7 @@ async def test_our_server(autojump_clock: MockClock, caplog: pytest.LogCaptureFi
     assert "argument 1: Text that is not Unicode @ $" in caplog.text
 
 
-async def test_our_client(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_our_client(autojump_clock: MockClock) -> None:
     heard: list[Any] = []
 
     def fail() -> None:
@@ -63,7 +63,7 @@ async def test_our_client(autojump_clock: MockClock, monkeypatch: pytest.MonkeyP
     def hear(text: str) -> None:
         heard.append(text)
 
-    async with open_raw_server(monkeypatch, handlers={"Hear": hear, "Fail": fail}) as (connection, server):
+    async with open_raw_server(handlers={"Hear": hear, "Fail": fail}) as (connection, server):
         await server.send(call("Hear", HALF), call("Hear", "a"), call("Fail", id="1"))
         assert await server.arrived() == [ended("1", "?")]
         assert heard == ["a"]

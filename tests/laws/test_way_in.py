@@ -1,6 +1,5 @@
 """The way in: the reader never waits on user code."""
 
-import pytest
 import trio
 from trio.testing import MockClock
 
@@ -54,12 +53,10 @@ async def test_streams_and_uploads_hold_no_place(autojump_clock: MockClock, prot
 
 
 @both_protocols
-async def test_a_loop_over_a_stream_may_invoke_in_its_body(
-    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_loop_over_a_stream_may_invoke_in_its_body(autojump_clock: MockClock, protocol: str) -> None:
     """Though far more items lie unread than may, the answer behind them is read."""
     async with (
-        open_raw_server(monkeypatch, protocol) as (connection, server),
+        open_raw_server(protocol) as (connection, server),
         connection.stream("Count", item_type=str) as reader,
         trio.open_nursery() as nursery,
     ):
@@ -76,10 +73,8 @@ async def test_a_loop_over_a_stream_may_invoke_in_its_body(
         assert await connection.invoke("Add", 1) == 42
 
 
-async def test_memory_stays_bounded_behind_a_slow_reader(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_raw_server(monkeypatch) as (connection, server), connection.stream("Count") as reader:
+async def test_memory_stays_bounded_behind_a_slow_reader(autojump_clock: MockClock) -> None:
+    async with open_raw_server() as (connection, server), connection.stream("Count") as reader:
         sent = 0
         with trio.move_on_after(5):
             for _ in range(5000):

@@ -16,7 +16,8 @@ import attrs
 import msgspec
 
 from ..calls.channels import ChannelReader, ChannelWriter, open_channel
-from ..client.hub_connection import HubConnection, open_hub_connection
+from ..client.hub_connection import HubConnection
+from ..client.opening import open_hub_connection
 from ..client.options import HubConnectionOptions
 from ..client.reconnect import Backoff
 from ..client.state import HubConnectionState, StateChange

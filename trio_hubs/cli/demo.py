@@ -8,7 +8,7 @@ import trio
 from rich.console import Console
 from rich.text import Text
 
-from ..client.hub_connection import open_hub_connection
+from ..client.opening import open_hub_connection
 from ..demo.counter import HUB_PATH, counter_app
 from ..tasks import open_tasks
 from .output import while_read

@@ -16,7 +16,7 @@ from ..calls.session import Session
 from ..connections.duplex import Duplex
 from ..errors import ConnectionClosed, ConnectionFailed, HandshakeError, ProtocolError
 from ..protocol.handshake import MAXIMUM_SIZE, HandshakeRequest, encode_request, take_response
-from ..protocol.hub_protocol import HubProtocol
+from ..protocol.hub_protocol import HubProtocol, TransferFormat
 from ..protocol.messages import Close, Ping
 from ..tasks import open_background
 from . import texts
@@ -24,8 +24,8 @@ from .calls import HubCalls
 from .handlers import Handlers
 from .options import HubConnectionOptions
 
-Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[Duplex]]
-"""Opens a connection for a block."""
+Dial: TypeAlias = Callable[[TransferFormat], AbstractAsyncContextManager[Duplex]]
+"""Opens a connection that can carry this format, for a block."""
 
 
 class _Life:
@@ -160,7 +160,7 @@ async def run_link(
     """
     link: HubLink | None = None
     with trio.CancelScope() as whole:
-        async with dial() as connection, open_background() as nursery:
+        async with dial(protocol.transfer_format) as connection, open_background() as nursery:
             credits, rest = await _shake_hands(connection, protocol, options)
             connection.enable_resume()
             link = HubLink(connection, protocol, handlers, options, credits)
