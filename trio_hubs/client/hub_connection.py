@@ -37,6 +37,7 @@ T3 = TypeVar("T3")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CLOSED = "The connection has been closed."
+_DRAINING = "The connection is being drained: no new calls are made on it."
 
 _GOES_ON = frozenset((HubConnectionState.CONNECTED, HubConnectionState.RECONNECTING))
 
@@ -260,8 +261,10 @@ class HubConnection(HubCalls):
 
     def _over(self) -> ConnectionClosed:
         """What is raised once the end has come, or was asked for."""
-        reason = self._reason
-        return ConnectionClosed(_CLOSED) if reason is None else reason.retold(ConnectionClosed, str(reason))
+        if self._reason is not None:
+            return self._reason.retold(ConnectionClosed, str(self._reason))
+        drains = self.state is HubConnectionState.DISCONNECTING and not self._link.ended
+        return ConnectionClosed(_DRAINING if drains else _CLOSED)
 
     # ---- life
 

@@ -1,17 +1,12 @@
 """How a client comes to a raw connection, beside a raw handler."""
 
-import contextlib
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock
 
 from trio_hubs import (
@@ -30,29 +25,14 @@ from trio_hubs import (
 from trio_hubs.connections.client.opening import open_duplex
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
+from .echoing import echo, echo_app, echoes, serving
 from .http_answers import Answer, Body, open_requests
-
-
-async def echo(connection: Connection) -> None:
-    """Send back what comes."""
-    while data := await connection.receive():
-        await connection.send(data)
-
-
-@asynccontextmanager
-async def serving(app: HubApp) -> AsyncGenerator[str]:
-    """The address of an app that serves for the body."""
-    async with trio.open_nursery() as nursery:
-        yield await nursery.start(app.serve, "127.0.0.1", 0)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
 async def address() -> AsyncGenerator[str]:
     """The address of an app that has a raw handler."""
-    app = HubApp()
-    app.add_connection_handler("/echo", echo)
-    async with serving(app) as address:
+    async with serving(echo_app()) as address:
         yield address
 
 
@@ -281,88 +261,9 @@ async def test_a_cancelled_opening_ends_at_once(autojump_clock: MockClock) -> No
     assert trio.current_time() == 3
 
 
-# ---- one HTTP client for all legs
+# ---- redirects, and what is sent
 
 each_transport = pytest.mark.parametrize("transport", Transport)
-
-
-async def echoes(url: str, transport: Transport, **arguments: Any) -> None:
-    """Assert that a raw connection can be opened and works."""
-    proxy = arguments.pop("proxy", None)
-    options = ConnectionOptions(transports=[transport], proxy=proxy)
-    async with open_connection(url, options=options, **arguments) as connection:
-        await connection.send(b"hello")
-        assert await connection.receive() == b"hello"
-
-
-@pytest.fixture
-async def tls(tmp_path: Path) -> AsyncGenerator[tuple[str, Path]]:
-    """The address of an app that serves by TLS, and a file with the authority that is to be trusted."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    file = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(file))
-    app = HubApp()
-    app.add_connection_handler("/echo", echo)
-    async with trio.open_nursery() as nursery:
-        serve = partial(app.serve, ssl_context=server)
-        yield await nursery.start(serve, "127.0.0.1", 0), file
-        nursery.cancel_scope.cancel()
-
-
-@each_transport
-async def test_all_legs_trust_the_same(
-    tls: tuple[str, Path], transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, file = tls
-    await echoes(f"{address}/echo", transport, ssl_context=ssl.create_default_context(cafile=file))
-    with pytest.raises(NegotiationError, match=r"(?i)certificate"):
-        await echoes(f"{address}/echo", transport)
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    await echoes(f"{address}/echo", transport)
-
-
-@each_transport
-async def test_all_legs_go_by_the_proxy(
-    address: str, transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = "http://nowhere.invalid/echo"  # which our server does not look at, so that it is a good proxy
-    await echoes(url, transport, proxy=address)
-    monkeypatch.setenv("HTTP_PROXY", address)
-    await echoes(url, transport, proxy="environment")
-    with pytest.raises(NegotiationError, match=r"cannot connect to nowhere\.invalid:80"):
-        await echoes(url, transport)
-
-
-@each_transport
-async def test_all_legs_go_by_a_client_of_the_users_own_such_as_by_a_unix_socket(
-    address: str, transport: Transport, tmp_path: Path
-) -> None:
-    path = str(tmp_path / "socket")
-    host, _, port = address.removeprefix("http://").partition(":")
-
-    async def copy(source: trio.abc.ReceiveStream, target: trio.abc.SendStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            async for data in source:
-                await target.send_all(data)
-
-    async def relay(near: trio.SocketStream) -> None:
-        async with await trio.open_tcp_stream(host, int(port)) as far, trio.open_nursery() as nursery:
-            nursery.start_soon(copy, near, far)
-            await copy(far, near)
-            nursery.cancel_scope.cancel()
-
-    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
-        await listening.bind(path)
-        listening.listen()
-        async with (
-            trio.open_nursery() as nursery,
-            httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path)) as http_client,
-        ):
-            nursery.start_soon(trio.serve_listeners, relay, [trio.SocketListener(listening)])
-            await echoes("http://nowhere.invalid/echo", transport, http_client=http_client)
-            nursery.cancel_scope.cancel()
 
 
 @each_transport

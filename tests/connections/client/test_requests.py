@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from trio_hubs import AccessToken, ConnectionFailed, ConnectionOptions, TokenReason
-from trio_hubs.connections.client.requests import Grant, Requests, default_trust
+from trio_hubs.connections.client.requests import Grant, Requests, default_trust, reason_of
 from trio_hubs.connections.client.urls import origin_of
 
 from .http_answers import Body, Endless, open_requests
@@ -308,10 +308,33 @@ async def test_what_is_no_origin_is_refused(origin: str) -> None:
     assert "SECRET" not in str(caught.value)
 
 
-async def test_a_server_that_is_not_there_is_named() -> None:
+async def test_a_server_that_is_not_there_is_named_and_the_reason_told() -> None:
     async with aclosing(requests_of(url="http://127.0.0.1:1/hub")) as requests:
-        with pytest.raises(ConnectionFailed, match=r"^cannot connect to 127\.0\.0\.1:1: "):
+        with pytest.raises(
+            ConnectionFailed, match=r"^cannot connect to 127\.0\.0\.1:1: \[Errno 111\] .*refused$"
+        ):
             await requests.send("GET", requests.url)
+
+
+def test_each_address_that_was_tried_has_its_reason_once() -> None:
+    tried = OSError("all attempts to connect failed")
+    refused, unreachable = OSError(111, "refused"), OSError(101, "unreachable")
+    tried.__cause__ = ExceptionGroup("all", [refused, unreachable, OSError(101, "unreachable")])
+    assert reason_of(tried) == "[Errno 111] refused, [Errno 101] unreachable"
+    tried.__cause__ = None
+    tried.__context__ = OSError(5, "of something else")
+    assert reason_of(tried) == "all attempts to connect failed"
+
+
+async def test_a_proxy_that_says_why_it_lets_nobody_through_is_quoted() -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ProxyError("Host unreachable.")
+
+    async with open_requests(answer) as (requests, _):
+        with pytest.raises(
+            ConnectionFailed, match=r"^the proxy does not let us through: Host unreachable\.$"
+        ):
+            await requests.send("GET", URL)
 
 
 # ---- logs

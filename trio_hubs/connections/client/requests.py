@@ -8,12 +8,14 @@ is read than is allowed, whatever it unpacks to.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from itertools import islice
 from time import time
 from urllib.parse import urljoin, urlsplit
 
@@ -40,8 +42,9 @@ FAILURE_TIMEOUT = 0.5
 
 _LOGGERS = ("httpx2", *(f"httpcore2.{name}" for name in ("connection", "http11", "proxy", "socks")))
 _HEADERS = {"X-Requested-With": "XMLHttpRequest", "User-Agent": "trio-hubs", "Accept-Encoding": "identity"}
+_MOST_ADDRESSES = 4  # whose errors are told
 _NO_TIMEOUT = httpx2.Timeout(None)  # the times are those of trio's scopes
-_REFUSALS = frozenset((400, 401, 403, 405, 410))  # which will be the same next time
+_REFUSALS = frozenset((400, 401, 403, 405, 407, 410))  # which will be the same next time
 _LASTING = frozenset((307, 308))
 _REDIRECTS = frozenset((301, 302, 303)) | _LASTING
 
@@ -278,6 +281,8 @@ class Requests:
         except httpx2.ConnectError as error:
             _, host, port = origin_of(url)
             raise ConnectionFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
+        except httpx2.ProxyError as error:
+            raise _refusal_of_proxy(reason_of(error)) from error
         except httpx2.RemoteProtocolError as error:
             raise ConnectionFailed(f"it did not answer in HTTP: {reason_of(error)}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
@@ -292,9 +297,33 @@ class Requests:
 
 
 def reason_of(error: BaseException) -> str:
-    """The text of an error, or of the nearest one behind it that has any, as it may be shown."""
+    """What the system said of an error, else the text of the nearest one behind it that has any; as it may be shown."""
+    if said := dict.fromkeys(map(shown, islice(_said(error), _MOST_ADDRESSES))):
+        return ", ".join(said)
     behind = error.__cause__ or error.__context__
     return shown(str(error)) or (reason_of(behind) if behind else type(error).__name__)
+
+
+def _said(error: BaseException) -> Iterator[str]:
+    """The system's errors behind one: of each address that was tried."""
+    if isinstance(error, OSError) and error.errno:
+        yield str(error)
+    elif isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _said(member)
+    elif cause := error.__cause__ or next((arg for arg in error.args if isinstance(arg, Exception)), None):
+        yield from _said(cause)
+
+
+def _refusal_of_proxy(text: str) -> ConnectionFailed:
+    """What it means that a proxy does not let us through, which the HTTP client tells as a text only."""
+    answer = re.fullmatch(r"(\d{3}) (.*)", text)
+    if answer is None:
+        return ConnectionFailed(f"the proxy does not let us through: {text}")
+    status = int(answer[1])
+    return ConnectionFailed(
+        f"the proxy answered {status} ({answer[2]})", status=status, retriable=status not in _REFUSALS
+    )
 
 
 def followed(url: str, location: str) -> str:
