@@ -7,6 +7,13 @@ import attrs
 import pytest
 
 from trio_hubs.connections.http import CaseInsensitive, Request, Response
+from trio_hubs.errors import ProtocolError
+
+
+@attrs.frozen
+class Point:
+    x: int
+    y: int
 
 
 def test_a_name_matches_in_any_letter_case() -> None:
@@ -74,6 +81,7 @@ def test_a_request_of_its_raw_parts() -> None:
     )
     assert request.method == "POST"
     assert request.path == "/a b/ä"
+    assert request.raw_query == "Name=M%C3%BCller&empty=&plus=1+1&name=x"
     assert request.query["NAME"] == "Müller,x"
     assert request.query["empty"] == ""
     assert request.query["plus"] == "1 1"
@@ -95,6 +103,55 @@ def test_a_request_of_its_raw_parts() -> None:
 )
 def test_a_target_has_a_path(target: bytes, path: str) -> None:
     assert Request.parse(b"GET", target, ()).path == path
+
+
+def test_the_name_that_the_client_calls_the_server_by() -> None:
+    assert Request(headers={"host": "example:8000"}).host == "example:8000"
+    assert Request(headers={"host": "inner"}, host="example").host == "example"
+    assert Request().host == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "cookies"),
+    [
+        ("", {}),
+        ("a=1", {"a": "1"}),
+        ("a=1; b=2;c=3 ;", {"a": "1", "b": "2", "c": "3"}),
+        ("a=1; A=2; a=3", {"a": "1", "A": "2"}),  # the first one has the closest path
+        ('a="x y"; b="; c="', {"a": "x y", "b": '"', "c": '"'}),
+        ("a=b=c; =x; y; z=", {"a": "b=c", "y": "", "z": ""}),
+        ("a=%C3%A4; b=\u00e4", {"a": "%C3%A4", "b": "\u00e4"}),
+        ("bad name=1; [x]=2; {}=3; good=4", {"bad name": "1", "[x]": "2", "{}": "3", "good": "4"}),
+        ("a;b;;c ; ;d=", {"a": "", "b": "", "c": "", "d": ""}),
+    ],
+)
+def test_cookies_are_taken_apart_one_by_one(text: str, cookies: dict[str, str]) -> None:
+    assert Request(headers={"cookie": text}).cookies == cookies
+
+
+@pytest.mark.parametrize(
+    ("body", "value"), [(b'{"a": [1, null]}', {"a": [1, None]}), (b"1", 1), (b' "x" ', "x")]
+)
+def test_a_body_in_json(body: bytes, value: object) -> None:
+    assert Request(body=body).json() == value
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"{'a': 1}", b"1 2", b"NaN", b"[" * 60_000], ids=lambda body: body[:8]
+)
+def test_a_body_that_is_no_json(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"^The body is no JSON: "):
+        Request(body=body).json()
+
+
+def test_an_answer_in_json() -> None:
+    assert Response.json({"a": [1, None]}).body == b'{"a":[1,null]}'
+    assert Response.json("x").content_type == "application/json"
+    assert Response.json(Point(1, 2), status=201, headers={"X": "y"}) == Response(
+        '{"x":1,"y":2}', status=201, content_type="application/json", headers={"X": "y"}
+    )
+    with pytest.raises(TypeError, match="unsupported"):
+        Response.json(object())
 
 
 def test_text_is_answered_as_utf_8() -> None:

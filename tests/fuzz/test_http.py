@@ -26,12 +26,12 @@ from tests.connections.server.http_peer import (
     describe,
     fail,
     request,
+    server,
     upgrade,
 )
 from tests.connections.websocket.websocket_peer import BAD_FRAMES, PATIENCE
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.exchange import Route
-from trio_hubs.connections.server.http_server import HttpServer
+from trio_hubs.connections.server.exchange import Answering
 from trio_hubs.logs import peer_filter
 
 from .pieces import PLACES, cut, examples, mutations, singly
@@ -71,7 +71,7 @@ class Lines(logging.Handler):
 
 
 async def serve(
-    pieces: Sequence[bytes], routes: dict[str, Route] = ROUTES, *, express: bool = True
+    pieces: Sequence[bytes], routes: dict[str, Answering] = ROUTES, *, express: bool = True
 ) -> tuple[bytes, list[logging.LogRecord]]:
     """Let a client say this and leave; what it was answered, and what was logged."""
     peer_filter._periods.clear()  # of a line's kind not all are told, but for those of one example
@@ -83,7 +83,7 @@ async def serve(
     try:
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(HttpServer(routes, express=express).serve_stream, near)
+                nursery.start_soon(server(routes, express=express).serve_stream, near)
                 for piece in pieces:
                     await wait_all_tasks_blocked()
                     try:
@@ -129,7 +129,7 @@ def test_whatever_comes_in_on_a_websocket_raises_nothing(express: bool, data: by
     trio.run(check, clock=MockClock(autojump_threshold=0))
 
 
-NO_WEBSOCKETS: dict[str, Route] = {"/describe": describe, "/fail": fail}
+NO_WEBSOCKETS: dict[str, Answering] = {"/describe": describe, "/fail": fail}
 STATUSES = {100, 200, 400, 404, 405, 413, 431, 500, 501}
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import msgspec
+
+from ..errors import ProtocolError
+
+if TYPE_CHECKING:
+    from .users import User
 
 Headers: TypeAlias = Mapping[str, "str | Sequence[str]"]
 """Headers of an answer; several texts of one name have lines of their own."""
@@ -84,9 +89,12 @@ class Request:
         method: The verb, in capitals.
         path: The decoded path, without the query.
         query: The query's fields, decoded; names match in any letter case.
+        raw_query: The query as it came, without the question mark.
         headers: The header fields; names match in any letter case.
         body: The whole body.
-        scheme: ``https`` when it came by TLS to this server itself, else ``http``.
+        scheme: ``https`` when it came by TLS to this server itself, or as a trusted proxy says; else ``http``.
+        client: The client's IP address; where a trusted proxy is between, as that says. ``None`` on a Unix socket.
+        user: Who makes it, as ``authenticate`` found out.
     """
 
     method: str = "GET"
@@ -95,6 +103,40 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=CaseInsensitive)
     body: bytes = b""
     scheme: str = "http"
+    raw_query: str = ""
+    client: str | None = None
+    user: User | None = None
+    _host: str | None = None
+
+    @property
+    def host(self) -> str:
+        """The name, and perhaps the port, by which the client calls the server; "" where it does not say.
+
+        It is that of the ``Host`` header, or what a trusted proxy says.
+        """
+        return self.headers.get("host", "") if self._host is None else self._host
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies, taken apart anew at each look; of several with one name the first, which fits the path best."""
+        cookies: dict[str, str] = {}
+        for entry in self.headers.get("cookie", "").split(";"):
+            name, _, text = entry.strip().partition("=")
+            quoted = len(text) > 1 and text[0] == text[-1] == '"'
+            if name:
+                cookies.setdefault(name.rstrip(), text[1:-1] if quoted else text.lstrip())
+        return cookies
+
+    def json(self) -> Any:
+        """The body, read as JSON.
+
+        Raises:
+            ProtocolError: It is none; a route that lets it pass answers 400.
+        """
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ProtocolError(f"The body is no JSON: {error}") from error
 
     @property
     def bearer_token(self) -> str | None:
@@ -113,6 +155,7 @@ class Request:
         body: bytes = b"",
         *,
         scheme: str = "http",
+        client: str | None = None,
     ) -> Request:
         """Make a request of the raw parts of an HTTP/1.1 message.
 
@@ -129,9 +172,11 @@ class Request:
             method=method.decode("ascii").upper(),
             path=unquote(_ENCODED_SLASH.sub("%252F", path)),
             query=CaseInsensitive(parse_qsl(query, keep_blank_values=True)),
+            raw_query=query,
             headers=CaseInsensitive(_with_one_cookie(headers)),
             body=body,
             scheme=scheme,
+            client=client,
         )
 
 
@@ -172,3 +217,18 @@ class Response:
     status: int = attrs.field(default=200, kw_only=True)
     content_type: str = attrs.field(default="text/plain; charset=utf-8", kw_only=True)
     headers: Headers = attrs.field(factory=dict, kw_only=True)
+
+    @classmethod
+    def json(cls, value: object, *, status: int = 200, headers: Headers | None = None) -> Self:
+        """An answer that says a value in JSON.
+
+        Args:
+            value: What msgspec can write: plain values, dates, UUIDs, dataclasses, attrs classes and the like.
+            status: The HTTP status code.
+            headers: Further headers.
+
+        Raises:
+            TypeError: The value cannot be written.
+        """
+        body = msgspec.json.encode(value)
+        return cls(body, status=status, content_type="application/json", headers=headers or {})

@@ -21,6 +21,7 @@ from ..connections.server.exchange import Route
 from ..connections.server.http_server import HttpServer
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
+from ..connections.server.router import FixedPlace, Router
 from ..connections.users import Authenticate, policies_of, resolve
 from ..connections.validators import check_kind
 from ..logs import get_logger
@@ -94,8 +95,7 @@ class HubApp:
         self._limits = LimitCounter()
         self._observers = Observers((self._limits, *observers))
         self._admission = Admission(maximum_connections)
-        self._routes: dict[str, Route] = {}
-        self._posted: set[str] = set()
+        self._router = Router()
         self._hubs: list[tuple[type[Hub[Any]], ServedHub]] = []
         self._endpoints: list[Endpoint] = []
         self._serving = False
@@ -208,26 +208,20 @@ class HubApp:
         async def answer(request: Request) -> Response:
             return await resolve(handler(request))
 
-        self._add({path: answer})
+        self._add({path: Route(answer)})
 
     def _add_endpoint(self, path: str, endpoint: Endpoint) -> None:
+        if set(path) & set("{}?"):
+            raise ValueError(
+                f"the path of a hub is matched as it is: '{path}' has braces or a query, which mean nothing"
+            )
         self._add(endpoint.routes(path))
-        self._posted.add(path)
         self._endpoints.append(endpoint)
 
     def _add(self, routes: Mapping[str, Route]) -> None:
         if self._serving:
             raise RuntimeError("add everything before the app is served")
-        for path in routes:
-            if not path.startswith("/"):
-                raise ValueError(f"a path starts with '/', which '{path}' does not")
-            if set(path) & set("{}?"):
-                raise ValueError(
-                    f"a path is matched as it is: '{path}' has braces or a query, which mean nothing"
-                )
-            if path in self._routes:
-                raise ValueError(f"there is something at '{path}' already")
-        self._routes.update(routes)
+        self._router.add({path: FixedPlace(route) for path, route in routes.items()})
 
     # ---- from outside of hubs
 
@@ -321,7 +315,7 @@ class HubApp:
             self.addresses = ()
 
     async def _serve(self, listeners: list[AnyListener], task_status: trio.TaskStatus[str]) -> None:
-        server = HttpServer(self._routes, posted=self._posted)
+        server = HttpServer(self._router)
         all_ended = trio.Event()
         async with open_tasks() as outer:
             doors = await outer.start(_hold_doors, all_ended)

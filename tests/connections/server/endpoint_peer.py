@@ -18,13 +18,12 @@ from tests.connections.websocket.websocket_peer import PATIENCE, Peer
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.endpoint import Endpoint
-from trio_hubs.connections.server.http_server import HttpServer
 from trio_hubs.connections.server.options import EndpointOptions
 from trio_hubs.connections.users import Authenticate, Policy, User
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
-from .http_peer import Answer, Client, request, upgrade
+from .http_peer import Answer, Client, request, server, upgrade
 
 LOGGER = "trio_hubs.connections.server.endpoint"
 
@@ -149,7 +148,7 @@ class Front:
     ) -> None:
         self.endpoint = endpoint
         self.admission = admission
-        self.server = HttpServer(endpoint.routes("/chat"), posted={"/chat"}, express=express)
+        self.server = server(endpoint.routes("/chat"), express=express)
         self.running = trio.CancelScope()
         self._nursery = nursery
 

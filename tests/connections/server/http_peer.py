@@ -1,6 +1,6 @@
 """A raw HTTP client of the front door, in memory, and requests of every kind, good and bad."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -11,8 +11,9 @@ from trio.testing import memory_stream_pair
 from tests.connections.websocket.websocket_peer import PATIENCE
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.exchange import Route, Upgrade
+from trio_hubs.connections.server.exchange import Answering, Route, Upgrade
 from trio_hubs.connections.server.http_server import HttpServer
+from trio_hubs.connections.server.router import FixedPlace, Router
 
 LOGGER = "trio_hubs.connections.server.http_server"
 
@@ -102,10 +103,21 @@ async def echo(request: Request) -> Upgrade:
     return Upgrade(id="id", serve=serve, close_timeout=5)
 
 
-ROUTES: dict[str, Route] = {"/describe": describe, "/fail": fail, "/echo": echo}
+ROUTES: dict[str, Answering] = {"/describe": describe, "/fail": fail, "/echo": echo}
 
 
-def answering(response: Response) -> Route:
+def server(
+    routes: Mapping[str, Answering | Route] = ROUTES, *, posted: Collection[str] = (), express: bool = True
+) -> HttpServer:
+    """A server of these; some read what is posted themselves."""
+    router = Router()
+    for path, each in routes.items():
+        route = each if isinstance(each, Route) else Route(each, reads_posts=path in posted)
+        router.add({path: FixedPlace(route)})
+    return HttpServer(router, express=express)
+
+
+def answering(response: Response) -> Answering:
     async def route(request: Request) -> Response:
         return response
 
@@ -114,13 +126,13 @@ def answering(response: Response) -> Route:
 
 @asynccontextmanager
 async def open_server(
-    routes: Mapping[str, Route] = ROUTES, *, express: bool = True
+    routes: Mapping[str, Answering | Route] = ROUTES, *, express: bool = True
 ) -> AsyncGenerator[Client]:
     """A server for one client's stream; it must have ended by itself when the client has closed."""
     near, far = memory_stream_pair()
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(HttpServer(routes, express=express).serve_stream, near)
+            nursery.start_soon(server(routes, express=express).serve_stream, near)
             yield Client(far)
             await far.aclose()
 

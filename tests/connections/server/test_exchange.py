@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs.connections.http import CaseInsensitive, Request, Response
+from trio_hubs.connections.http import CaseInsensitive, Headers, Request, Response
 from trio_hubs.connections.memory import memory_connection_pair
 from trio_hubs.connections.server.admission import Admission
 from trio_hubs.connections.server.endpoint import Endpoint
@@ -48,7 +48,7 @@ class MemoryExchange(Exchange):
     async def respond(self, response: Response, *, timeout: float | None = None) -> None:
         self.responses.append(response)
 
-    async def start(self, headers: Mapping[str, str]) -> None:
+    async def start(self, headers: Headers, *, status: int = 200) -> None:
         assert headers["Content-Type"] == "text/event-stream"
 
     async def write(self, data: bytes) -> None:

@@ -9,11 +9,10 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.connections.websocket.websocket_peer import PATIENCE, BreakingStream, narrow_stream_pair
 from trio_hubs.connections.http import Request, Response
-from trio_hubs.connections.server.exchange import Deferred, Exchange, Route
-from trio_hubs.connections.server.http_server import HttpServer
+from trio_hubs.connections.server.exchange import Answering, Deferred, Exchange
 from trio_hubs.errors import ConnectionClosed
 
-from .http_peer import LOGGER, Client, describe, open_server, request
+from .http_peer import LOGGER, Client, describe, open_server, request, server
 
 
 class Holding:
@@ -42,7 +41,7 @@ class Holding:
         self.go.set()
 
 
-def routes(route: Route) -> dict[str, Route]:
+def routes(route: Answering) -> dict[str, Answering]:
     return {"/": route, "/describe": describe}
 
 
@@ -139,7 +138,7 @@ async def test_a_body_is_read_in_parts_where_that_was_said(autojump_clock: MockC
     near, far = memory_stream_pair()
     body = bytes(range(256)) * 2000
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(routes(echo_body(sizes)), posted={"/"}).serve_stream, near)
+        nursery.start_soon(server(routes(echo_body(sizes)), posted={"/"}).serve_stream, near)
         client = Client(far)
         assert (await client.ask("POST", "/", body)).body == body
         assert max(sizes) <= 64 * 1024
@@ -167,7 +166,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(how: str, autojump_clock:
     breaking = BreakingStream(near)
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(HttpServer(routes(holding)).serve_stream, breaking)
+            nursery.start_soon(server(routes(holding)).serve_stream, breaking)
             await far.send_all(request("GET", "/"))
             await wait_all_tasks_blocked()
             if how == "closed":
@@ -242,7 +241,7 @@ async def test_an_answer_that_is_not_taken_is_given_up(autojump_clock: MockClock
     near, far = narrow_stream_pair()
     near.send_stream.room = 50
     await far.send_all(request("GET", "/") + request("GET", "/describe"))
-    await HttpServer(routes(Holding(serve))).serve_stream(near)
+    await server(routes(Holding(serve))).serve_stream(near)
     assert errors == ["The client took nothing of its answer for 3 s."]
     assert autojump_clock.current_time() == 3
     assert len(await far.receive_some()) == 50
@@ -259,7 +258,7 @@ async def test_an_end_that_was_cut_is_followed_by_nothing(autojump_clock: MockCl
         near.send_stream.room = 1 << 20
 
     await far.send_all(request("GET", "/") + request("GET", "/describe"))
-    await HttpServer(routes(Holding(serve))).serve_stream(near)
+    await server(routes(Holding(serve))).serve_stream(near)
     received = await far.receive_some()
     assert received.count(b"HTTP/1.1 ") == 1
     assert received.endswith(b"\r\n\r\n0\r")
@@ -281,7 +280,7 @@ async def test_a_body_that_nobody_reads_to_its_end_ends_the_stream(autojump_cloc
         await exchange.respond(Response("enough", status=404))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(routes(Holding(serve)), posted={"/"}).serve_stream, near)
+        nursery.start_soon(server(routes(Holding(serve)), posted={"/"}).serve_stream, near)
         client = Client(far)
         await client.send(request("POST", "/", Content_Length="1000", Expect="100-continue"))
         assert (await client.answer()).status == 404  # and no 100 before
@@ -291,7 +290,7 @@ async def test_a_body_that_nobody_reads_to_its_end_ends_the_stream(autojump_cloc
 async def test_a_client_that_is_silent_in_its_body_is_given_up(autojump_clock: MockClock) -> None:
     near, far = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(routes(echo_body([])), posted={"/"}).serve_stream, near)
+        nursery.start_soon(server(routes(echo_body([])), posted={"/"}).serve_stream, near)
         client = Client(far)
         await client.send(request("POST", "/", Content_Length="10") + b"12345")
         assert await client.rest() == b""
@@ -302,7 +301,7 @@ async def test_cancellation_ends_what_is_held(autojump_clock: MockClock) -> None
     holding = Holding()
     near, far = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(routes(holding)).serve_stream, near)
+        nursery.start_soon(server(routes(holding)).serve_stream, near)
         await far.send_all(request("GET", "/"))
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -329,7 +328,7 @@ async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it
     near.send_stream.send_all_hook = take_slowly
     client = Client(far)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(routes(Holding(serve))).serve_stream, near)
+        nursery.start_soon(server(routes(Holding(serve))).serve_stream, near)
         await client.send(request("GET", "/"))
         assert (await client.answer()).body == body
         assert trio.current_time() > 3

@@ -9,9 +9,9 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 from tests.connections.websocket.websocket_peer import PATIENCE, UPGRADE, narrow_stream_pair
 from trio_hubs.connections.http import Request, Response
 from trio_hubs.connections.server.exchange import Route
-from trio_hubs.connections.server.http_server import HttpServer
+from trio_hubs.connections.server.router import FixedPlace
 
-from .http_peer import BAD_REQUESTS, LOGGER, ROUTES, answering, describe, open_server, request
+from .http_peer import BAD_REQUESTS, LOGGER, ROUTES, Client, answering, describe, open_server, request, server
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "STRANGE")
 
@@ -112,10 +112,13 @@ async def test_nothing_is_at_an_unknown_path(autojump_clock: MockClock) -> None:
 
 
 async def test_routes_are_looked_up_at_each_request(autojump_clock: MockClock) -> None:
-    routes: dict[str, Route] = {}
-    async with open_server(routes) as client:
+    near, far = memory_stream_pair()
+    empty = server({})
+    async with trio.open_nursery() as nursery, far:
+        nursery.start_soon(empty.serve_stream, near)
+        client = Client(far)
         assert (await client.ask("GET", "/describe")).status == 404
-        routes["/describe"] = describe
+        empty.router.add({"/describe": FixedPlace(Route(describe))})
         assert (await client.ask("GET", "/describe")).status == 200
 
 
@@ -340,14 +343,14 @@ async def test_a_client_that_does_not_read_its_answer_is_let_go(
     near.send_stream.room = 10
     await far.send_all(UPGRADE.replace(b"/chat?id=7", target.encode()))
     with trio.fail_after(PATIENCE):
-        await HttpServer(ROUTES).serve_stream(near)
+        await server(ROUTES).serve_stream(near)
     assert len(await far.receive_some()) == 10
 
 
 async def test_cancellation_ends_an_idle_connection(autojump_clock: MockClock) -> None:
     near, far = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(ROUTES).serve_stream, near)
+        nursery.start_soon(server(ROUTES).serve_stream, near)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert await far.receive_some() == b""

@@ -10,9 +10,8 @@ from tests.connections.websocket.websocket_peer import CLOSE, PING, PONG, TEXT, 
 from trio_hubs.connections.duplex import Duplex
 from trio_hubs.connections.http import Request
 from trio_hubs.connections.server.exchange import Upgrade
-from trio_hubs.connections.server.http_server import HttpServer
 
-from .http_peer import BAD_UPGRADES, LOGGER, ODD_UPGRADES, ROUTES, open_server, request, upgrade
+from .http_peer import BAD_UPGRADES, LOGGER, ODD_UPGRADES, ROUTES, open_server, request, server, upgrade
 
 lanes = pytest.mark.parametrize("express", [True, False], ids=["express", "plain"])
 
@@ -179,7 +178,7 @@ async def test_cancellation_closes_a_websocket_with_1000(express: bool, autojump
     near, far = memory_stream_pair()
     peer = Peer(far, client=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(ROUTES, express=express).serve_stream, near)
+        nursery.start_soon(server(ROUTES, express=express).serve_stream, near)
         await far.send_all(upgrade())
         await peer.head()
         nursery.cancel_scope.cancel()

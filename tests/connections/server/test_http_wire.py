@@ -14,11 +14,10 @@ from trio_hubs.connections.connection import Connection
 from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.http import Request, Response
 from trio_hubs.connections.server.arrivals import Arrivals
-from trio_hubs.connections.server.http_server import HttpServer
 from trio_hubs.connections.server.http_wire import HttpWire
 
 from .endpoint_peer import open_front
-from .http_peer import LOGGER, Client, open_server, request, upgrade
+from .http_peer import LOGGER, Client, open_server, request, server, upgrade
 
 SECRET = "s3cr3t"
 
@@ -184,16 +183,16 @@ async def test_requests_on_many_sockets_are_read_in_their_order(times: int) -> N
         asked.append(request.query["i"])
         return Response("done")
 
-    server = HttpServer({"/": route})
+    door = server({"/": route})
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.arrivals.run)
+        await nursery.start(door.arrivals.run)
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with listener:
             clients = []
             for _ in range(20):
                 clients.append(Client(await trio.open_tcp_stream(*listener.socket.getsockname())))
                 near = DirectSocketStream(await listener.accept())
-                nursery.start_soon(server.serve_stream, near)
+                nursery.start_soon(door.serve_stream, near)
         for order in (clients, clients[::-1], clients[::2] + clients[1::2]):
             asked.clear()
             for i, client in enumerate(order):

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from trio_hubs.connections.direct_socket import DirectSocketStream
 from trio_hubs.connections.server.listeners import (
     UnixListener,
     address_of,
+    client_of,
     inherited_listener,
     open_listeners,
 )
@@ -175,3 +178,26 @@ async def test_each_place_has_its_name() -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         name = address_of(trio.SSLListener(listener, context))
         assert name == f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
+
+
+async def test_a_client_has_an_address() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, await trio.testing.open_stream_to_socket_listener(listener) as stream:
+        accepted = await listener.accept()
+        assert client_of(accepted) == "127.0.0.1"
+        assert client_of(trio.SSLStream(accepted, ssl.create_default_context())) == "127.0.0.1"
+        direct = DirectSocketStream(accepted)
+        assert client_of(direct) == client_of(stream) == "127.0.0.1"
+        await direct.aclose()
+        assert client_of(direct) is None
+
+
+async def test_a_client_on_a_unix_socket_or_in_memory_has_none(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.sock")
+    async with (
+        UnixListener(path) as listener,
+        await trio.open_unix_socket(path),
+        await listener.accept() as accepted,
+    ):
+        assert client_of(accepted) is None
+    assert client_of(trio.testing.memory_stream_pair()[0]) is None

@@ -94,9 +94,9 @@ class Endpoint:
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
         base = path.rstrip("/")
-        routes: dict[str, Route] = {path: self.connect, f"{base}/negotiate": self.negotiate}
+        routes = {path: Route(self.connect, reads_posts=True), f"{base}/negotiate": Route(self.negotiate)}
         if self._refresh.enabled:
-            routes[f"{base}/refresh"] = self.refresh
+            routes[f"{base}/refresh"] = Route(self.refresh)
         return routes
 
     # ---- its life

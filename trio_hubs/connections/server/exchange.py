@@ -1,13 +1,13 @@
 """What answers a request: a route, which knows the request, an exchange, and the WebSocket that it may become.
 
-Where requests come from is no matter of it: each door, such as HTTP/1.1 on a socket, brings requests to routes, and
-sends what they answer.
+Where requests come from is no matter of it: each door, such as HTTP/1.1 on a socket, finds a request's route in the
+:class:`.Router`, reads the body as the route wants it, and sends what it answers.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -17,6 +17,8 @@ from ..http import Headers, Request, Response
 
 PART_SIZE = 64 * 1024
 """The most bytes of a body that are read, or sent, at once."""
+MAXIMUM_BODY_SIZE = 64 * 1024
+"""Bytes of a request's body that is read whole, unless its route says otherwise."""
 
 
 class Exchange(abc.ABC):
@@ -44,8 +46,9 @@ class Exchange(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def start(self, headers: Mapping[str, str]) -> None:
-        """Begin an answer with status 200 whose body follows by :meth:`write` and ends by :meth:`finish`.
+    async def start(self, headers: Headers, *, status: int = 200) -> None:
+        """Begin an answer whose body follows by :meth:`write`, as long as its Content-Length says if there is one, and
+        ends by :meth:`finish`.
 
         Raises:
             ConnectionClosed: The client left.
@@ -103,10 +106,25 @@ class Deferred:
 RouteAnswer: TypeAlias = Response | Upgrade | Deferred
 
 
-class Route(Protocol):
-    """What answers the requests for a path."""
+class Answering(Protocol):
+    """Answers a request."""
 
     async def __call__(self, request: Request, /) -> RouteAnswer: ...
+
+
+@attrs.frozen
+class Route:
+    """What answers a request, and what becomes of the request's body before.
+
+    Attributes:
+        answer: Answers it.
+        maximum_body_size: Bytes of a body, which is read whole; above it the answer is 413.
+        reads_posts: Whether the body of a POST is left unread, for a :class:`Deferred` to read.
+    """
+
+    answer: Answering
+    maximum_body_size: int = attrs.field(default=MAXIMUM_BODY_SIZE, kw_only=True)
+    reads_posts: bool = attrs.field(default=False, kw_only=True)
 
 
 def is_websocket_request(request: Request) -> bool:

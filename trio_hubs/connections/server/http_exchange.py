@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from email.utils import formatdate
 from http.client import responses
 from typing import TypeAlias
@@ -79,10 +78,10 @@ class HttpExchange(Exchange):
             except trio.TooSlowError:
                 raise ConnectionClosed(f"The client took nothing of its answer for {seconds:g} s.") from None
 
-    async def start(self, headers: Mapping[str, str]) -> None:
+    async def start(self, headers: Headers, *, status: int = 200) -> None:
         date = ("Date", formatdate(usegmt=True))
-        lines = [date, *headers.items(), *_lines(self._headers)]
-        await self._wire.send(h11.Response(status_code=200, headers=lines, reason=b"OK"))
+        lines = [date, *_lines(headers), *_lines(self._headers)]
+        await self._wire.send(h11.Response(status_code=status, headers=lines, reason=_reason(status)))
 
     async def write(self, data: bytes) -> None:
         if self._finished:
@@ -116,5 +115,10 @@ def render(response: Response, more: Headers) -> Rendered:
     elif response.body:
         raise ValueError(f"an answer with status {response.status} has no body")
     headers += _lines(more)
-    reason = responses.get(response.status, "")
-    return h11.Response(status_code=response.status, headers=headers, reason=reason.encode()), response.body
+    return h11.Response(
+        status_code=response.status, headers=headers, reason=_reason(response.status)
+    ), response.body
+
+
+def _reason(status: int) -> bytes:
+    return responses.get(status, "").encode()

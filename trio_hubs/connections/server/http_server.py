@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import attrs
@@ -22,14 +21,14 @@ from ..direct_socket import DirectSocketStream, close_at_once
 from ..http import Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
-from .exchange import Deferred, Route, Upgrade, is_websocket_request, list_header
+from .exchange import MAXIMUM_BODY_SIZE, Deferred, Route, Upgrade, is_websocket_request, list_header
 from .http_exchange import REQUEST_TIMEOUT, HttpExchange, Rendered, render
 from .http_wire import HttpWire
+from .listeners import client_of
+from .router import Router
 
 logger = get_logger(__name__)
 
-MAXIMUM_BODY_SIZE = 64 * 1024
-"""Bytes of a request's body that is read whole; above it the answer is 413."""
 _CLOSE = {"Connection": "close"}
 
 
@@ -61,20 +60,12 @@ class HttpServer:
     """Answers HTTP requests by their path.
 
     Args:
-        routes: What answers for each path; looked up at each request.
-        posted: The paths whose routes read the body of a POST themselves, by a :class:`.Deferred`.
+        router: What answers them.
         express: Whether WebSockets' frames in order are read by us, rather than all by trio-websocket.
     """
 
-    def __init__(
-        self,
-        routes: Mapping[str, Route],
-        *,
-        posted: Collection[str] = (),
-        express: bool = True,
-    ) -> None:
-        self.routes = routes
-        self.posted = posted
+    def __init__(self, router: Router, *, express: bool = True) -> None:
+        self.router = router
         self.express = express
         self.arrivals = Arrivals()
 
@@ -106,6 +97,8 @@ class _HttpConnection:
         self._scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
         self._server = server
         self._wire = HttpWire(stream, server.arrivals)
+        self._client = client_of(stream)
+        self._route: Route | None = None  # of the request under way
         self._with_body = True
 
     async def serve(self) -> None:
@@ -161,39 +154,44 @@ class _HttpConnection:
             if b"content-length" in names and b"transfer-encoding" in names:
                 return Response("A body has one length.", status=400, headers=_CLOSE)
             try:
-                request = Request.parse(head.method, head.target, head.headers, scheme=self._scheme)
+                request = Request.parse(
+                    head.method, head.target, head.headers, scheme=self._scheme, client=self._client
+                )
             except ValueError:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)
-            if request.method == "POST" and request.path in self._server.posted:
+            request, self._route = self._server.router.find(request)
+            if self._route is not None and self._route.reads_posts and request.method == "POST":
                 return request
-            body = await self._read_body()
+            body = await self._read_body(
+                MAXIMUM_BODY_SIZE if self._route is None else self._route.maximum_body_size
+            )
             return body if isinstance(body, Response) else attrs.evolve(request, body=body)
         except h11.RemoteProtocolError as error:
             return _refusal(error)
 
-    async def _read_body(self) -> bytes | Response:
-        body = b""
+    async def _read_body(self, maximum: int) -> bytes | Response:
+        body = bytearray()
         while isinstance(part := await self._wire.next_event(), h11.Data):
             body += part.data
-            if len(body) > MAXIMUM_BODY_SIZE:
-                return Response(f"The body is above {MAXIMUM_BODY_SIZE} bytes.", status=413)
-        return body
+            if len(body) > maximum:
+                return Response(f"The body is above {maximum} bytes.", status=413)
+        return bytes(body)
 
     async def _skip_body(self) -> None:
         """Read what is left of a body that nobody wants, unless it is too much; so the connection can go on."""
         with trio.move_on_after(REQUEST_TIMEOUT), suppress(h11.RemoteProtocolError):
             if self._wire.http.their_state is h11.SEND_BODY:
-                await self._read_body()
+                await self._read_body(MAXIMUM_BODY_SIZE)
 
     async def _answer(self, request: Request) -> Rendered | Upgrade | Deferred:
-        route = self._server.routes.get(request.path)
+        route = self._route
         if request.method == "CONNECT":
             return render(Response("This is no proxy.", status=405), {})
         if route is None:
             return render(Response(f"Nothing is served at {request.path}", status=404), {})
         try:
-            answer = await route(request)
+            answer = await route.answer(request)
             if isinstance(answer, Upgrade):
                 fault = _websocket_fault(request, self._wire.http.their_http_version)
                 return render(Response(fault, status=400), {}) if fault else answer

@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 import trio
 
+from ..direct_socket import DirectSocketStream
+
 AnyListener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
 
 _BACKLOG = 0xFFFF  # which the system cuts to what it allows
@@ -159,3 +161,13 @@ def address_of(listener: AnyListener) -> str:
         return f"unix:{os.fsdecode(bound)}"
     name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"{scheme}://{name}:{bound[1]}"
+
+
+def client_of(stream: trio.abc.Stream) -> str | None:
+    """The address of who is at the other end; ``None`` for none, as on a Unix socket, or when they have left."""
+    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        peer = inner.socket.getpeername() if isinstance(inner, trio.SocketStream | DirectSocketStream) else ""
+    except OSError:
+        peer = ""
+    return peer[0] if isinstance(peer, tuple) else None

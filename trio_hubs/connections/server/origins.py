@@ -71,7 +71,7 @@ class Origins:
         try:
             parts = urlsplit(origin.lower())
             default = _PORTS.get(parts.scheme)
-            here = urlsplit(f"{parts.scheme}://{request.headers.get('host', '').lower()}")
+            here = urlsplit(f"{parts.scheme}://{request.host.lower()}")
             return (
                 default is not None
                 and scheme in (None, parts.scheme)
