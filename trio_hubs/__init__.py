@@ -34,6 +34,7 @@ from .errors import (
     UploadBroken,
 )
 from .protocol.hub_protocol import TransferFormat
+from .protocol.naming import Naming
 from .protocol.negotiate import Transport
 from .server.app import HubApp, HubContext
 from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
@@ -80,6 +81,7 @@ __all__ = [
     "HubLink",
     "HubOptions",
     "HubsError",
+    "Naming",
     "NegotiationError",
     "ObservedCall",
     "ObservedConnection",

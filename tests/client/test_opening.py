@@ -56,7 +56,7 @@ async def test_what_is_no_header_is_refused_at_once(headers: dict[str, str]) -> 
     ("choice", "text"),
     [
         ({"protocol": "xml"}, "protocol must be one of json, messagepack, not 'xml'"),
-        ({"payloads": "java"}, "payloads must be one of python, dotnet, not 'java'"),
+        ({"naming": "java"}, "naming must be one of python, dotnet, or a Naming, not 'java'"),
     ],
 )
 async def test_what_is_not_spoken_is_refused_at_once(choice: Any, text: str) -> None:

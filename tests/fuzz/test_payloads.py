@@ -32,7 +32,7 @@ EVERY = pytest.mark.parametrize(
         Payloads("messagepack"),
         Payloads("messagepack", "dotnet"),
     ],
-    ids=lambda payloads: f"{payloads.format}-{payloads.naming}",
+    ids=["json-python", "json-dotnet", "messagepack-python", "messagepack-dotnet"],
 )
 
 

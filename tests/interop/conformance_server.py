@@ -27,7 +27,7 @@ from trio_hubs import Connection, HubApp, HubOptions, Request, Response, Transpo
 
 def build_app(allowed_origins: Sequence[str] = ()) -> HubApp:
     """Every endpoint of the peer's contract, with the options it gives them."""
-    options = HubOptions(payloads="dotnet", allowed_origins=allowed_origins)
+    options = HubOptions(naming="dotnet", allowed_origins=allowed_origins)
     app = HubApp(authenticate=authenticate, options=options)
     app.add_hub("/hub", LoadHub)
     app.add_hub("/counter", CounterHub)

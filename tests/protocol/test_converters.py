@@ -17,23 +17,23 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from trio_hubs.errors import BindingError
-from trio_hubs.protocol.converters import Format, Naming, camel_case, pascal_case
+from trio_hubs.protocol.naming import Format, NamingWord, camel_case, pascal_case
 from trio_hubs.protocol.payloads import Payloads
 
 from .shapes import PERSON, PERSON_ID, Box, Cat, Color, Dog, Level, Node, Options, Pair, Person, Point
 
 FORMATS: list[Format] = ["json", "messagepack"]
-NAMINGS: list[Naming] = ["python", "dotnet"]
+NAMINGS: list[NamingWord] = ["python", "dotnet"]
 UserId = NewType("UserId", int)
 
 
-def written(format: Format, naming: Naming, value: object, type_: object = Any) -> Any:
+def written(format: Format, naming: NamingWord, value: object, type_: object = Any) -> Any:
     """What stands on the wire, as plain values."""
     data = Payloads(format, naming).dumper(type_)(value)
     return json.loads(data) if format == "json" else msgspec.msgpack.decode(data)
 
 
-def read(format: Format, naming: Naming, wire: object, type_: object) -> Any:
+def read(format: Format, naming: NamingWord, wire: object, type_: object) -> Any:
     data = msgspec.json.encode(wire) if format == "json" else msgspec.msgpack.encode(wire)
     return Payloads(format, naming).loader(type_)(Raw(data))
 
@@ -97,7 +97,7 @@ def read(format: Format, naming: Naming, wire: object, type_: object) -> Any:
     ],
     ids=repr,
 )
-def test_there_and_back(format: Format, naming: Naming, value: object, type_: object) -> None:
+def test_there_and_back(format: Format, naming: NamingWord, value: object, type_: object) -> None:
     payloads = Payloads(format, naming)
     data = payloads.dumper(type_)(value)
     back = payloads.loader(type_)(Raw(data))
@@ -109,7 +109,7 @@ def test_there_and_back(format: Format, naming: Naming, value: object, type_: ob
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
-def test_a_person_there_and_back(format: Format, naming: Naming) -> None:
+def test_a_person_there_and_back(format: Format, naming: NamingWord) -> None:
     payloads = Payloads(format, naming)
     for type_ in (Person, Any):
         back = payloads.loader(Person)(Raw(payloads.dumper(type_)(PERSON)))
@@ -119,7 +119,7 @@ def test_a_person_there_and_back(format: Format, naming: Naming) -> None:
             assert back == PERSON
 
 
-PLAIN: dict[tuple[Format, Naming], dict[str, object]] = {
+PLAIN: dict[tuple[Format, NamingWord], dict[str, object]] = {
     ("json", "python"): {
         "name": "Ada",
         "born_at": "2017-04-11T10:05:20Z",
@@ -180,7 +180,7 @@ PLAIN: dict[tuple[Format, Naming], dict[str, object]] = {
 
 
 @pytest.mark.parametrize(("format", "naming"), PLAIN)
-def test_a_person_on_the_wire(format: Format, naming: Naming) -> None:
+def test_a_person_on_the_wire(format: Format, naming: NamingWord) -> None:
     child = attrs.evolve(PERSON, parent=None)
     for type_ in (Person, Person | None, Any):
         assert written(format, naming, child, type_) == PLAIN[format, naming]
@@ -188,7 +188,7 @@ def test_a_person_on_the_wire(format: Format, naming: Naming) -> None:
 
 
 @pytest.mark.parametrize(("format", "naming"), PLAIN)
-def test_nested_in_what_has_no_type(format: Format, naming: Naming) -> None:
+def test_nested_in_what_has_no_type(format: Format, naming: NamingWord) -> None:
     label = {"python": "the_label", "json": "theLabel", "messagepack": "TheLabel"}
     key = label["python" if naming == "python" else format]
     wire = written(format, naming, {"a_key": [Point(1, the_label="l")], "t": (None, {2})})
@@ -224,7 +224,7 @@ def test_dotnet_enums_in_any_form(format: Format) -> None:
 
 
 @pytest.mark.parametrize(("format", "naming"), PLAIN)
-def test_missing_and_unknown_fields(format: Format, naming: Naming) -> None:
+def test_missing_and_unknown_fields(format: Format, naming: NamingWord) -> None:
     assert read(format, naming, {"x": 1, "unknown": {"y": 1}}, Point) == Point(1)
     with pytest.raises(BindingError) as caught:
         read(format, naming, {"y": 1}, Point)
@@ -281,7 +281,7 @@ def test_missing_and_unknown_fields(format: Format, naming: Naming) -> None:
         (1, Enum),
     ],
 )
-def test_what_does_not_fit(format: Format, naming: Naming, wire: object, type_: object) -> None:
+def test_what_does_not_fit(format: Format, naming: NamingWord, wire: object, type_: object) -> None:
     with pytest.raises(BindingError, match="does not fit the type") as caught:
         read(format, naming, wire, type_)
     assert caught.value.__notes__

@@ -10,11 +10,11 @@ import pytest
 from msgspec import Raw
 
 from trio_hubs.errors import BindingError
-from trio_hubs.protocol.naming import Format, Naming
+from trio_hubs.protocol.naming import Format, NamingWord
 from trio_hubs.protocol.payloads import Payloads
 
 FORMATS: list[Format] = ["json", "messagepack"]
-NAMINGS: list[Naming] = ["python", "dotnet"]
+NAMINGS: list[NamingWord] = ["python", "dotnet"]
 
 
 class Access(Flag):
@@ -103,7 +103,7 @@ def plain(format: Format, data: bytes) -> Any:
     return json.loads(data) if format == "json" else msgspec.msgpack.decode(data)
 
 
-def read(format: Format, naming: Naming, wire: object, type_: object) -> Any:
+def read(format: Format, naming: NamingWord, wire: object, type_: object) -> Any:
     data = msgspec.json.encode(wire) if format == "json" else msgspec.msgpack.encode(wire)
     return Payloads(format, naming).loader(type_)(Raw(data))
 
@@ -111,7 +111,7 @@ def read(format: Format, naming: Naming, wire: object, type_: object) -> Any:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("member", MEMBERS, ids=repr)
-def test_members_come_back(format: Format, naming: Naming, member: Enum) -> None:
+def test_members_come_back(format: Format, naming: NamingWord, member: Enum) -> None:
     payloads = Payloads(format, naming)
     type_ = type(member)
     for declared in (type_, Any, object, type_ | None):
@@ -126,7 +126,7 @@ def test_members_come_back(format: Format, naming: Naming, member: Enum) -> None
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
-def test_keys_under_another_name(format: Format, naming: Naming) -> None:
+def test_keys_under_another_name(format: Format, naming: NamingWord) -> None:
     payloads = Payloads(format, naming)
     value = {Id(Digits.TWO): {Digits.ZERO: Level.MIDDLE}}
     type_ = dict[Id, dict[Digits, Level]]
@@ -135,7 +135,7 @@ def test_keys_under_another_name(format: Format, naming: Naming) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
-def test_literals_of_members(format: Format, naming: Naming) -> None:
+def test_literals_of_members(format: Format, naming: NamingWord) -> None:
     payloads = Payloads(format, naming)
     type_ = dict[Literal[Level.LOW, Digits.ONE], Literal[Level.LOW, "b"]]
     for value in ({Level.LOW: "b"}, {Digits.ONE: Level.LOW}):
@@ -232,7 +232,7 @@ def test_others_write_whole_numbers_without_a_point(format: Format) -> None:
         (dict[Digits, int], {"x": 1}),
     ],
 )
-def test_what_is_no_member(format: Format, naming: Naming, type_: Any, wire: object) -> None:
+def test_what_is_no_member(format: Format, naming: NamingWord, type_: Any, wire: object) -> None:
     if format == "messagepack" and isinstance(wire, int) and abs(wire) > 2**63:
         return  # there are none such
     with pytest.raises(BindingError) as caught:
@@ -243,7 +243,7 @@ def test_what_is_no_member(format: Format, naming: Naming, type_: Any, wire: obj
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
-def test_the_class_decides_of_what_is_no_member(format: Format, naming: Naming) -> None:
+def test_the_class_decides_of_what_is_no_member(format: Format, naming: NamingWord) -> None:
     for wire in ("new", 77):
         assert read(format, naming, [wire], list[Lenient]) == [Lenient.OTHER]
     assert read(format, naming, 7, LenientFlags) == LenientFlags.A | LenientFlags.B

@@ -252,7 +252,7 @@ def test_the_argument_that_cannot_be_written_says_so_itself(payloads: Payloads) 
 
 @pytest.mark.parametrize("format", ["json", "messagepack"])
 def test_payloads_of_no_known_naming_are_refused(format: Any) -> None:
-    with pytest.raises(ValueError, match="payloads must be one of python, dotnet, not 'java'"):
+    with pytest.raises(ValueError, match="naming must be one of python, dotnet, or a Naming, not 'java'"):
         Payloads(format, "java")  # type: ignore[arg-type]
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from trio_hubs.errors import BindingError
-from trio_hubs.protocol.naming import Format, Naming
+from trio_hubs.protocol.naming import Format, NamingWord
 from trio_hubs.protocol.payloads import Payloads
 
 FORMATS: list[Format] = ["json", "messagepack"]
-NAMINGS: list[Naming] = ["python", "dotnet"]
+NAMINGS: list[NamingWord] = ["python", "dotnet"]
 EAST = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -84,7 +84,9 @@ SUBCLASSES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize(("value", "base"), SUBCLASSES, ids=lambda value: type(value).__name__)
-def test_subclasses_are_written_as_their_base(format: Format, naming: Naming, value: Any, base: Any) -> None:
+def test_subclasses_are_written_as_their_base(
+    format: Format, naming: NamingWord, value: Any, base: Any
+) -> None:
     payloads = Payloads(format, naming)
     class_ = type(base)
     expected = payloads.dumper(class_)(base)
@@ -210,7 +212,7 @@ def test_any_day_and_time(day: date, clock: time) -> None:
         (time, True),
     ],
 )
-def test_what_is_no_moment(naming: Naming, type_: Any, wire: Any) -> None:
+def test_what_is_no_moment(naming: NamingWord, type_: Any, wire: Any) -> None:
     with pytest.raises(BindingError):
         Payloads("messagepack", naming).loader(type_)(msgspec.msgpack.encode(wire))
 

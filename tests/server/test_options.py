@@ -22,6 +22,7 @@ from trio_hubs import (
     Wait,
 )
 from trio_hubs.calls.options import Role
+from trio_hubs.protocol.naming import naming_of
 from trio_hubs.server.served_hub import ServedHub
 
 OFFICIAL: dict[str, Any] = {
@@ -67,7 +68,7 @@ OWN: dict[str, Any] = {
     "connection_buffer_limit": 4 * 1024 * 1024,
     "slow_clients": Disconnect(),
     "broadcast_buffer_limit": 1024 * 1024,
-    "payloads": "python",
+    "naming": naming_of("python"),
 }
 POSITIVE = sorted(
     name
@@ -103,7 +104,7 @@ def test_what_may_be_unlimited(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("payloads", "java", r"^'payloads' must be one of python, dotnet, not 'java'$"),
+        ("naming", "java", r"^naming must be one of python, dotnet, or a Naming, not 'java'$"),
         (
             "supported_protocols",
             ("json", "xml", "bson"),

@@ -14,6 +14,7 @@ from ..connections.client.opening import open_duplex
 from ..connections.client.requests import Requests
 from ..connections.client.tokens import AccessToken
 from ..connections.validators import check_kind
+from ..protocol.naming import Naming, NamingWord
 from ..protocol.registry import PROTOCOLS
 from .handlers import Handlers
 from .hub_connection import HubConnection, Setup
@@ -27,7 +28,7 @@ async def open_hub_connection(
     url: str | Sequence[str],
     *,
     protocol: Literal["json", "messagepack"] = "json",
-    payloads: Literal["python", "dotnet"] = "python",
+    naming: Naming | NamingWord = "python",
     handlers: object = None,
     headers: Mapping[str, str] | None = None,
     access_token: AccessToken | None = None,
@@ -49,7 +50,7 @@ async def open_hub_connection(
         url: The hub's URL, such as ``http://127.0.0.1:8000/counter``; or several, of servers that are alike. Each
             attempt to connect tries them in a random order, each once.
         protocol: What to speak; both are understood by every SignalR server that has them installed.
-        payloads: Names of fields and enums on the wire: as in Python, or as .NET's defaults have them.
+        naming: Names of fields, enums and classes on the wire: ``"python"``, ``"dotnet"``, or a :class:`Naming`.
         handlers: Client methods, added before anything is received: by name, as for :meth:`HubConnection.on`; or an
             object whose public methods they are: ``receive_message`` is called as ``ReceiveMessage``, or as
             ``@hub_method`` names it.
@@ -70,7 +71,7 @@ async def open_hub_connection(
         The connection.
 
     Raises:
-        ValueError: The URL, a header, the protocol or the payloads' naming cannot be used.
+        ValueError: The URL, a header, the protocol or the naming cannot be used.
         TypeError: The options are of another kind.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The connection was over at once, or could not be opened where negotiation was skipped.
@@ -108,7 +109,7 @@ async def open_hub_connection(
             open_over(
                 dials,
                 protocol=protocol,
-                payloads=payloads,
+                naming=naming,
                 handlers=handlers,
                 reconnect=reconnect,
                 retry_first=retry_first,
@@ -123,7 +124,7 @@ async def open_over(
     dials: Sequence[Dial],
     *,
     protocol: Literal["json", "messagepack"] = "json",
-    payloads: Literal["python", "dotnet"] = "python",
+    naming: Naming | NamingWord = "python",
     handlers: object = None,
     reconnect: bool | ReconnectPolicy = False,
     retry_first: bool = False,
@@ -134,7 +135,7 @@ async def open_over(
     options = options or HubConnectionOptions()
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
-    speaks = PROTOCOLS[protocol](payloads)
+    speaks = PROTOCOLS[protocol](naming)
     table = Handlers(speaks.payloads, ignore_extra_arguments=options.ignore_extra_arguments)
     if handlers is not None:
         table.add_all(handlers)

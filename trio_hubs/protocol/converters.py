@@ -4,16 +4,14 @@ What a writer gives, msgspec writes as .NET and JavaScript read it; what .NET an
 takes, after msgspec has read it.
 """
 
-from functools import cache
+from functools import lru_cache
 
-from .naming import Format, Naming, camel_case, pascal_case
+from .naming import Format, Naming
 from .readers import Readers
 from .writers import Writers
 
-__all__ = ["Format", "Naming", "camel_case", "converters", "pascal_case"]
 
-
-@cache
+@lru_cache
 def converters(format: Format, naming: Naming) -> tuple[Readers, Writers]:
     """What reads and what writes, in one format and under one way of naming."""
     writers = Writers(format, naming)

@@ -1,6 +1,6 @@
-"""Enums on the wire: by value with Python's naming; with .NET's by number in JSON and by name in MessagePack.
+"""Enums on the wire: by value, or by name; with .NET's naming by number in JSON and by name in MessagePack.
 
-What is written is read back, and so is every form that .NET has for it; of what is no member the class decides.
+What is written is read back; by name, so is every form that .NET has for it. Of what is no member the class decides.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .faults import Unfit, expected
-from .naming import Format, Naming, folded, pascal_case
+from .naming import Format, Naming, folded
 from .scalars import Reader, Writer
 
 _MOST = 10_000
@@ -42,11 +42,12 @@ class Enums:
     ) -> None:
         self._write = write
         self._write_key = write_key
-        self._dotnet = naming == "dotnet"
-        self._by_name = self._dotnet and format == "messagepack"
+        self._rename = naming.rename_member(format)
+        self._numbers = naming.numbers(format)
         codec: Any = msgspec.json if format == "json" else msgspec.msgpack
         self._encode, self._decode = codec.encode, codec.decode
         self.reader = cache(self._reader)
+        self._names = cache(self._names_of)
 
     def writer(self, type_: type[Enum]) -> Writer:
         """What writes the members of an enum, and their combinations."""
@@ -59,20 +60,20 @@ class Enums:
         return write
 
     def _wire(self, member: Enum) -> Any:
-        if self._by_name:
-            return _name(member)
-        return _number(member) if self._dotnet else self._write(member.value)
+        if self._numbers:
+            return _number(member)
+        return self._name(member) if self._rename else self._write(member.value)
 
     def write_key(self, member: Any) -> Any:
-        """What stands for a member as a key: .NET has names there in JSON, too."""
-        return _name(member) if self._dotnet else self._write_key(member.value)
+        """What stands for a member as a key: a name, too, where .NET has numbers elsewhere."""
+        return self._name(member) if self._rename else self._write_key(member.value)
 
     def key_reader(self, type_: type[Enum]) -> Reader:
         """What reads the keys of JSON objects as members."""
         read = self.reader(type_)
         keys = {member: self.as_read({self.write_key(member): None}) for member in type_}
         texts = {text: member for member, (text,) in keys.items()}
-        counts = self._dotnet or _has_numbers(type_)
+        counts = self._rename or _has_numbers(type_)
 
         def read_key(key: str, _: Any) -> Any:
             if (found := texts.get(key)) is not None:
@@ -83,10 +84,12 @@ class Enums:
 
     def _reader(self, type_: type[Enum]) -> Reader:
         members = type_.__members__
-        names = {folded(name): member for name, member in members.items()} if self._dotnet else {}
-        known: dict[tuple[type, Any], Enum] = {}
+        wires = self._names(type_) if self._rename else {}
+        known: dict[tuple[type, Any], Enum] = {(str, name): member for member, name in wires.items()}
+        names = {folded(name): member for name, member in members.items()} if wires else {}
+        names |= {folded(name): member for member, name in wires.items()}
         for member in members.values():
-            wire = _number(member) if self._dotnet else self.as_read(self._write(member.value))
+            wire = _number(member) if wires else self.as_read(self._write(member.value))
             known[type(wire), wire] = member
             if type(wire) is float and wire.is_integer():  # which others write without a point
                 known[int, int(wire)] = member
@@ -122,6 +125,25 @@ class Enums:
 
         return read
 
+    def _name(self, member: Any) -> str:
+        """The name of a member; of combined flags those of its parts."""
+        named = self._names(member.__class__)
+        if member in named:
+            return named[member]
+        rest, parts = member.value, list[str]()
+        for part in sorted(named, key=lambda part: part.value, reverse=True):
+            if part.value and rest & part.value == part.value:
+                rest -= part.value
+                parts.insert(0, named[part])
+        return ", ".join(parts) if parts and not rest else str(member.value)
+
+    def _names_of(self, type_: type[Enum]) -> dict[Any, str]:
+        assert self._rename
+        names = {member: self._rename(member.name) for member in type_.__members__.values()}
+        if len(set(names.values())) < len(names):
+            raise TypeError(f"two members of {type_.__qualname__} have one name on the wire")
+        return names
+
     def as_read(self, wire: Any) -> Any:
         """What the other side reads of what is written here."""
         read = self._decode(self._encode(wire))
@@ -155,21 +177,3 @@ def _number(member: Enum) -> int:
     if _has_numbers(member.__class__):
         return int(member.value)
     return _places(member.__class__)[member]
-
-
-def _name(member: Any) -> str:
-    """The name .NET would know a member by; of combined flags those of its parts."""
-    named = _names(member.__class__)
-    if member in named:
-        return named[member]
-    rest, parts = member.value, list[str]()
-    for part in sorted(named, key=lambda part: part.value, reverse=True):
-        if part.value and rest & part.value == part.value:
-            rest -= part.value
-            parts.insert(0, named[part])
-    return ", ".join(parts) if parts and not rest else str(member.value)
-
-
-@cache
-def _names(type_: type[Enum]) -> dict[Any, str]:
-    return {member: pascal_case(member.name) for member in type_.__members__.values()}

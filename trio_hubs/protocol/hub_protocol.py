@@ -14,7 +14,8 @@ from msgspec import Raw
 from ..errors import ProtocolError
 from .framing import Framing
 from .messages import Completion, Message
-from .payloads import Naming, Payloads
+from .naming import Naming, NamingWord
+from .payloads import Payloads
 
 
 class TransferFormat(StrEnum):
@@ -28,7 +29,7 @@ class HubProtocol(abc.ABC):
     """One way to write hub messages.
 
     Args:
-        payloads: How fields and enums are called on the wire; "dotnet" follows .NET's defaults.
+        naming: How fields, enums and classes are called on the wire.
     """
 
     name: str
@@ -37,7 +38,7 @@ class HubProtocol(abc.ABC):
     payloads: Payloads
 
     @abc.abstractmethod
-    def __init__(self, payloads: Naming = "python") -> None: ...
+    def __init__(self, naming: Naming | NamingWord = "python") -> None: ...
 
     @abc.abstractmethod
     def parser(self, maximum: int | None) -> "MessageParser":

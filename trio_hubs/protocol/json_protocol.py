@@ -24,7 +24,8 @@ from .hub_protocol import (
 )
 from .json_object import kind_of, read_field, read_object
 from .messages import Invocation, Message, StreamInvocation
-from .payloads import Naming, Payloads
+from .naming import Naming, NamingWord
+from .payloads import Payloads
 
 _encoder = msgspec.json.Encoder()
 _encode = _encoder.encode
@@ -37,8 +38,8 @@ class JsonHubProtocol(HubProtocol):
     name = "json"
     transfer_format = TransferFormat.TEXT
 
-    def __init__(self, payloads: Naming = "python") -> None:
-        self.payloads = Payloads("json", payloads)
+    def __init__(self, naming: Naming | NamingWord = "python") -> None:
+        self.payloads = Payloads("json", naming)
 
     def parser(self, maximum: int | None) -> MessageParser:
         return _JsonParser(RecordFraming(maximum))

@@ -23,7 +23,8 @@ from .hub_protocol import (
     decode_singly,
 )
 from .messages import ABSENT, Int64, Message, NonEmpty
-from .payloads import Naming, Payloads
+from .naming import Naming, NamingWord
+from .payloads import Payloads
 
 _Headers: TypeAlias = dict[NonEmpty, NonEmpty]
 
@@ -153,8 +154,8 @@ class MessagePackHubProtocol(HubProtocol):
     name = "messagepack"
     transfer_format = TransferFormat.BINARY
 
-    def __init__(self, payloads: Naming = "python") -> None:
-        self.payloads = Payloads("messagepack", payloads)
+    def __init__(self, naming: Naming | NamingWord = "python") -> None:
+        self.payloads = Payloads("messagepack", naming)
 
     def parser(self, maximum: int | None) -> MessageParser:
         return _MessagePackParser(LengthFraming(maximum))

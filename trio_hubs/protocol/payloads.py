@@ -20,12 +20,11 @@ from msgspec import Raw
 from ..errors import BindingError
 from . import untyped_maps
 from .collisions import Small, with_small_keys
-from .converters import Format, Naming, converters
+from .converters import converters
 from .faults import unfit
 from .fields import mentions
+from .naming import Format, Naming, NamingWord, naming_of
 from .scalars import Reader, Writer
-
-__all__ = ["Format", "Naming", "Payloads"]
 
 _PLAIN = (None, NoneType, bool, int, Small, float, str, Any, object, list, dict, Raw)
 _CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
@@ -42,20 +41,17 @@ class Payloads:
 
     Args:
         format: What the bytes are.
-        naming: "python" keeps names and writes enums by value; "dotnet" follows .NET's defaults: camelCase
-            and numbers in JSON, PascalCase and names in MessagePack. Keys of dicts are never renamed.
+        naming: How fields, enums and classes are called.
 
     Attributes:
         join: Makes one array of undecoded values.
         split: Takes it apart again.
     """
 
-    def __init__(self, format: Format, naming: Naming = "python") -> None:
-        if naming not in get_args(Naming):
-            raise ValueError(f"payloads must be one of {', '.join(get_args(Naming))}, not {naming!r}")
+    def __init__(self, format: Format, naming: Naming | NamingWord = "python") -> None:
         self.format: Format = format
-        self.naming: Naming = naming
-        self._readers, self._writers = converters(format, naming)
+        self.naming = naming_of(naming)
+        self._readers, self._writers = converters(format, self.naming)
         self._json = format == "json"
         self._decoder: Any = msgspec.json.Decoder if self._json else msgspec.msgpack.Decoder
         encoder: Any = msgspec.json.Encoder if self._json else msgspec.msgpack.Encoder

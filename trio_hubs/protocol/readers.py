@@ -28,7 +28,7 @@ from .collisions import refuse_colliding
 from .enums import is_enum
 from .faults import Unfit, expected, unfit
 from .fields import Field, fields_of, has_fields, is_typed_dict, origin_of, without_names
-from .naming import RENAMES, Format, Naming, folded
+from .naming import Format, Naming, folded
 from .scalars import Reader, scalar_readers, to_float
 from .unions import chooser
 from .writers import Writers
@@ -61,7 +61,7 @@ class Readers:
 
     def __init__(self, format: Format, naming: Naming, writers: Writers) -> None:
         self._json = format == "json"
-        self._rename = RENAMES[format, naming]
+        self._rename = naming.rename(format)
         self._writers = writers
         self._enums = writers.enums
         self._under_way: dict[Any, list[Reader]] = {}

@@ -259,14 +259,14 @@ def native(format: Format, naming: Naming) -> frozenset[type]:
     """The classes of which msgspec alone writes what is meant."""
     if format == "json":
         return _NATIVE | {datetime, date, time}
-    return _NATIVE if naming == "dotnet" else _NATIVE | {date, time}
+    return _NATIVE if naming.dotnet_types else _NATIVE | {date, time}
 
 
 def scalar_writers(format: Format, naming: Naming) -> dict[type, Writer]:
     """What turns each class, and those made of it, into what msgspec writes."""
     if format == "json":
         return _WRITERS | {Decimal: _number, timedelta: _format_duration}
-    if naming == "dotnet":
+    if naming.dotnet_types:
         return _WRITERS | {
             Decimal: Decimal.__str__,
             timedelta: _ticks,

@@ -23,7 +23,7 @@ from cattrs.gen import make_dict_unstructure_fn, make_dict_unstructure_fn_from_a
 
 from .enums import Enums, is_enum
 from .fields import fields_of, has_fields, is_typed_dict, mentions, origin_of, without_names
-from .naming import RENAMES, Format, Naming
+from .naming import Format, Naming
 from .scalars import Writer, native, scalar_writers
 
 _ARRAYS = (list, tuple, set, frozenset, deque, Sequence, AbstractSet)
@@ -43,7 +43,7 @@ class Writers:
     """
 
     def __init__(self, format: Format, naming: Naming) -> None:
-        self._rename = RENAMES[format, naming]
+        self._rename = naming.rename(format)
         self._scalars = scalar_writers(format, naming)
         self._json = format == "json"
         self.write_key = self._write_text if self._json else self.write

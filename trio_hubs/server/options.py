@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
 
 import attrs
 
 from ..calls.options import Role, SessionOptions
 from ..connections.server.options import EndpointOptions
 from ..connections.validators import positive, positive_or_none
-from ..protocol.payloads import Naming
+from ..protocol.naming import Naming, naming_of
 from ..protocol.registry import PROTOCOLS
 from .slow_clients import Disconnect, SlowClientPolicy, checked
 
@@ -22,11 +21,6 @@ def _protocols(names: Iterable[str]) -> tuple[str, ...]:
     if not chosen:
         raise ValueError("a hub supports at least one protocol")
     return tuple(name for name in PROTOCOLS if name in chosen)
-
-
-def _known(_: object, __: object, payloads: str) -> None:
-    if payloads not in get_args(Naming):
-        raise ValueError(f"'payloads' must be one of {', '.join(get_args(Naming))}, not {payloads!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,8 +69,8 @@ class HubOptions(EndpointOptions):
     """Seconds that a client may keep more from being sent by that; then it is disconnected, and may reconnect [5]."""
     detailed_errors: bool = False
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
-    payloads: Literal["python", "dotnet"] = attrs.field(default="python", validator=_known)
-    """Names of fields and enums on the wire: as in Python, or as .NET's defaults have them."""
+    naming: Naming = attrs.field(default=naming_of("python"), converter=naming_of)
+    """Names of fields, enums and classes on the wire: ``"python"``, ``"dotnet"``, or a :class:`Naming`."""
 
     @property
     def watched(self) -> tuple[float, ...]:
