@@ -112,7 +112,11 @@ def server(
     """A server of these; some read what is posted themselves."""
     router = Router()
     for path, each in routes.items():
-        route = each if isinstance(each, Route) else Route(each, reads_posts=path in posted)
+        route = (
+            each
+            if isinstance(each, Route)
+            else Route(each, unread=frozenset(("POST",) if path in posted else ()))
+        )
         router.add({path: FixedPlace(route)})
     return HttpServer(router, express=express)
 

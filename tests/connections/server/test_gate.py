@@ -140,3 +140,13 @@ async def test_a_user_is_known_up_to_the_moment_of_expiry(
     asked = Asked(Response("hello"))
     await ask(asked, user=user)
     assert asked.users == [user if known else None]
+
+
+@pytest.mark.parametrize("known", [ANN, None])
+async def test_without_authenticate_the_user_is_whom_the_door_knows(known: User | None) -> None:
+    asked = Asked(Response())
+    gate = Gate(Origins(frozenset()), None, ())
+    await gate.answer(Request(headers=OWN, user=known), "GET", asked)
+    assert asked.users == [known]
+    await ask(asked, user=None)  # as authenticate, where there is one, has the last word
+    assert asked.users == [known, None]

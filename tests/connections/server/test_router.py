@@ -128,3 +128,10 @@ def test_a_pattern_never_has_to_try_twice() -> None:
 def test_a_fixed_place_has_one_route_for_all() -> None:
     place: Place = FixedPlace(route := Route(answer))
     assert place.find(Request(method="POST"), ()) is place.find(Request(), ()) is route
+
+
+def test_a_fallback_answers_where_there_is_no_place() -> None:
+    router, _ = router_of("/a")
+    router.fallback = Route(answer)
+    assert router.find(Request(path="/a"))[1] is not router.fallback
+    assert router.find(Request(path="/b"))[1] is router.fallback

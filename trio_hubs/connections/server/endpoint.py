@@ -45,6 +45,7 @@ LAST_POLLS_TIMEOUT = 1.0
 """Seconds that the last polls have to be answered at shutdown."""
 
 _METHODS = "GET, POST, DELETE"
+_POST = frozenset(("POST",))
 _CARRIERS: Mapping[Transport, type[Carrier[Any]]] = {
     Transport.WEBSOCKETS: WebSocketCarrier,
     Transport.SERVER_SENT_EVENTS: EventStreamCarrier,
@@ -94,7 +95,7 @@ class Endpoint:
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
         base = path.rstrip("/")
-        routes = {path: Route(self.connect, reads_posts=True), f"{base}/negotiate": Route(self.negotiate)}
+        routes = {path: Route(self.connect, unread=_POST), f"{base}/negotiate": Route(self.negotiate)}
         if self._refresh.enabled:
             routes[f"{base}/refresh"] = Route(self.refresh)
         return routes

@@ -119,12 +119,26 @@ class Route:
     Attributes:
         answer: Answers it.
         maximum_body_size: Bytes of a body, which is read whole; above it the answer is 413.
-        reads_posts: Whether the body of a POST is left unread, for a :class:`Deferred` to read.
+        unread: The methods whose body is left unread, for a :class:`Deferred` to read.
     """
 
     answer: Answering
     maximum_body_size: int = attrs.field(default=MAXIMUM_BODY_SIZE, kw_only=True)
-    reads_posts: bool = attrs.field(default=False, kw_only=True)
+    unread: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
+
+
+FAILED = Response("The handler failed.", status=500)
+"""What a client gets where a route raises."""
+
+
+def nothing_at(request: Request) -> Response:
+    """What a client gets where there is no route."""
+    return Response(f"Nothing is served at {request.path}", status=404)
+
+
+def too_large(maximum: int) -> Response:
+    """What a client gets whose request has a body above so many bytes."""
+    return Response(f"The body is above {maximum} bytes.", status=413)
 
 
 def is_websocket_request(request: Request) -> bool:

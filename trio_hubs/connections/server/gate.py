@@ -66,7 +66,8 @@ class Gate:
     async def _admit(
         self, request: Request, answer: Callable[[Request, User | None], RouteAnswer | Awaitable[RouteAnswer]]
     ) -> RouteAnswer:
-        user = await resolve(self._authenticate(request)) if self._authenticate is not None else None
+        authenticate = self._authenticate
+        user = request.user if authenticate is None else await resolve(authenticate(request))
         if user is not None and user.lifetime is not None and user.lifetime <= 0:
             user = None
         if self._policies:

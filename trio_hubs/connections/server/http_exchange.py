@@ -80,7 +80,7 @@ class HttpExchange(Exchange):
 
     async def start(self, headers: Headers, *, status: int = 200) -> None:
         date = ("Date", formatdate(usegmt=True))
-        lines = [date, *_lines(headers), *_lines(self._headers)]
+        lines = [date, *header_lines(headers), *header_lines(self._headers)]
         await self._wire.send(h11.Response(status_code=status, headers=lines, reason=_reason(status)))
 
     async def write(self, data: bytes) -> None:
@@ -96,7 +96,8 @@ class HttpExchange(Exchange):
         await self._wire.send(h11.EndOfMessage())
 
 
-def _lines(headers: Headers) -> list[tuple[str, str]]:
+def header_lines(headers: Headers) -> list[tuple[str, str]]:
+    """Headers line by line."""
     return [
         (name, text)
         for name, texts in headers.items()
@@ -106,7 +107,7 @@ def _lines(headers: Headers) -> list[tuple[str, str]]:
 
 def render(response: Response, more: Headers) -> Rendered:
     """The head and the body of an answer; raises when it could not be sent so."""
-    headers = _lines(response.headers)
+    headers = header_lines(response.headers)
     given = {name.lower() for name, _ in headers}
     usual = {"Date": formatdate(usegmt=True), "Content-Type": response.content_type}
     headers[:0] = [(name, text) for name, text in usual.items() if name.lower() not in given]
@@ -114,7 +115,7 @@ def render(response: Response, more: Headers) -> Rendered:
         headers.append(("Content-Length", str(len(response.body))))
     elif response.body:
         raise ValueError(f"an answer with status {response.status} has no body")
-    headers += _lines(more)
+    headers += header_lines(more)
     return h11.Response(
         status_code=response.status, headers=headers, reason=_reason(response.status)
     ), response.body

@@ -21,7 +21,17 @@ from ..direct_socket import DirectSocketStream, close_at_once
 from ..http import Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
-from .exchange import MAXIMUM_BODY_SIZE, Deferred, Route, Upgrade, is_websocket_request, list_header
+from .exchange import (
+    FAILED,
+    MAXIMUM_BODY_SIZE,
+    Deferred,
+    Route,
+    Upgrade,
+    is_websocket_request,
+    list_header,
+    nothing_at,
+    too_large,
+)
 from .http_exchange import REQUEST_TIMEOUT, HttpExchange, Rendered, render
 from .http_wire import HttpWire
 from .listeners import client_of
@@ -161,7 +171,7 @@ class _HttpConnection:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)
             request, self._route = self._server.router.find(request)
-            if self._route is not None and self._route.reads_posts and request.method == "POST":
+            if self._route is not None and request.method in self._route.unread:
                 return request
             body = await self._read_body(
                 MAXIMUM_BODY_SIZE if self._route is None else self._route.maximum_body_size
@@ -175,7 +185,7 @@ class _HttpConnection:
         while isinstance(part := await self._wire.next_event(), h11.Data):
             body += part.data
             if len(body) > maximum:
-                return Response(f"The body is above {maximum} bytes.", status=413)
+                return too_large(maximum)
         return bytes(body)
 
     async def _skip_body(self) -> None:
@@ -189,7 +199,7 @@ class _HttpConnection:
         if request.method == "CONNECT":
             return render(Response("This is no proxy.", status=405), {})
         if route is None:
-            return render(Response(f"Nothing is served at {request.path}", status=404), {})
+            return render(nothing_at(request), {})
         try:
             answer = await route.answer(request)
             if isinstance(answer, Upgrade):
@@ -198,7 +208,7 @@ class _HttpConnection:
             return answer if isinstance(answer, Deferred) else render(answer, {})
         except Exception:
             logger.exception("the handler of %s %s failed", request.method, request.path)
-            return render(Response("The handler failed.", status=500), {})
+            return render(FAILED, {})
 
     async def _hold(self, deferred: Deferred) -> None:
         exchange = HttpExchange(self._wire, deferred.headers, with_body=self._with_body)
@@ -214,7 +224,7 @@ class _HttpConnection:
         except Exception:
             logger.exception("an answer failed")
             if self._wire.http.our_state is h11.SEND_RESPONSE:
-                await exchange.respond(Response("The handler failed.", status=500))
+                await exchange.respond(FAILED)
 
 
 def _refusal(error: h11.RemoteProtocolError) -> Response:

@@ -88,9 +88,14 @@ class Pattern:
 
 
 class Router:
-    """The places of an app."""
+    """The places of an app.
+
+    Attributes:
+        fallback: What answers where there is no place.
+    """
 
     def __init__(self) -> None:
+        self.fallback: Route | None = None
         self._exact: dict[str, Place] = {}
         self._patterns: list[tuple[Pattern, Place]] = []
 
@@ -127,4 +132,4 @@ class Router:
         for pattern, place in self._patterns:
             if match := pattern.expression.fullmatch(request.path):
                 return request, place.find(request, match.groups())
-        return request, None
+        return request, self.fallback
