@@ -300,11 +300,18 @@ def connected_to(stream: trio.abc.Stream) -> Iterator[list[tuple[str, int]]]:
         places.append((host, port))
         return stream
 
+    with connecting_by(open_tcp_stream):
+        yield places
+
+
+@contextmanager
+def connecting_by(open_tcp_stream: Callable[..., Awaitable[trio.abc.Stream]]) -> Iterator[None]:
+    """Have connections made so, to streams that need not be sockets."""
     with (
         mock.patch.object(trio, "open_tcp_stream", open_tcp_stream),
         mock.patch.object(TrioStream, "get_extra_info", _extra_info),
     ):
-        yield places
+        yield
 
 
 def _extra_info(stream: TrioStream, info: str) -> Any:
