@@ -43,7 +43,7 @@ def test_what_is_no_backoff_is_refused(delays: tuple[float, ...]) -> None:
 
 
 async def test_without_a_policy_nothing_is_tried() -> None:
-    assert Retries(None, 10).next_delay(LOST) is None
+    assert Retries(None, 10, 300).next_delay(LOST) is None
 
 
 async def test_the_policy_hears_of_attempts_the_time_since_the_loss_and_the_error(
@@ -55,7 +55,7 @@ async def test_the_policy_hears_of_attempts_the_time_since_the_loss_and_the_erro
         heard.append((attempt, elapsed, str(error)))
         return 3.0 if attempt < 2 else None
 
-    retries = Retries(policy, 10)
+    retries = Retries(policy, 10, 300)
     await trio.sleep(100)
     for number in range(2):
         assert retries.next_delay(ConnectionClosed(str(number))) == 3.0
@@ -66,7 +66,7 @@ async def test_the_policy_hears_of_attempts_the_time_since_the_loss_and_the_erro
 
 
 async def test_attempts_count_on_until_a_connection_has_lasted(autojump_clock: MockClock) -> None:
-    retries = Retries(lambda attempt, *_: float(attempt), 10)
+    retries = Retries(lambda attempt, *_: float(attempt), 10, 300)
     delays: list[float | None] = []
     for lasted in (0, 9, 11, 1):
         retries.opened()
@@ -77,10 +77,13 @@ async def test_attempts_count_on_until_a_connection_has_lasted(autojump_clock: M
 
 
 async def test_what_must_not_be_tried_again_is_not_asked_of_the_policy() -> None:
-    retries = Retries(lambda *_: pytest.fail("asked"), 10)
+    retries = Retries(lambda *_: pytest.fail("asked"), 10, 300)
     assert retries.next_delay(SENT_AWAY) is None
 
 
-async def test_the_wait_that_the_server_asks_for_comes_on_top() -> None:
-    retries = Retries(lambda *_: 2.0, 10)
-    assert retries.next_delay(ConnectionClosed("busy", retry_after=30.0)) == 32.0
+@pytest.mark.parametrize(("asked", "wait"), [(30.0, 32.0), (300.0, 302.0), (1e9, 302.0), (math.inf, 302.0)])
+async def test_the_wait_that_the_server_asks_for_comes_on_top_within_bounds(
+    asked: float, wait: float
+) -> None:
+    retries = Retries(lambda *_: 2.0, 10, 300)
+    assert retries.next_delay(ConnectionClosed("busy", retry_after=asked)) == wait

@@ -68,7 +68,7 @@ class HubConnection(HubCalls):
         self._handlers = handlers
         self._options = options
         self._dials = dials
-        self._retries = Retries(reconnect, options.stable_time)
+        self._retries = Retries(reconnect, options.stable_time, options.maximum_retry_after)
         self._retry_first = retry_first
         self._setup = setup
         self._setup_error: ConnectionFailed | None = None  # which is not the link's

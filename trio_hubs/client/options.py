@@ -47,6 +47,8 @@ class HubConnectionOptions(ConnectionOptions):
 
     stable_time: float = attrs.field(default=10.0, validator=non_negative)
     """When a connection that lasted so long is lost, the attempts to regain it are counted anew."""
+    maximum_retry_after: float = attrs.field(default=300.0, validator=non_negative)
+    """At most so long a server that asks for more time (``Retry-After``) is left alone between two attempts."""
     waiting_calls_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
     """How many bytes of calls may wait, with ``wait_for_ready``, until a lost connection is regained; more raise at
     once. A call counts for its arguments as they are encoded, and 1 KiB."""

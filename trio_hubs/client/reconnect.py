@@ -53,15 +53,19 @@ class Retries:
     Args:
         policy: The user's; ``None`` for no attempts.
         stable_time: Seconds that a connection lasts before its loss begins the counting anew.
+        maximum_retry_after: Seconds that the server may ask for, on top of the policy's.
 
     Attributes:
         failed: Attempts since the connection was last stable.
     """
 
-    def __init__(self, policy: ReconnectPolicy | None, stable_time: float) -> None:
+    def __init__(
+        self, policy: ReconnectPolicy | None, stable_time: float, maximum_retry_after: float
+    ) -> None:
         self.failed = 0
         self._policy = policy
         self._stable_time = stable_time
+        self._maximum_retry_after = maximum_retry_after
         self._since = 0.0  # the first loss of those that count together
         self._opened: float | None = None
 
@@ -88,4 +92,4 @@ class Retries:
         if delay is None:
             return None
         self.failed += 1
-        return delay + (error.retry_after or 0.0)
+        return delay + min(error.retry_after or 0.0, self._maximum_retry_after)

@@ -93,24 +93,57 @@ async def test_a_fresh_token_goes_to_the_users_server_and_counts_when_it_is_acce
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"),
+    ("answer", "text", "attempts"),
     [
-        (httpx2.Response(401), "it answered 401"),
-        (httpx2.Response(403, text="user_changed"), "it answered 403"),
-        (httpx2.Response(200, text="what?"), "Invalid refresh response"),
+        (httpx2.Response(401), "it answered 401", 4),
+        (httpx2.Response(403, text="user_changed"), "it answered 403", 1),
+        (httpx2.Response(200, text="what?"), "Invalid refresh response", 4),
     ],
 )
 async def test_a_refusal_is_told_and_changes_nothing(
-    autojump_clock: MockClock, answer: httpx2.Response, text: str, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock,
+    answer: httpx2.Response,
+    text: str,
+    attempts: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_requests(lambda _: answer, access_token=Source()) as (requests, made):
         assert await requests.tokens.get() == "t1"
         async with refreshing(requests, attrs.evolve(TARGET_WITH_TOKEN, token_lifetime=10.0)):
             await trio.sleep(1000)
         assert await requests.tokens.get() == "t1"
-        assert len(made) == 1
+        assert len(made) == attempts
     assert text in caplog.text
-    assert [record.levelno for record in caplog.records if "renewed" in record.message] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records if "renewed" in record.message] == [
+        logging.WARNING
+    ] * attempts
+
+
+async def test_what_fails_is_tried_again_while_the_old_token_lives(autojump_clock: MockClock) -> None:
+    source, statuses = Source(), [503, 401, 200, 503, 200]
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(
+            statuses.pop(0), json={"tokenLifetimeSeconds": 1000} if len(statuses) > 1 else {}
+        )
+
+    async with open_requests(answer, access_token=source) as (requests, _):
+        async with refreshing(requests, attrs.evolve(TARGET_WITH_TOKEN, token_lifetime=1000.0)):
+            await trio.sleep(10**6)
+        assert [time for time, _ in source.asked] == [700, 850, 925, 1625, 1775]
+        assert not statuses
+
+
+async def test_so_is_a_token_that_there_is_not_yet(autojump_clock: MockClock) -> None:
+    async def token(reason: TokenReason) -> str:
+        if trio.current_time() < 800:
+            raise OSError("not now")
+        return "fresh"
+
+    async with open_requests(lambda _: httpx2.Response(200, json={}), access_token=token) as (requests, made):
+        async with refreshing(requests, attrs.evolve(TARGET_WITH_TOKEN, token_lifetime=1000.0)):
+            await trio.sleep(10**6)
+        assert [request.headers["Authorization"] for request in made] == ["Bearer fresh"]
 
 
 async def test_a_server_that_does_not_answer_is_given_up(autojump_clock: MockClock) -> None:

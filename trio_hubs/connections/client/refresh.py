@@ -1,7 +1,8 @@
 """A client's credentials are renewed before they expire, while the connection goes on (ASP.NET Core 11).
 
 The renewal asks the server that the user named, with a token of the user's that is fresh; whatever comes of it,
-the connection stays, and a refusal changes nothing.
+the connection stays, and a refusal changes nothing. One that fails is tried again while the old credentials hold,
+each time after half of what is left of them.
 """
 
 from __future__ import annotations
@@ -43,14 +44,25 @@ async def refreshing(requests: Requests, target: ConnectTarget) -> AsyncGenerato
 
 async def _keep_fresh(requests: Requests, target: ConnectTarget, lifetime: float, before: float) -> None:
     known: float | None = lifetime
-    try:
-        while known is not None:
-            known = min(known, before + LONGEST_WAIT)  # it may be too large for a float
-            wait = known / 2 if known <= 2 * before else known - before
-            await trio.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
-            known = await refresh(requests, target)
-    except ConnectionFailed as error:
-        logger.warning("connection %s: its credentials were not renewed: %s", target.connection_id, error)
+    while known is not None:
+        known = min(known, before + LONGEST_WAIT)  # it may be too large for a float
+        expire = trio.current_time() + known
+        wait = known / 2 if known <= 2 * before else known - before
+        await trio.sleep(min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
+        known = await _refresh_until(expire, requests, target)
+
+
+async def _refresh_until(expire: float, requests: Requests, target: ConnectTarget) -> float | None:
+    """Refresh, if need be more than once until the old credentials expire; gives what :func:`refresh` does."""
+    while True:
+        try:
+            return await refresh(requests, target)
+        except ConnectionFailed as error:
+            logger.warning("connection %s: its credentials were not renewed: %s", target.connection_id, error)
+            left = expire - trio.current_time()
+            if not error.retriable or left < 2 * SHORTEST_WAIT:
+                return None
+        await trio.sleep(left / 2)
 
 
 async def refresh(requests: Requests, target: ConnectTarget) -> float | None:
