@@ -36,10 +36,11 @@ from .errors import (
 from .protocol.hub_protocol import TransferFormat
 from .protocol.naming import Naming
 from .protocol.negotiate import Transport
-from .server.app import HubApp, HubContext
+from .server.app import HubApp, Lifespan
 from .server.clients import CallerProxy, ClientProxy, Groups, HubCallerClients, HubClients
 from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
+from .server.hub_context import HubContext
 from .server.options import HubOptions
 from .server.slow_clients import Disconnect, SlowClientPolicy
 from .server.statistics import Statistics
@@ -81,6 +82,7 @@ __all__ = [
     "HubLink",
     "HubOptions",
     "HubsError",
+    "Lifespan",
     "Naming",
     "NegotiationError",
     "ObservedCall",

@@ -276,7 +276,7 @@ async def test_nothing_is_left_of_a_thousand_connections(
             await churn(served, range(300, 1000))
             gained = objects() - before
 
-            hub = app._hubs[0][1]
+            hub = app.site.hubs[0][1]
             assert world.connected > 800
             assert world.disconnected == world.connected
             assert world.running == 0
@@ -286,7 +286,7 @@ async def test_nothing_is_left_of_a_thousand_connections(
             assert not members_of(hub)._users
             assert not local_roster(hub)._unflushed
             assert served.leases() == 0
-            assert all(not endpoint._leases.unused for endpoint in app._endpoints)
+            assert all(not endpoint._leases.unused for endpoint in app.site.endpoints)
             assert app.statistics().connections == 0
             assert trio.lowlevel.current_statistics().tasks_living == idle
             assert [ref() for ref in world.sessions if ref() is not None] == []

@@ -56,7 +56,7 @@ def radio_app(ends: list[str], policy: str) -> HubApp:
 
 async def others(stack: AsyncExitStack, served: ServedApp, count: int = OTHERS) -> list[RawClient]:
     """Clients that read."""
-    behind = served.app._hubs[0][1]
+    behind = served.app.site.hubs[0][1]
     return [
         await stack.enter_async_context(open_client(behind, ("json", "messagepack")[n % 2], id=f"other {n}"))
         for n in range(count)
@@ -82,7 +82,7 @@ async def test_all_others_get_everything_and_at_once(
     async with open_app(radio_app(ends, policy)) as served, AsyncExitStack() as stack:
         friends = await others(stack, served)
         await take_nothing(served, transport, protocol)
-        there = members_of(served.app._hubs[0][1]).by_id
+        there = members_of(served.app.site.hubs[0][1]).by_id
         (slow,) = (member.session for id, member in there.items() if not id.startswith("other"))
         began = trio.current_time()
         for number in range(MESSAGES):
@@ -156,7 +156,7 @@ async def test_a_slow_caller_of_a_broadcast_delays_nobody(autojump_clock: MockCl
 async def test_who_reads_again_in_time_has_lost_nothing(autojump_clock: MockClock) -> None:
     ends: list[str] = []
     async with open_app(radio_app(ends, "disconnect")) as served:
-        behind: Any = served.app._hubs[0][1]
+        behind: Any = served.app.site.hubs[0][1]
         async with open_client(behind, id="pausing", capacity=0) as pausing:
             for number in range(80):
                 await served.app.hub(Radio).clients.all.send("Told", number, KILOBYTE)

@@ -89,11 +89,11 @@ class ServedApp:
 
     def leases(self) -> int:
         """How many leases are kept."""
-        return sum(len(endpoint._leases) for endpoint in self.app._endpoints)
+        return sum(len(endpoint._leases) for endpoint in self.app.site.endpoints)
 
     def sessions(self) -> int:
         """How many connections the hubs know."""
-        return sum(len(members_of(hub).by_id) for _, hub in self.app._hubs)
+        return sum(len(members_of(hub).by_id) for _, hub in self.app.site.hubs)
 
 
 @asynccontextmanager

@@ -244,40 +244,6 @@ def _serve_with(context: ssl.SSLContext) -> Any:
     return serve
 
 
-@pytest.mark.parametrize("path", ["/rooms/{room}", "/{", "/}", "/chat?room=1"])
-def test_the_path_of_a_hub_is_no_pattern(path: str) -> None:
-    with pytest.raises(ValueError, match="the path of a hub is matched as it is"):
-        HubApp().add_hub(path, Sample)
-
-
-@pytest.mark.parametrize("path", ["", "sample", "http://127.0.0.1/sample"])
-def test_a_path_begins_with_a_slash(path: str) -> None:
-    app = HubApp()
-    with pytest.raises(ValueError, match="a path starts with '/'"):
-        app.add_hub(path, Sample)
-    with pytest.raises(ValueError, match="a path starts with '/'"):
-        app.add_route(path, lambda _: Response())
-
-
-def test_a_path_is_given_once() -> None:
-    app = HubApp()
-    app.add_hub("/sample", Sample)
-    app.add_route("/route", lambda _: Response())
-    for path in ("/sample", "/sample/negotiate", "/route"):
-        with pytest.raises(ValueError, match=f"there is something at '{path}' already"):
-            app.add_route(path, lambda _: Response())
-    with pytest.raises(ValueError, match="there is something at '/sample' already"):
-        app.add_hub("/sample", Sample)
-
-
-def test_a_hub_that_was_refused_leaves_nothing_behind() -> None:
-    app = HubApp()
-    app.add_route("/sample/negotiate", lambda _: Response())
-    with pytest.raises(ValueError, match="there is something at '/sample/negotiate' already"):
-        app.add_hub("/sample", Sample)
-    app.add_route("/sample", lambda _: Response())
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_cancelling_serve_ends_everything_in_order(protocol: Any) -> None:
     events: list[str] = []
@@ -337,7 +303,7 @@ def test_a_hub_that_needs_arguments_needs_a_factory() -> None:
 async def test_so_many_clients_may_negotiate_as_was_chosen(autojump_clock: MockClock) -> None:
     app = HubApp()
     app.add_hub("/sample", Sample, options=HubOptions(maximum_negotiated=2, disconnect_timeout=3.0))
-    request, route = app._router.find(Request(method="POST", path="/sample/negotiate"))
+    request, route = app.site.router.find(Request(method="POST", path="/sample/negotiate"))
     assert route is not None
     negotiate = route.answer
 

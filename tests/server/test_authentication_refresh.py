@@ -118,7 +118,10 @@ async def join(
     else:
         client = await visit(served, "/hub", transport, protocol, **bearer(who))
         (token,) = (
-            lease.token for endpoint in served.app._endpoints for lease in endpoint._leases if lease.carrier
+            lease.token
+            for endpoint in served.app.site.endpoints
+            for lease in endpoint._leases
+            if lease.carrier
         )
     await wait_all_tasks_blocked()
     return Served(served, client, token)

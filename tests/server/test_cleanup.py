@@ -113,7 +113,7 @@ async def test_work_ends_before_the_hub_hears(
                     await trio.sleep(0.1)
             assert trio.current_time() <= patience
             assert (events[-1] != f"{id}: disconnected: None") in fails
-            assert not members_of(served.app._hubs[0][1])._groups
+            assert not members_of(served.app.site.hubs[0][1])._groups
             await trio.sleep(30)  # so long a client has to fetch its end
             assert served.app.statistics().connections == served.leases() == 0
     assert_order(events, id)

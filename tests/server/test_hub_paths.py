@@ -78,8 +78,8 @@ async def test_one_timer_looks_after_both_as_often_as_either_needs(autojump_cloc
 
 async def test_what_was_dropped_at_both_paths_counts_once() -> None:
     app = chat_app()
-    assert len({served.roster for _, served in app._hubs}) == 2
-    for _, served in app._hubs:
+    assert len({served.roster for _, served in app.site.hubs}) == 2
+    for _, served in app.site.hubs:
         local_roster(served)._dropped = 1
     assert app.statistics().dropped_messages == 2
 

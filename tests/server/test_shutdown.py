@@ -99,7 +99,7 @@ async def test_all_transports_at_once_end_in_order(autojump_clock: MockClock) ->
                 if PAIRS[number % len(PAIRS)][0] != "LongPolling":
                     assert words[-1] == COME_BACK
             assert served.sessions() == 0
-            assert not members_of(served.app._hubs[0][1])._groups
+            assert not members_of(served.app.site.hubs[0][1])._groups
     for id in ids:
         assert_order(events, id)
     assert len(events) == 15 * (len(WORK) + 1) + len([event for event in events if "broken" in event])
@@ -215,7 +215,7 @@ async def test_what_was_served_is_no_object_any_more(autojump_clock: MockClock) 
         clients = [await visit(served, "/hub", transport) for transport in TRANSPORTS[:2]]
         for client in clients:
             await set_to_work(client)
-        hub = served.app._hubs[0][1]
+        hub = served.app.site.hubs[0][1]
         kept += [weakref.ref(session) for session in hub.sessions]
         kept += [weakref.ref(session.connection) for session in hub.sessions]
         await shut_down(served, *clients)

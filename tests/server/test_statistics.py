@@ -71,7 +71,7 @@ async def test_dropped_messages_of_all_hubs_count_and_stay_counted(autojump_cloc
         for narrow in served.narrows:
             narrow.room = 0
         for number in range(50):
-            for _, hub in served.app._hubs:
+            for _, hub in served.app.site.hubs:
                 await hub.clients.all.send("Told", number, "x" * 1000)
             await wait_all_tasks_blocked()
         now = served.app.statistics()

@@ -95,6 +95,7 @@ class Request:
         scheme: ``https`` when it came by TLS to this server itself, or as a trusted proxy says; else ``http``.
         client: The client's IP address; where a trusted proxy is between, as that says. ``None`` on a Unix socket.
         user: Who makes it, as ``authenticate`` found out, or what brought the request.
+        app: The app that it was made to.
     """
 
     method: str = "GET"
@@ -106,6 +107,7 @@ class Request:
     raw_query: str = ""
     client: str | None = None
     user: User | None = None
+    app: Any = attrs.field(default=None, eq=False, repr=False)
     _host: str | None = None
 
     @property

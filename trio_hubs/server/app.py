@@ -1,16 +1,17 @@
-"""The app: hubs, raw connections and plain routes at their paths, and the server that offers them on one port."""
+"""The app: hubs, raw connections and plain routes at their paths, to be served on one port."""
 
 from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from os import PathLike
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias, cast
 
-import attrs
 import trio
+from typing_extensions import TypeVar
 
 from ..calls.observer import Observer, Observers
 from ..connections.connection import Connection
@@ -21,41 +22,35 @@ from ..connections.server.exchange import Route
 from ..connections.server.http_server import HttpServer
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
-from ..connections.server.router import FixedPlace, Router
 from ..connections.users import Authenticate, policies_of, resolve
 from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
-from .clients import C, Groups, HubClients
+from .app_life import AppLife
+from .clients import C
 from .filters import HubFilter
 from .hub import Hub
+from .hub_context import HubContext
 from .options import HubOptions
 from .served_hub import ServedHub
+from .site import Site
 from .statistics import LimitCounter, Statistics
 
 logger = get_logger(__name__)
 
-LAST_CLIENTS_TIMEOUT = 10.0
-"""Seconds that connections have to end, once a drain's time is up."""
+S = TypeVar("S", default=Any)
+
+Lifespan: TypeAlias = "Callable[[HubApp[Any]], AbstractAsyncContextManager[S]]"
+"""Called with the app: what is held around serving it. What that yields is the app's state."""
 
 
-@attrs.frozen
-class HubContext(Generic[C]):
-    """A hub as seen from outside of it.
-
-    Attributes:
-        clients: Its clients, to be called.
-        groups: Their groups.
-    """
-
-    clients: HubClients[C]
-    groups: Groups
-
-
-class HubApp:
+class HubApp(Generic[S]):
     """Hubs, raw connections and routes, to be served on one port.
 
     Args:
+        lifespan: Called with the app each time that it is served: an async context manager that is held around all of
+            that. Its nursery is the place for background tasks; one that fails ends the serving with its exception.
+            Once it is left it has 10 seconds to end.
         authenticate: Finds out who makes a request, of every hub and raw connection; may be async. By default
             nobody is known.
         options: The options of hubs that are given none of their own.
@@ -65,6 +60,7 @@ class HubApp:
 
     Attributes:
         addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
+        site: What it offers at its paths, for what brings requests there.
 
     Example:
         ::
@@ -77,12 +73,15 @@ class HubApp:
     def __init__(
         self,
         *,
+        lifespan: Lifespan[S] | None = None,
         authenticate: Authenticate | None = None,
         options: HubOptions | None = None,
         filters: Sequence[HubFilter] = (),
         observers: Sequence[Observer] = (),
         maximum_connections: int = 100_000,
     ) -> None:
+        if lifespan is not None and not callable(lifespan):
+            raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
         if authenticate is not None and not callable(authenticate):
             raise TypeError(f"authenticate is called with each request, which {authenticate!r} cannot be")
         if maximum_connections < 1:
@@ -95,10 +94,9 @@ class HubApp:
         self._limits = LimitCounter()
         self._observers = Observers((self._limits, *observers))
         self._admission = Admission(maximum_connections)
-        self._router = Router()
-        self._hubs: list[tuple[type[Hub[Any]], ServedHub]] = []
-        self._endpoints: list[Endpoint] = []
-        self._serving = False
+        self._lifespan = lifespan
+        self.site = Site(self)
+        self._life = AppLife[S](self.site, self._admission)
         self.addresses: tuple[str, ...] = ()
 
     # ---- what it offers
@@ -138,7 +136,7 @@ class HubApp:
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
         elif isinstance(factory, type) and not issubclass(factory, hub):
             raise TypeError(f"the factory of {hub.__qualname__} makes a {factory.__qualname__}")
-        rosters = [served.roster for known, served in self._hubs if known is hub]
+        rosters = [served.roster for known, served in self.site.hubs if known is hub]
         served = ServedHub(
             hub,
             factory or hub,
@@ -146,8 +144,9 @@ class HubApp:
             (*self._filters, *filters),
             rosters[0] if rosters else None,
             self._observers,
+            self,
         )
-        self._add_endpoint(
+        self.site.add_endpoint(
             path,
             Endpoint(
                 served.handle,
@@ -158,7 +157,7 @@ class HubApp:
                 transfer_formats=served.definition.transfer_formats,
             ),
         )
-        self._hubs.append((hub, served))
+        self.site.hubs.append((hub, served))
 
     def add_connection_handler(
         self,
@@ -192,7 +191,7 @@ class HubApp:
             authenticate=self._authenticate,
             policies=policies_of(handler),
         )
-        self._add_endpoint(path, endpoint)
+        self.site.add_endpoint(path, endpoint)
 
     def add_route(self, path: str, handler: Callable[[Request], Response | Awaitable[Response]]) -> None:
         """Answer plain HTTP requests at a path, of any method.
@@ -208,20 +207,7 @@ class HubApp:
         async def answer(request: Request) -> Response:
             return await resolve(handler(request))
 
-        self._add({path: Route(answer)})
-
-    def _add_endpoint(self, path: str, endpoint: Endpoint) -> None:
-        if set(path) & set("{}?"):
-            raise ValueError(
-                f"the path of a hub is matched as it is: '{path}' has braces or a query, which mean nothing"
-            )
-        self._add(endpoint.routes(path))
-        self._endpoints.append(endpoint)
-
-    def _add(self, routes: Mapping[str, Route]) -> None:
-        if self._serving:
-            raise RuntimeError("add everything before the app is served")
-        self._router.add({path: FixedPlace(route) for path, route in routes.items()})
+        self.site.add({path: Route(answer)})
 
     # ---- from outside of hubs
 
@@ -234,7 +220,7 @@ class HubApp:
         Raises:
             LookupError: The app has no such hub.
         """
-        for known, served in self._hubs:
+        for known, served in self.site.hubs:
             if known is hub:
                 return HubContext(served.clients, served.groups)
         raise LookupError(f"{hub.__qualname__} was not added to this app")
@@ -246,10 +232,46 @@ class HubApp:
             refused_connections=self._admission.refused,
             refused_calls=self._limits.refused_calls,
             slow_clients=self._limits.slow_clients,
-            dropped_messages=sum(roster.dropped for roster in {served.roster for _, served in self._hubs}),
+            dropped_messages=sum(
+                roster.dropped for roster in {served.roster for _, served in self.site.hubs}
+            ),
         )
 
     # ---- its life
+
+    @property
+    def state(self) -> S:
+        """What its lifespan has yielded.
+
+        Raises:
+            RuntimeError: The app does not run, or its lifespan has not yielded yet.
+        """
+        return self._life.state
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is running empty, or has: for a route that tells a load balancer."""
+        return self._life.draining
+
+    def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
+        """Run the app without a door, for the body: its lifespan, its endpoints and hubs.
+
+        :meth:`serve` stands on it, and so does whatever else brings requests. At the end, however it comes, all
+        connections and requests end in order, and then the lifespan does.
+
+        Yields:
+            The nursery of doors, for what serves requests. Its tasks are cancelled at the end.
+
+        Raises:
+            RuntimeError: The app is being served already.
+            BaseException: The exception of the body, or of the lifespan, bare.
+        """
+        if self._lifespan is None:
+            return self._life.run(nullcontext(cast("Any", None)))
+        lifespan = self._lifespan(self)
+        if not isinstance(lifespan, AbstractAsyncContextManager):
+            raise TypeError(f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it")
+        return self._life.run(lifespan)
 
     async def drain(self, seconds: float) -> None:
         """Let the app run empty: the way to stop it without tearing anybody's work.
@@ -260,18 +282,7 @@ class HubApp:
         Args:
             seconds: How long invocations and streams may still run.
         """
-        self._admission.draining = True
-        for _, served in self._hubs:
-            served.drain()
-        with trio.move_on_after(seconds):
-            await self._admission.wait_empty()
-        if not self._admission.active:
-            return
-        logger.warning("%d connections are ended before they are done", self._admission.active)
-        for endpoint in self._endpoints:
-            endpoint.ask_all_to_end()
-        with trio.move_on_after(LAST_CLIENTS_TIMEOUT):
-            await self._admission.wait_empty()
+        await self._life.drain(seconds)
 
     async def serve(
         self,
@@ -287,11 +298,11 @@ class HubApp:
         """Serve until cancelled, at all the places that are given.
 
         Cancelling shuts down in order: connections are told, their invocations are cancelled and awaited, hubs hear
-        of each disconnection, and every task ends. See :meth:`drain` for a gentler end. Ctrl-C ends it in the same
-        order, with a bare :exc:`KeyboardInterrupt`.
+        of each disconnection, the lifespan ends, and so does every task. See :meth:`drain` for a gentler end. Ctrl-C
+        ends it in the same order, with a bare :exc:`KeyboardInterrupt`.
 
         Args:
-            host: The address to listen on.
+            host: The address to listen on, once the lifespan has yielded.
             port: The port; 0 takes a free one.
             uds: The path of a Unix socket to listen on; its file is removed in the end.
             fd: The descriptor of a socket that was opened before, as by systemd; closed in the end.
@@ -303,39 +314,24 @@ class HubApp:
             OSError: An address cannot be bound, or a descriptor is no socket.
             RuntimeError: The app is being served already.
             ValueError: No place is given.
+            BaseException: The lifespan's exception, bare.
         """
-        if self._serving:
-            raise RuntimeError("the app is being served already")
-        self._serving = True
-        try:
-            async with open_listeners(host, port, uds, fd, ssl_context, listeners) as everywhere:
-                await self._serve(everywhere, task_status)
-        finally:
-            self._serving = False
-            self.addresses = ()
-
-    async def _serve(self, listeners: list[AnyListener], task_status: trio.TaskStatus[str]) -> None:
-        server = HttpServer(self._router)
-        all_ended = trio.Event()
-        async with open_tasks() as outer:
-            doors = await outer.start(_hold_doors, all_ended)
+        async with (
+            self.running() as doors,
+            open_listeners(host, port, uds, fd, ssl_context, listeners) as everywhere,
+        ):
+            server = HttpServer(self.site.router)
             await doors.start(server.arrivals.run)
-            doors.cancel_scope.shield = True
+            serve = partial(trio.serve_listeners, server.serve_stream, everywhere, handler_nursery=doors)
             try:
                 async with open_tasks() as nursery:
-                    for endpoint in self._endpoints:
-                        await nursery.start(endpoint.run)
-                    for _, served in self._hubs:
-                        nursery.start_soon(served.watch)
-                    await nursery.start(
-                        partial(trio.serve_listeners, server.serve_stream, listeners, handler_nursery=doors)
-                    )
-                    self.addresses = tuple(map(address_of, listeners))
+                    await nursery.start(serve)
+                    self.addresses = tuple(map(address_of, everywhere))
                     for address in self.addresses:
                         logger.info("listening on %s", address)
                     task_status.started(self.addresses[0])
             finally:
-                all_ended.set()
+                self.addresses = ()
 
 
 def _check_hub(hub: object) -> None:
@@ -352,13 +348,3 @@ def _check_filters(filters: Sequence[object]) -> None:
     for each in filters:
         if not isinstance(each, HubFilter):
             raise TypeError(f"a filter is an instance of HubFilter, which {each!r} is not")
-
-
-async def _hold_doors(
-    all_ended: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Hold the nursery of clients' requests, which go on until the connections that they carry have ended."""
-    async with open_tasks() as doors:
-        task_status.started(doors)
-        await all_ended.wait()
-        doors.cancel_scope.cancel()

@@ -91,7 +91,12 @@ class ConnectedClient(Face, Life):
             options.slow_clients,
             options.client_result_timeout,
         )
-        self._attributes = {"context": self._context, "clients": clients, "groups": self._served.groups}
+        self._attributes = {
+            "app": self._served.app,
+            "context": self._context,
+            "clients": clients,
+            "groups": self._served.groups,
+        }
         await self._served.roster.add(self._connection_id, self.session, self._context.user_id)
         if self.waits:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVarTuple
 
 from ..calls.children import Children
 from ..calls.names import given_name, wire_name
@@ -13,6 +13,9 @@ from ..calls.session import Session
 from ..connections.http import Request
 from ..connections.users import Policy, User, policies_of_method
 from .clients import C, Groups, HubCallerClients
+
+if TYPE_CHECKING:
+    from .app import HubApp
 
 Ts = TypeVarTuple("Ts")
 
@@ -63,11 +66,13 @@ class Hub(Generic[C]):
     still do then stands in ``finally``.
 
     Attributes:
+        app: The app that offers the hub; ``app: HubApp[State]`` in a subclass types its state.
         context: The connection that the invocation came by.
         clients: The clients that can be called.
         groups: The groups of clients.
     """
 
+    app: HubApp[Any]
     context: HubCallerContext
     clients: HubCallerClients[C]
     groups: Groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..calls.heartbeat import beat, period_for
 from ..calls.observer import NOBODY, Observers
@@ -21,6 +21,9 @@ from .local_roster import LocalRoster
 from .options import HubOptions
 from .roster import Roster
 
+if TYPE_CHECKING:
+    from .app import HubApp
+
 
 class ServedHub:
     """Serves the connections of a hub at a path.
@@ -33,8 +36,10 @@ class ServedHub:
         roster: The hub's connections, where it is at another path already: then these are of one hub, and what is
             sent to them follows the options there.
         observers: Who hears of its connections and calls.
+        app: The app that offers it.
 
     Attributes:
+        app: The app that offers it.
         options: The hub's options.
         observers: Who hears of its connections and calls.
         definition: All that is known of the hub.
@@ -56,7 +61,9 @@ class ServedHub:
         filters: Sequence[HubFilter] = (),
         roster: Roster | None = None,
         observers: Observers = NOBODY,
+        app: HubApp[Any] | None = None,
     ) -> None:
+        self.app = app
         self.options = options
         self.observers = observers
         self._session_options = options.session_options()

@@ -90,12 +90,16 @@ class Pattern:
 class Router:
     """The places of an app.
 
+    Args:
+        app: What requests are told to be their app.
+
     Attributes:
         fallback: What answers where there is no place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, app: object = None) -> None:
         self.fallback: Route | None = None
+        self._app = app
         self._exact: dict[str, Place] = {}
         self._patterns: list[tuple[Pattern, Place]] = []
 
@@ -126,6 +130,7 @@ class Router:
 
     def find(self, request: Request) -> tuple[Request, Route | None]:
         """What answers a request, if anything does; and the request, as it is to be answered."""
+        request = attrs.evolve(request, app=self._app)
         place = self._exact.get(request.path)
         if place is not None:
             return request, place.find(request, ())
