@@ -26,7 +26,7 @@ from .credits import GivenCredits
 from .dispatcher import Dispatcher
 from .incoming import IncomingStreams
 from .keep_alive import KeepAlive
-from .options import SessionOptions
+from .options import Role, SessionOptions
 from .our_calls import OurCalls
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
@@ -166,6 +166,11 @@ class Session:
     def too_slow(self) -> bool:
         """Whether the connection was ended because the peer took too little."""
         return self._end.too_slow
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the peer takes or sends nothing any more, so that it is not told of the end, nor waited for."""
+        return self._end.unheard
 
     @property
     def reason(self) -> ConnectionClosed:
@@ -349,11 +354,16 @@ class Session:
 
     def end_slow(self) -> None:
         """End the connection of a peer that does not take what is sent to it, without waiting for it any longer."""
-        self.outbox.give_up()
+        self._give_up()
         if not self.ended:
             logger.warning("connection %s is too slow for its messages: disconnected", self.connection.id)
             self._end.too_slow = True
             self.end(TimeoutError("The peer does not take its messages fast enough."))
+
+    def _give_up(self) -> None:
+        """Send nothing more."""
+        self._end.unheard = True
+        self.outbox.give_up()
 
     def _end_unacknowledged(self) -> None:
         """End the connection of a peer that takes what is sent to it, but does not acknowledge it."""
@@ -395,4 +405,6 @@ class Session:
         if times.unacknowledged(now, self._options.acknowledgement_timeout):
             self._end_unacknowledged()
         if keep_alive.silent(now):
+            if self._options.role is Role.CLIENT:  # as the official clients do
+                self._give_up()
             self.end(self._life.silence(keep_alive.timeout), allow_reconnect=True)

@@ -78,13 +78,14 @@ class SessionEnd:
         error: What went wrong, if anything did.
         farewell: What the peer is told in the end: unless something else ends the session, it is a shutdown.
         too_slow: Whether it ends because the peer took too little.
+        unheard: Whether the peer is not told, nor waited for.
     """
 
     def __init__(self) -> None:
         self.state = State.OPENING
         self.error: Exception | None = None
         self.farewell = Close(allow_reconnect=True)
-        self.too_slow = False
+        self.too_slow = self.unheard = False
 
     def apply(self, event: Event) -> State:
         """Something has happened; gives the state after it."""

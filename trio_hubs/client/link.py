@@ -50,7 +50,6 @@ class _Life:
         return copy(error)
 
     def silence(self, seconds: float) -> Exception:
-        self._link.silent = True
         return ConnectionClosed(texts.silence(seconds))
 
     def closed_by_peer(self, message: Close) -> Exception | None:
@@ -69,7 +68,6 @@ class HubLink(HubCalls):
 
     Attributes:
         on_resumed: Called when it was torn and goes on.
-        silent: Whether the server was silent for too long.
     """
 
     def __init__(
@@ -88,7 +86,6 @@ class HubLink(HubCalls):
         handlers.readers.move(self._session.reading)
         self._bodies: set[trio.CancelScope] = set()
         self.on_resumed: Callable[[], None] = lambda: None
-        self.silent = False
 
     @property
     def connection_id(self) -> str | None:
@@ -179,7 +176,7 @@ async def run_link(
             )
             nursery.start_soon(use_it, link)
             await session.run(rest)
-            if link.silent:  # nobody is there to close in order with
+            if session.unheard:  # nobody is there to close in order with
                 connection.give_up()
                 whole.cancel()
     assert link is not None

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.connections.websocket.websocket_peer import connecting_by
 from trio_hubs import AccessToken, ConnectionFailed, ConnectionOptions, TokenReason
 from trio_hubs.connections.client.requests import Grant, Requests, default_trust, reason_of
 from trio_hubs.connections.client.urls import origin_of
@@ -314,6 +315,20 @@ async def test_a_server_that_is_not_there_is_named_and_the_reason_told() -> None
             ConnectionFailed, match=r"^cannot connect to 127\.0\.0\.1:1: \[Errno 111\] .*refused$"
         ):
             await requests.send("GET", requests.url)
+
+
+async def test_a_network_that_is_silent_is_given_up(autojump_clock: MockClock) -> None:
+    async def hang(*_: object, **__: object) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with aclosing(requests_of(options=ConnectionOptions(connect_timeout=7))) as requests:
+        with (
+            connecting_by(hang),
+            pytest.raises(ConnectionFailed, match=r"^cannot connect to server:80 within 7 s$"),
+        ):
+            await requests.send("GET", requests.url)
+    assert trio.current_time() == 7
 
 
 def test_each_address_that_was_tried_has_its_reason_once() -> None:

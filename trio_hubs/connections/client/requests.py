@@ -43,7 +43,6 @@ FAILURE_TIMEOUT = 0.5
 _LOGGERS = ("httpx2", *(f"httpcore2.{name}" for name in ("connection", "http11", "proxy", "socks")))
 _HEADERS = {"X-Requested-With": "XMLHttpRequest", "User-Agent": "trio-hubs", "Accept-Encoding": "identity"}
 _MOST_ADDRESSES = 4  # whose errors are told
-_NO_TIMEOUT = httpx2.Timeout(None)  # the times are those of trio's scopes
 _REFUSALS = frozenset((400, 401, 403, 405, 407, 410))  # which will be the same next time
 _LASTING = frozenset((307, 308))
 _REDIRECTS = frozenset((301, 302, 303)) | _LASTING
@@ -174,6 +173,9 @@ class Requests:
         elif ssl_context is not None or options.proxy is not None:
             raise ValueError("a client of your own has its own trust and proxy")
         self._http = http_client
+        self._timeout = httpx2.Timeout(
+            None, connect=options.connect_timeout
+        )  # others are those of trio's scopes
 
     async def aclose(self) -> None:
         """Close all sockets that are kept; call it when no request is under way."""
@@ -265,7 +267,7 @@ class Requests:
             with unwrapping(), masking(*_LOGGERS):
                 if trusted:
                     request = self._http.build_request(
-                        method, url, headers=fields, content=content, timeout=_NO_TIMEOUT
+                        method, url, headers=fields, content=content, timeout=self._timeout
                     )
                     self._add_cookies(request)
                     return await self._http.send(request, stream=True, follow_redirects=False)
@@ -275,12 +277,16 @@ class Requests:
                     headers=fields,
                     cookies=self._http.cookies,
                     content=content,
-                    extensions={"timeout": _NO_TIMEOUT.as_dict()},
+                    extensions={"timeout": self._timeout.as_dict()},
                 )
                 return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
         except httpx2.ConnectError as error:
             _, host, port = origin_of(url)
             raise ConnectionFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error
+        except httpx2.ConnectTimeout as error:
+            _, host, port = origin_of(url)
+            timeout = self.options.connect_timeout
+            raise ConnectionFailed(f"cannot connect to {host}:{port} within {timeout:g} s") from error
         except httpx2.ProxyError as error:
             raise _refusal_of_proxy(reason_of(error)) from error
         except httpx2.RemoteProtocolError as error:
