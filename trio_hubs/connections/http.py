@@ -94,7 +94,7 @@ class Request:
         body: The whole body.
         scheme: ``https`` when it came by TLS to this server itself, or as a trusted proxy says; else ``http``.
         client: The client's IP address; where a trusted proxy is between, as that says. ``None`` on a Unix socket.
-        user: Who makes it, as ``authenticate`` found out, or what brought the request.
+        user: Who makes it, as what brought it knows, or else as ``authenticate`` found out.
         app: The app that it was made to.
     """
 

@@ -143,10 +143,10 @@ async def test_a_user_is_known_up_to_the_moment_of_expiry(
 
 
 @pytest.mark.parametrize("known", [ANN, None])
-async def test_without_authenticate_the_user_is_whom_the_door_knows(known: User | None) -> None:
+async def test_authenticate_is_asked_where_the_door_knows_no_user(known: User | None) -> None:
     asked = Asked(Response())
-    gate = Gate(Origins(frozenset()), None, ())
-    await gate.answer(Request(headers=OWN, user=known), "GET", asked)
-    assert asked.users == [known]
-    await ask(asked, user=None)  # as authenticate, where there is one, has the last word
-    assert asked.users == [known, None]
+    bob = User("bob")
+    for authenticate, user in ((None, known), (lambda _: bob, known or bob)):
+        gate = Gate(Origins(frozenset()), authenticate, ())
+        await gate.answer(Request(headers=OWN, user=known), "GET", asked)
+        assert asked.users.pop() == user

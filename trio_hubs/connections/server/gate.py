@@ -23,7 +23,7 @@ class Gate:
 
     Args:
         origins: From where pages may make them.
-        authenticate: Finds out who makes a request.
+        authenticate: Finds out who makes a request, where what brought it does not know.
         policies: What users must meet; where there are any, nobody else comes in.
     """
 
@@ -66,8 +66,9 @@ class Gate:
     async def _admit(
         self, request: Request, answer: Callable[[Request, User | None], RouteAnswer | Awaitable[RouteAnswer]]
     ) -> RouteAnswer:
-        authenticate = self._authenticate
-        user = request.user if authenticate is None else await resolve(authenticate(request))
+        user = request.user
+        if user is None and self._authenticate is not None:
+            user = await resolve(self._authenticate(request))
         if user is not None and user.lifetime is not None and user.lifetime <= 0:
             user = None
         if self._policies:
