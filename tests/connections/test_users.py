@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 import attrs
 import pytest
 
+from trio_hubs.connections.http import Request
 from trio_hubs.connections.users import (
     Policy,
     User,
     authorize,
     is_same,
     meets,
+    policies_for,
     policies_of,
     policies_of_method,
     resolve,
@@ -207,8 +209,16 @@ async def test_a_mark_may_stand_without_parentheses() -> None:
     async def handle(connection: object) -> None:
         raise AssertionError
 
+    @authorize
+    def answer(request: object) -> None:
+        raise AssertionError
+
+    @authorize
+    def answer_quickly(_: Request) -> None:
+        raise AssertionError
+
     assert Marked().method(7) == 7
-    for marked in (Marked, Marked.method, handle):
+    for marked in (Marked, Marked.method, handle, answer, answer_quickly):
         (policy,) = policies_of(marked)
         assert policy(User()) is True
 
@@ -229,3 +239,12 @@ def test_a_function_of_a_user_is_a_policy() -> None:
 
     assert policies_of(Marked) == (is_admin,)
     assert policies_of(is_admin) == ()
+
+
+def test_a_policy_may_stand_as_an_argument() -> None:
+    assert policies_for(False) == ()
+    (anybody,) = policies_for(True)
+    assert anybody(ADA) is True
+    assert policies_for(is_admin) == (is_admin,)
+    with pytest.raises(TypeError, match="authorize is True, or a policy"):
+        policies_for("admin")  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from trio_hubs import (
     Request,
     Response,
     User,
+    authorize,
     open_hub_connection,
 )
 
@@ -93,7 +94,7 @@ def whole_app() -> HubApp:
     app.add_route("/", lambda _: Response("<p>hello", content_type="text/html"))
     app.add_route("/later", later)
     app.add_route("/failing", failing)
-    app.add_route("/echo", lambda request: Response(request.body, status=201))
+    app.add_route("/echo", lambda request: Response(request.body, status=201), methods=["POST"])
     return app
 
 
@@ -115,6 +116,65 @@ async def test_hubs_and_routes_are_at_their_paths() -> None:
             assert (await http.get("/sample")).status_code == 400
             assert (await http.post("/sample/negotiate")).json()["availableTransports"] != []
         nursery.cancel_scope.cancel()
+
+
+async def test_routes_have_methods_parameters_and_a_gate(caplog: pytest.LogCaptureFixture) -> None:
+    app = HubApp(
+        authenticate=lambda request: User(request.bearer_token) if request.bearer_token else None,
+        options=HubOptions(allowed_origins=["https://there.example"]),
+    )
+
+    def show(request: Request, room: str, number: int) -> Response:
+        return Response(f"{room} {number} {request.client} {request.scheme} {request.raw_query}")
+
+    @authorize
+    async def post(request: Request, room: str, number: int) -> Response:
+        assert request.user is not None
+        return Response.json({room: number, "by": request.user.id, "said": request.json()}, status=201)
+
+    app.add_route("/rooms/{room}/{number}", show)
+    app.add_route("/rooms/{room}/{number}", post, methods=["POST"], maximum_body_size=100_000)
+    app.add_route("/admin", show, authorize=lambda user: user.id == "root", allowed_origins=["null"])
+    ann = {"Authorization": "Bearer ann"}
+    async with trio.open_nursery() as nursery:
+        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+        async with httpx2.AsyncClient(base_url=address) as http:
+            assert (await http.get("/rooms/a%2Fb/7?q=1&q=2")).text == "a/b 7 127.0.0.1 http q=1&q=2"
+            assert (await http.get("/rooms/a/x")).status_code == 404
+            assert (await http.head("/rooms/a/7")).status_code == 200
+            refused = await http.delete("/rooms/a/7")
+            assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST, HEAD, OPTIONS")
+            assert (await http.post("/rooms/a/7", json="hi")).status_code == 401
+            posted = await http.post("/rooms/a/7", json="x" * 90_000, headers=ann)
+            assert (posted.status_code, posted.json()["by"]) == (201, "ann")
+            assert (await http.post("/rooms/a/7", content="{", headers=ann)).status_code == 400
+            assert (await http.post("/rooms/a/7", json="x" * 100_000, headers=ann)).status_code == 413
+            assert (await http.get("/admin", headers=ann)).status_code == 403
+            there, null = {"Origin": "https://there.example"}, {"Origin": "null"}
+            for origin, path, status in (
+                (there, "/rooms/a/7", 200),
+                (null, "/rooms/a/7", 403),
+                (null, "/admin", 401),
+            ):
+                assert (await http.get(path, headers=origin)).status_code == status
+            assert (await http.get("/admin", headers=there)).status_code == 403
+        nursery.cancel_scope.cancel()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_what_a_route_cannot_be() -> None:
+    app = whole_app()
+    for path in ("/{", "/}", "/chat?room=1", "/{room:int}"):
+        with pytest.raises(ValueError, match=r"a parameter is a whole segment|a path has no query"):
+            app.add_route(path, lambda _: Response())
+    app.add_route("/later", lambda _: Response(), methods=["POST"])
+    for path in ("/later", "/sample", "/sample/negotiate"):
+        with pytest.raises(ValueError, match=f"there is something at '{path}' already"):
+            app.add_route(path, lambda _: Response())
+    with pytest.raises(TypeError, match="authorize is True, or a policy"):
+        app.add_route("/x", lambda _: Response(), authorize="admin")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is no origin"):
+        app.add_route("/x", lambda _: Response(), allowed_origins=["*"])
 
 
 async def test_a_route_that_fails_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:

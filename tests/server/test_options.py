@@ -54,6 +54,7 @@ OFFICIAL: dict[str, Any] = {
 OWN: dict[str, Any] = {
     "allowed_origins": frozenset(),
     "own_scheme": None,
+    "answer_headers": None,
     "check_browser_gets": True,
     "maximum_negotiated": 100_000,
     "early_posts_buffer_size": 1024 * 1024,
@@ -137,7 +138,7 @@ def test_choices_are_put_in_order() -> None:
     )
     assert options.supported_protocols == ("json", "messagepack")
     assert options.transports == (Transport.WEBSOCKETS, Transport.LONG_POLLING)
-    assert options.allowed_origins == {"https://example.org"}
+    assert options.allowed_origins == frozenset(("https://example.org",))
 
 
 @pytest.mark.parametrize("options", [EndpointOptions, HubOptions])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
@@ -59,7 +60,7 @@ def authorize(policy: Policy | None = None) -> Callable[[T], T]: ...
 @overload
 def authorize(policy: M) -> M: ...
 def authorize(policy: Any = None) -> Any:
-    """Let only users in: on a hub's class, a hub method, or the handler of raw connections.
+    """Let only users in: on a hub's class, a hub method, or the handler of raw connections or of a route.
 
     On a hub or a handler, a request of nobody gets 401 and one of another user 403, before a connection is made. On
     a method, the call fails with an error, and the connection goes on. Several marks must all be met.
@@ -94,8 +95,22 @@ def _is_to_be_marked(given: object) -> bool:
         return isinstance(given, type)
     first = next(iter(inspect.signature(given).parameters.values()), None)
     return first is not None and (
-        first.name in ("self", "connection") or "Connection" in str(first.annotation)
+        first.name in ("self", "connection", "request")
+        or re.search(r"\b(Connection|Request)\b", str(first.annotation)) is not None
     )
+
+
+def policies_for(given: bool | Policy) -> tuple[Policy, ...]:
+    """The policies that ``authorize=`` stands for.
+
+    Raises:
+        TypeError: It is neither a bool nor to be called.
+    """
+    if isinstance(given, bool):
+        return (_any_user,) if given else ()
+    if not callable(given):
+        raise TypeError(f"authorize is True, or a policy that is called with the user, not {given!r}")
+    return (given,)
 
 
 def policies_of(marked: object) -> tuple[Policy, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from os import PathLike
@@ -15,14 +15,17 @@ from typing_extensions import TypeVar
 
 from ..calls.observer import Observer, Observers
 from ..connections.connection import Connection
-from ..connections.http import Request, Response
 from ..connections.server.admission import Admission
 from ..connections.server.endpoint import Endpoint
-from ..connections.server.exchange import Route
+from ..connections.server.exchange import MAXIMUM_BODY_SIZE
+from ..connections.server.gate import Gate
 from ..connections.server.http_server import HttpServer
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
-from ..connections.users import Authenticate, policies_of, resolve
+from ..connections.server.origins import OriginPredicate, Origins, checked_origins
+from ..connections.server.resource import Handler, RouteHandler
+from ..connections.server.router import Pattern
+from ..connections.users import Authenticate, Policy, policies_for, policies_of
 from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
@@ -193,21 +196,51 @@ class HubApp(Generic[S]):
         )
         self.site.add_endpoint(path, endpoint)
 
-    def add_route(self, path: str, handler: Callable[[Request], Response | Awaitable[Response]]) -> None:
-        """Answer plain HTTP requests at a path, of any method.
+    def add_route(
+        self,
+        path: str,
+        handler: RouteHandler,
+        *,
+        methods: Collection[str] = ("GET",),
+        authorize: bool | Policy = False,
+        allowed_origins: Iterable[str] | OriginPredicate | None = None,
+        maximum_body_size: int = MAXIMUM_BODY_SIZE,
+    ) -> None:
+        """Answer plain HTTP requests at a path.
+
+        HEAD is answered with GET, OPTIONS by itself, and what nobody handles gets 405. Pages of foreign origins get
+        403, as at hubs, but may link here.
 
         Args:
-            path: The exact path, such as ``/health``.
-            handler: Called with each request; may be async. When it raises, the answer has status 500.
+            path: Such as ``/health``, or ``/rooms/{name}``, whose parameters the handler gets by their names, as what
+                its annotations say; where that cannot be, the answer has status 404. ``{name:path}`` is all the rest.
+            handler: Called with each request; may be async. When it raises, the answer has status 500; with
+                :exc:`.ProtocolError`, as by :meth:`.Request.json`, 400.
+            methods: The methods that it handles; others may have other handlers at the same path.
+            authorize: Whether only users come in, or which; others get 401 and 403. ``@authorize`` above the
+                handler does the same.
+            allowed_origins: As in :class:`.HubOptions`; those of the app by default.
+            maximum_body_size: Bytes of a request's body; above it the answer has status 413.
 
         Raises:
-            ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
+            ValueError: Something is at the path already, or it is not as it has to be.
+            TypeError: The handler cannot be called so.
         """
-
-        async def answer(request: Request) -> Response:
-            return await resolve(handler(request))
-
-        self.site.add({path: Route(answer)})
+        pattern = Pattern.parse(path)
+        origins = Origins(
+            self._options.allowed_origins if allowed_origins is None else checked_origins(allowed_origins),
+            own_scheme=self._options.own_scheme,
+            check_gets=False,
+        )
+        policies = [*policies_of(handler), *policies_for(authorize)]
+        made = Handler(
+            handler,
+            pattern,
+            gate=Gate(origins, self._authenticate, policies),
+            hall=Gate(origins),
+            maximum_body_size=maximum_body_size,
+        )
+        self.site.add_handler(pattern, methods, made)
 
     # ---- from outside of hubs
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..connections.server.endpoint import Endpoint
 from ..connections.server.exchange import Route
-from ..connections.server.router import FixedPlace, Router
+from ..connections.server.resource import Handler, Resource
+from ..connections.server.router import FixedPlace, Pattern, Router
 from .hub import Hub
 from .served_hub import ServedHub
 
@@ -38,8 +39,7 @@ class Site:
             RuntimeError: The app is being served.
             ValueError: Something is at a path already, or it is none.
         """
-        if self.closed:
-            raise RuntimeError("add everything before the app is served")
+        self._check_open()
         self.router.add({path: FixedPlace(route) for path, route in routes.items()})
 
     def add_endpoint(self, path: str, endpoint: Endpoint) -> None:
@@ -50,3 +50,16 @@ class Site:
             )
         self.add(endpoint.routes(path))
         self.endpoints.append(endpoint)
+
+    def add_handler(self, pattern: Pattern, methods: Collection[str], handler: Handler) -> None:
+        """Offer a handler of some methods at a path, where others may be; raises as :meth:`add` and its resource do."""
+        self._check_open()
+        place = self.router.get(pattern)
+        resource = place if isinstance(place, Resource) else Resource(pattern.path)
+        resource.add(methods, handler)
+        if place is not resource:
+            self.router.add({pattern.path: resource})
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError("add everything before the app is served")

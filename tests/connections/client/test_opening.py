@@ -277,8 +277,8 @@ async def test_a_server_that_has_moved_is_found(transport: Transport, status: in
         target = request.path.replace("/old", "/echo")
         return Response(status=status, headers={"Location": f"{target}?{query}"})
 
-    app.add_route("/old", moved)
-    app.add_route("/old/negotiate", moved)
+    app.add_route("/old", moved, methods=["GET", "POST", "DELETE"])
+    app.add_route("/old/negotiate", moved, methods=["POST"])
     async with serving(app) as address:
         if status in (307, 308):
             await echoes(f"{address}/old", transport)

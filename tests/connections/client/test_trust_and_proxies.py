@@ -197,7 +197,7 @@ async def test_a_proxy_that_cannot_reach_the_server_may_be_asked_again(
 
 async def test_a_proxy_that_asks_the_server_itself_may_refuse_too() -> None:
     app = HubApp()
-    app.add_route("/echo/negotiate", lambda _: Response(b"who?", status=407))
+    app.add_route("/echo/negotiate", lambda _: Response(b"who?", status=407), methods=["POST"])
     async with serving(app) as proxy:
         with pytest.raises(NegotiationError, match="it answered 407") as caught:
             await echoes("http://hub.example/echo", Transport.WEBSOCKETS, proxy=proxy)

@@ -10,7 +10,7 @@ from trio_hubs import Request, Response, User
 from trio_hubs.connections.http import Headers
 from trio_hubs.connections.server.exchange import Deferred, RouteAnswer, Upgrade
 from trio_hubs.connections.server.gate import Gate
-from trio_hubs.connections.server.origins import Origins
+from trio_hubs.connections.server.origins import REFUSAL, Origins
 from trio_hubs.connections.users import Policy
 
 OWN = {"host": "here.example"}
@@ -30,7 +30,8 @@ class Asked:
         self.answer = answer
         self.users: list[User | None] = []
 
-    def __call__(self, _: Request, user: User | None) -> RouteAnswer:
+    def __call__(self, request: Request, user: User | None) -> RouteAnswer:
+        assert request.user == user
         self.users.append(user)
         return self.answer
 
@@ -150,3 +151,36 @@ async def test_authenticate_is_asked_where_the_door_knows_no_user(known: User | 
         gate = Gate(Origins(frozenset()), authenticate, ())
         await gate.answer(Request(headers=OWN, user=known), "GET", asked)
         assert asked.users.pop() == user
+
+
+# ---- further headers
+
+
+def sticky(request: Request) -> Headers:
+    return {"Set-Cookie": ["node=1", "b=2"]} if request.path == "/negotiate" else {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response("hello", headers={"A": "b"}),
+        Deferred(serve=held, left=lambda: None),
+        Upgrade(id="1", serve=held, close_timeout=5),
+    ],
+)
+@pytest.mark.parametrize("headers", [OWN, FOREIGN])
+async def test_answers_have_further_headers(answer: RouteAnswer, headers: Mapping[str, str]) -> None:
+    gate = Gate(Origins(frozenset((FOREIGN["origin"],))), answer_headers=sticky)
+    given = await gate.answer(Request(path="/negotiate", headers=headers), "GET", Asked(answer))
+    cross = CROSS if headers is FOREIGN and not isinstance(answer, Upgrade) else {}
+    assert given.headers == {**answer.headers, **cross, "Set-Cookie": ["node=1", "b=2"]}
+    given = await gate.answer(Request(path="/", headers=headers), "GET", Asked(answer))
+    assert given.headers == {**answer.headers, **cross}
+
+
+async def test_refusals_of_users_have_them_and_those_of_foreign_pages_have_not() -> None:
+    gate = Gate(Origins(frozenset()), None, (lambda _: True,), answer_headers=sticky)
+    asked = Asked(Response("secret"))
+    given = await gate.answer(Request(path="/negotiate", headers=OWN), "GET", asked)
+    assert given.headers == {"WWW-Authenticate": "Bearer", "Set-Cookie": ["node=1", "b=2"]}
+    assert await gate.answer(Request(path="/negotiate", headers=FOREIGN), "GET", asked) is REFUSAL

@@ -8,8 +8,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from tests.connections.websocket.websocket_peer import CLOSE, PING, PONG, TEXT, Peer, close_payload
 from trio_hubs.connections.duplex import Duplex
-from trio_hubs.connections.http import Request
-from trio_hubs.connections.server.exchange import Upgrade
+from trio_hubs.connections.http import Headers, Request
+from trio_hubs.connections.server.exchange import Answering, Upgrade
 
 from .http_peer import BAD_UPGRADES, LOGGER, ODD_UPGRADES, ROUTES, open_server, request, server, upgrade
 
@@ -60,6 +60,40 @@ async def test_what_serves_a_websocket_sees_the_request(autojump_clock: MockCloc
     assert seen[0].id == "public"
     assert seen[0].request.query["x"] == "1"
     assert seen[0].request.headers["x-test"] == "yes"
+
+
+def accepting(headers: Headers) -> Answering:
+    async def serve(connection: Duplex) -> None:
+        await connection.send(b"hello")
+
+    async def route(request: Request) -> Upgrade:
+        return Upgrade(id="id", serve=serve, close_timeout=5, headers=headers)
+
+    return route
+
+
+@lanes
+async def test_an_acceptance_has_further_headers(express: bool, autojump_clock: MockClock) -> None:
+    headers = {"Set-Cookie": ["a=1", "b=2"], "X-Node": "7"}
+    async with open_server({"/echo": accepting(headers)}, express=express) as client:
+        await client.send(upgrade())
+        peer = Peer(client.stream, client=True)
+        lines = (await peer.head()).lower().split(b"\r\n")
+        assert lines[0].startswith(b"http/1.1 101 ")
+        assert {b"set-cookie: a=1", b"set-cookie: b=2", b"x-node: 7"} < set(lines)
+        assert await peer.next_frame() == (TEXT, b"hello")
+        assert await peer.next_frame() == (CLOSE, close_payload(1000))
+        await peer.send_close()
+
+
+@pytest.mark.parametrize("headers", [{"X": "a\r\nInjected: b"}, {"no name": "a"}])
+async def test_a_header_that_cannot_be_sent_is_a_failed_handler(
+    headers: Headers, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with open_server({"/echo": accepting(headers)}) as client:
+        await client.send(upgrade())
+        assert (await client.answer()).status == 500
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
 @lanes

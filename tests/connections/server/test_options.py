@@ -34,6 +34,7 @@ def test_the_defaults_are_the_official_ones() -> None:
     assert options.own_scheme is None
     assert options.check_browser_gets
     assert options.websocket_subprotocol is None
+    assert options.answer_headers is None
 
 
 @pytest.mark.parametrize("value", [0, -1])
@@ -81,12 +82,30 @@ def test_transports_that_are_none(transports: Any) -> None:
 
 def test_origins_match_in_any_letter_case() -> None:
     options = EndpointOptions(allowed_origins=["https://Example.org", "HTTP://localhost:3000", "app://x"])
-    assert options.allowed_origins == {"https://example.org", "http://localhost:3000", "app://x"}
+    assert options.allowed_origins == frozenset(("https://example.org", "http://localhost:3000", "app://x"))
 
 
 @pytest.mark.parametrize(
     "origin",
-    ["*", "null", "", "example.org", "https://", "https://*.example.org", "https://example.org/a", "//a"],
+    [
+        "*",
+        "*://a",
+        "",
+        "example.org",
+        "https://",
+        "https://*",
+        "https://*.",
+        "https://a.*.example.org",
+        "https://*example.org",
+        "https://*.*.example.org",
+        "https://a:8*",
+        "https://a:*:*",
+        "https://:*",
+        "https://a b",
+        "https://example.org/a",
+        "//a",
+        "Null ",
+    ],
 )
 def test_what_is_no_origin(origin: str) -> None:
     with pytest.raises(ValueError, match="is no origin"):
@@ -128,4 +147,4 @@ def test_every_option_has_its_docstring() -> None:
     ],
 )
 def test_an_origin_is_meant_as_browsers_write_it(origin: str, meant: str) -> None:
-    assert EndpointOptions(allowed_origins=[origin]).allowed_origins == {meant}
+    assert EndpointOptions(allowed_origins=[origin]).allowed_origins == frozenset((meant,))

@@ -6,7 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from trio_hubs.connections.http import CaseInsensitive, Request
-from trio_hubs.connections.server.origins import REFUSAL, Origins
+from trio_hubs.connections.server.origins import REFUSAL, Origins, checked_origins
 from trio_hubs.connections.users import User
 
 from .endpoint_peer import Front, Handler, known_by, open_front
@@ -105,6 +105,97 @@ def test_an_allowed_page_is_named_to_its_browser(origin: str) -> None:
 )
 def test_all_other_pages_are_foreign(origin: str, host: str | None) -> None:
     assert headers_for(origin, host) is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "welcome", "foreign"),
+    [
+        (
+            "https://*.example.org",
+            [
+                "https://a.example.org",
+                "https://a.b.example.org",
+                "HTTPS://A.Example.ORG",
+                "https://a_b.example.org",
+            ],
+            [
+                "https://example.org",
+                "https://.example.org",
+                "http://a.example.org",
+                "https://a.example.org:8000",
+                "https://aexample.org",
+                "https://a.exampleXorg",
+                "https://a.example.org.evil",
+                "https://evil/.example.org",
+                "https://evil#.example.org",
+                "https://evil?.example.org",
+                "https://evil@a.example.org",
+                "https://evil:1.example.org",
+                "https://evil,https://a.example.org",
+                "https://evil\\.example.org",
+                "https://evil .example.org",
+            ],
+        ),
+        (
+            "http://localhost:*",
+            ["http://localhost", "http://localhost:1", "http://localhost:65535"],
+            ["https://localhost:1", "http://localhost:", "http://localhost:x", "http://localhost:1.evil"],
+        ),
+        ("http://[::1]:*", ["http://[::1]", "http://[::1]:8000"], ["http://[::11]", "http://[::1]8000"]),
+        (
+            "https://*.example.org:*",
+            ["https://a.example.org", "https://a.example.org:8000"],
+            ["https://example.org:8000", "https://a.example.org:8000:1"],
+        ),
+        ("https://*.example.org:443", ["https://a.example.org"], ["https://example.org"]),
+        ("null", ["null", "NULL"], ["", "nul", "null.example"]),
+        ("vscode-webview://*.a", ["vscode-webview://1f.a"], ["vscode-webview://a"]),
+        ("capacitor://localhost", ["capacitor://localhost"], ["http://localhost", "capacitor://localhost:1"]),
+    ],
+)
+def test_wider_origins(allowed: str, welcome: list[str], foreign: list[str]) -> None:
+    origins = Origins(checked_origins([allowed, "https://other.example"]))
+    assert headers_for("https://other.example", origins=origins)
+    for origin in welcome:
+        assert headers_for(origin, origins=origins) == {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Credentials": "true",
+            "Vary": "Origin",
+        }
+    for origin in foreign:
+        assert headers_for(origin, origins=origins) is None
+
+
+def test_a_predicate_says_which_origins_are_allowed() -> None:
+    asked: list[str] = []
+
+    def is_ours(origin: str) -> bool:
+        asked.append(origin)
+        return origin.endswith(".example.org")
+
+    origins = Origins(checked_origins(is_ours))
+    assert headers_for("https://A.example.org", origins=origins)
+    assert headers_for(None, origins=origins, site="cross-site", referer="https://b.example.org/page") == {}
+    assert headers_for("https://evil", origins=origins) is None
+    assert headers_for("null", origins=origins) is None
+    assert asked == ["https://a.example.org", "https://b.example.org", "https://evil", "null"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "https://evil,https://a.example.org", "https://evil/.example.org", "evil.example.org", "a b"],
+)
+def test_a_predicate_is_asked_of_origins_alone(origin: str) -> None:
+    def fail(_: str) -> bool:
+        raise AssertionError
+
+    assert headers_for(origin, origins=Origins(fail)) is None
+
+
+def test_a_predicate_is_not_asked_of_the_servers_own_pages_and_programs_first() -> None:
+    origins = Origins(lambda _: False)
+    assert headers_for("http://example", origins=origins) == {}
+    assert headers_for(None, origins=origins) == {}
 
 
 # ---- the scheme

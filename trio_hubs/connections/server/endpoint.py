@@ -81,7 +81,7 @@ class Endpoint:
         origins = Origins(
             options.allowed_origins, own_scheme=options.own_scheme, check_gets=options.check_browser_gets
         )
-        self._gate = Gate(origins, authenticate, policies)
+        self._gate = Gate(origins, authenticate, policies, answer_headers=options.answer_headers)
         self._leases = Leases(options, admission)
         self._refresh = Refresh(options, self._leases)
         self._negotiation = Negotiation(

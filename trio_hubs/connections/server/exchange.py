@@ -80,12 +80,14 @@ class Upgrade:
         serve: What to do with the open WebSocket, which is closed when it returns.
         close_timeout: Seconds that the client has to answer our close frame.
         subprotocol: What to name as the chosen subprotocol, if anything.
+        headers: Further headers of the answer that accepts it.
     """
 
     id: str
     serve: Callable[[Duplex], Awaitable[None]]
     close_timeout: float
     subprotocol: str | None = None
+    headers: Headers = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ from ...errors import ConnectionClosed
 from ...logs import get_logger
 from ...tasks import open_background
 from ..direct_socket import DirectSocketStream, close_at_once
-from ..http import Request, Response
+from ..http import Headers, Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
 from .exchange import (
@@ -32,7 +32,7 @@ from .exchange import (
     nothing_at,
     too_large,
 )
-from .http_exchange import REQUEST_TIMEOUT, HttpExchange, Rendered, render
+from .http_exchange import REQUEST_TIMEOUT, HttpExchange, Rendered, header_lines, render
 from .http_wire import HttpWire
 from .listeners import client_of
 from .router import Router
@@ -59,6 +59,15 @@ def _websocket_fault(request: Request, version: bytes | None) -> str:
     except ValueError:
         key = b""
     return "" if len(key) == 16 else "Sec-WebSocket-Key must be 16 bytes in base64"
+
+
+def _in_order(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of an acceptance; raises when they could not be sent so."""
+    return (
+        list(h11.InformationalResponse(status_code=101, headers=header_lines(headers)).headers)
+        if headers
+        else []
+    )
 
 
 def _fault(error: h11.RemoteProtocolError) -> str:
@@ -137,6 +146,7 @@ class _HttpConnection:
                 request,
                 rest=self._wire.take_rest(),
                 subprotocol=answer.subprotocol,
+                headers=_in_order(answer.headers),
                 close_timeout=answer.close_timeout,
                 express=self._server.express,
             ) as connection:
@@ -203,6 +213,7 @@ class _HttpConnection:
         try:
             answer = await route.answer(request)
             if isinstance(answer, Upgrade):
+                _in_order(answer.headers)
                 fault = _websocket_fault(request, self._wire.http.their_http_version)
                 return render(Response(fault, status=400), {}) if fault else answer
             return answer if isinstance(answer, Deferred) else render(answer, {})

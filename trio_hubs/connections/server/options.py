@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
 
 from ...protocol.negotiate import Transport
-from ..http import Request
+from ..http import Headers, Request
 from ..users import User
 from ..validators import positive
+from .origins import AllowedOrigins, checked_origins
+
+AnswerHeaders: TypeAlias = Callable[[Request], Headers]
+"""Gives further headers of the answer to a request."""
 
 OnAuthenticationRefresh: TypeAlias = Callable[
     [Request, str, "User | None", "User | None"], "bool | Awaitable[bool]"
@@ -22,16 +25,6 @@ OnAuthenticationRefresh: TypeAlias = Callable[
 def _transports(names: Iterable[str]) -> tuple[Transport, ...]:
     chosen = {Transport(name) for name in names}
     return tuple(transport for transport in Transport if transport in chosen)
-
-
-def _origins(origins: Iterable[str]) -> frozenset[str]:
-    if isinstance(origins, str):
-        raise TypeError("allowed_origins is a collection of origins, not one")
-    allowed = frozenset(origin.lower() for origin in origins)
-    for origin in allowed:
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*]+", origin):
-            raise ValueError(f"'{origin}' is no origin: name each one, such as 'https://example.org'")
-    return frozenset(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in allowed)
 
 
 @attrs.frozen(kw_only=True)
@@ -46,8 +39,9 @@ class EndpointOptions:
         default=tuple(Transport), converter=_transports, validator=attrs.validators.min_len(1)
     )
     """What may carry connections [WebSockets, Server-Sent Events, long polling]."""
-    allowed_origins: frozenset[str] = attrs.field(default=frozenset(), converter=_origins)
-    """Origins, such as ``https://example.org``, whose pages may connect besides the server's own; with credentials."""
+    allowed_origins: AllowedOrigins = attrs.field(default=frozenset(), converter=checked_origins)
+    """Origins, such as ``https://example.org``, whose pages may connect besides the server's own; with credentials.
+    ``https://*.example.org``, ``http://localhost:*`` and ``null`` are some, too; or a function tells of each."""
     own_scheme: Literal["http", "https"] | None = attrs.field(
         default=None, validator=attrs.validators.in_(("http", "https", None))
     )
@@ -80,5 +74,7 @@ class EndpointOptions:
     """Whether ``POST {path}/refresh`` renews a connection's user (ASP.NET Core 11) [no]."""
     on_authentication_refresh: OnAuthenticationRefresh | None = None
     """Whether a connection may have its user so from now on; may be async. Without it, always [always]."""
+    answer_headers: AnswerHeaders | None = None
+    """Gives further headers of the answer to each request that comes in, such as a cookie for the proxy [none]."""
     websocket_subprotocol: Callable[[Sequence[str]], str | None] | None = None
     """Chooses from the WebSocket subprotocols that a client offers; none by default [none]."""

@@ -8,35 +8,83 @@ page's origin is allowed; a client that sends none of these is no browser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ..http import Request, Response
 
+OriginPredicate: TypeAlias = Callable[[str], bool]
+"""Whether pages of an origin may make requests; it is called with ``null``, or with what ``https://example.org:8000``
+looks like, in lower case.
+"""
+AllowedOrigins: TypeAlias = "frozenset[str] | OriginPredicate"
+
+_WRITTEN = re.compile(r"null|[a-z][a-z0-9+.-]*://(\*\.)?[^/?#@*\s]+(?<!:)(:\*)?")  # as an allowed origin is
+_SENT = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#@,\\\s]+")  # as browsers send one
 _PORTS = {"http": 80, "https": 443}
 _PREFLIGHT_AGE = "600"  # seconds
+
+
+def checked_origins(origins: Iterable[str] | OriginPredicate) -> AllowedOrigins:
+    """Check the origins that a user allows.
+
+    Args:
+        origins: Each such as ``https://example.org``, ``https://*.example.org`` for all names below that one,
+            ``http://localhost:*`` for any port, or ``null``; or a predicate.
+
+    Raises:
+        TypeError: It is one text.
+        ValueError: One is no origin.
+    """
+    if callable(origins):
+        return origins
+    if isinstance(origins, str):
+        raise TypeError("allowed_origins is a collection of origins, not one")
+    allowed = frozenset(origin.lower() for origin in origins)
+    for origin in allowed:
+        if not _WRITTEN.fullmatch(origin):
+            raise ValueError(
+                f"'{origin}' is no origin: name each one, such as 'https://example.org' or 'https://*.example.org', or "
+                "give a function that says which"
+            )
+    return frozenset(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in allowed)
+
+
+def _predicate(allowed: AllowedOrigins) -> OriginPredicate:
+    if callable(allowed):
+        return allowed
+    exact = frozenset(origin for origin in allowed if "*" not in origin)
+    wild = re.compile(
+        "|".join(
+            re.escape(origin).replace(r"://\*\.", r"://[^:\[\]]+\.").replace(r":\*", r"(:\d+)?")
+            for origin in allowed - exact
+        )
+    )
+    return lambda origin: origin in exact or wild.fullmatch(origin) is not None
 
 
 class Origins:
     """The origins that may make requests besides the server's own.
 
     Args:
-        allowed: Such as ``https://example.org``, in lower case.
+        allowed: As :func:`checked_origins` gives them.
         own_scheme: The scheme of the server's own pages; by default ``https`` for what came by TLS, else either.
         check_gets: Whether a GET without ``Origin`` is judged, too, by what browsers send with it.
     """
 
     def __init__(
-        self, allowed: frozenset[str], *, own_scheme: str | None = None, check_gets: bool = True
+        self, allowed: AllowedOrigins, *, own_scheme: str | None = None, check_gets: bool = True
     ) -> None:
-        self._allowed = allowed
+        self._predicate = _predicate(allowed)
         self._own_scheme = own_scheme
         self._check_gets = check_gets
 
     def headers(self, request: Request) -> Mapping[str, str] | None:
         """What an answer to the request says to the browser; ``None`` when there is to be no real answer."""
         origin = request.headers.get("origin")
-        if origin is not None and origin.lower() in self._allowed:
+        if origin is not None and self._allows(origin.lower()):
             return {
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Credentials": "true",
@@ -53,6 +101,9 @@ class Origins:
         page = headers.get("origin") or _origin_of(headers.get("referer", ""))
         return page or f"a {headers.get('sec-fetch-site', 'foreign')} page"
 
+    def _allows(self, origin: str) -> bool:
+        return _SENT.fullmatch(origin) is not None and bool(self._predicate(origin))
+
     def _is_foreign_get(self, request: Request) -> bool:
         """Whether a browser makes this GET for a foreign page, by any of its headers; its ``Origin`` is in order."""
         headers = request.headers
@@ -63,7 +114,7 @@ class Origins:
         if site is None and (not referer or "origin" in headers):
             return False
         page = _origin_of(referer or "")
-        return page not in self._allowed and (site is not None or not self._is_own(page, request))
+        return not self._allows(page) and (site is not None or not self._is_own(page, request))
 
     def _is_own(self, origin: str, request: Request) -> bool:
         """Whether an origin is the server itself, by the name that the request calls it by."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def accept_key(key: str) -> bytes:
@@ -15,12 +15,21 @@ def accept_key(key: str) -> bytes:
     )
 
 
-def acceptance(accepted: bytes, subprotocol: str | None = None) -> bytes:
-    """The answer that opens a WebSocket."""
+def acceptance(
+    accepted: bytes, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """The answer that opens a WebSocket.
+
+    Args:
+        accepted: What :func:`accept_key` gives.
+        subprotocol: What to name as the chosen subprotocol.
+        headers: Further headers, which must be in order.
+    """
+    more = b"".join(b"%b: %b\r\n" % each for each in headers)
     chosen = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode("latin-1") if subprotocol else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accepted, chosen)
+        b"Sec-WebSocket-Accept: %b\r\n%b%b\r\n" % (accepted, chosen, more)
     )
 
 

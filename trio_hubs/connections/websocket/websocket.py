@@ -6,7 +6,7 @@ what follows is its: see :mod:`.fallback`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from copy import copy
 from math import inf
@@ -266,6 +266,7 @@ async def accept_websocket(
     *,
     rest: bytes,
     subprotocol: str | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
     close_timeout: float = CLOSE_TIMEOUT,
     express: bool = True,
 ) -> AsyncGenerator[WebSocketConnection]:
@@ -279,6 +280,7 @@ async def accept_websocket(
         request: The upgrade request, which must be in order.
         rest: What was read behind it.
         subprotocol: What to name as the chosen subprotocol.
+        headers: Further headers of the acceptance, which must be in order.
         close_timeout: Seconds that closing may take.
         express: Whether frames in order are read here, rather than by trio-websocket from the first byte on.
 
@@ -286,7 +288,8 @@ async def accept_websocket(
         ConnectionClosed: The client did not take the acceptance.
     """
     try:
-        await _accept(stream, acceptance(accept_key(request.headers["sec-websocket-key"]), subprotocol))
+        accepted = accept_key(request.headers["sec-websocket-key"])
+        await _accept(stream, acceptance(accepted, subprotocol, headers))
         connection = WebSocketConnection(id, request, stream, masked=True, close_timeout=close_timeout)
         async with connection.opened(rest, express=express):
             del rest  # which would be kept as long as the WebSocket
