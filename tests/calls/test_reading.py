@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs.calls.options import Role
 from trio_hubs.calls.outbox import Outbox
-from trio_hubs.calls.reading import LOOK_SIZE, Reading
+from trio_hubs.calls.reading import LONGEST_PAUSE, LOOK_SIZE, Reading
 from trio_hubs.connections.memory import memory_connection_pair
 
 from .support import session_options
@@ -131,3 +131,28 @@ async def test_a_client_that_is_paused_looks_again_from_time_to_time(
     assert [look for look in looks if look < 6.5] == (
         [4.0, 4.0, 5.0, 5.0, 6.0, 6.0] if role is Role.CLIENT else []
     )
+
+
+@pytest.mark.parametrize(
+    ("streams", "credited", "calls", "looks"),
+    [
+        (SIZE, 0, 0, True),
+        (0, LIMIT + 1, 0, True),
+        (SIZE, 0, SIZE - 1, True),
+        (SIZE, 0, SIZE, False),
+        (0, 0, SIZE, False),
+    ],
+)
+async def test_it_looks_behind_streams_but_not_behind_waiting_calls(
+    autojump_clock: MockClock, streams: int, credited: int, calls: int, looks: bool
+) -> None:
+    reading = Reading(
+        session_options(role=Role.CLIENT, connection_buffer_size=SIZE, connection_buffer_limit=LIMIT)
+    )
+    reading.count(streams)
+    reading.count_credited(credited)
+    reading.count_call(calls)
+    with trio.move_on_after(10**6):
+        await reading.wait_wanted()
+    assert trio.current_time() == (LONGEST_PAUSE if looks else 10**6)
+    assert not reading.wanted

@@ -1,7 +1,7 @@
 """A stream that is not read must not starve the rest of its connection, nor fill the memory."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -104,6 +104,30 @@ async def test_a_body_that_sleeps_for_long_keeps_its_connection(autojump_clock: 
         assert len(times) < 130  # and it is not flooded
         assert (await reader.read()).startswith("0 ")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_hears_behind_many_streams_that_are_not_read(autojump_clock: MockClock) -> None:
+    """Each is within its share; together they fill the connection's buffer."""
+    heard = trio.Event()
+    async with (
+        open_flood() as (connection, server),
+        trio.open_nursery() as nursery,
+        AsyncExitStack() as streams,
+    ):
+        connection.on("Done", heard.set)
+        nursery.start_soon(server.take, 30)
+        for _ in range(30):
+            await streams.enter_async_context(connection.stream("Flood", item_type=str, capacity=1))
+
+        async def serve() -> None:
+            for number in range(1, 31):
+                await server.send(*[item(f"{number}", TEXT)] * 50)
+            await server.send(call("Done"))
+
+        nursery.start_soon(serve)
+        with trio.fail_after(20):
+            await heard.wait()
+        nursery.start_soon(server.take, 30)  # what the end of the streams tells
 
 
 @pytest.mark.parametrize("how", ["close", "end"])

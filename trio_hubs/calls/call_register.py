@@ -93,12 +93,12 @@ class CallRegister:
         """File a call that waits, behind the others."""
         self.add(call)
         self.waiting[call] = None
-        self._incoming.reading.count(call.size)
+        self._incoming.reading.count_call(call.size)
 
     def next(self) -> TheirCall:
         """Take the first of those that wait, to run it."""
         call, _ = self.waiting.popitem(last=False)
-        self._incoming.reading.count(-call.size)
+        self._incoming.reading.count_call(-call.size)
         return call
 
     def next_with_id(self) -> TheirCall | None:
@@ -106,13 +106,13 @@ class CallRegister:
         call = next((call for call in self.by_id.values() if call in self.waiting), None)
         if call is not None:
             del self.waiting[call]
-            self._incoming.reading.count(-call.size)
+            self._incoming.reading.count_call(-call.size)
         return call
 
     def drop(self, call: TheirCall) -> None:
         """A call will not run that waits."""
         del self.waiting[call]
-        self._incoming.reading.count(-call.size)
+        self._incoming.reading.count_call(-call.size)
         self.forget(call)
 
     def forget(self, call: TheirCall) -> None:

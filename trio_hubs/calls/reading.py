@@ -8,7 +8,7 @@
 | unread streams with credits, which count for nothing above, are past the connection's limit | the same |
 | the peer does not take refusals and other answers that it has caused by itself | pause, even if a task waits |
 | the same, while the peer owes acknowledgements, for which nothing more is sent | read |
-| a client has paused for long for a stream: what lies behind may be a call, a ping or the end | read a little |
+| a client has paused for long for streams: what lies behind may be a call, a ping or the end | read a little |
 | nothing of these | read |
 
 What comes past the connection's limit, since a task waits for the peer, fails; a peer that has caused far too many
@@ -47,6 +47,7 @@ class Reading:
     def __init__(self, options: SessionOptions) -> None:
         self.options = options
         self._unread = 0  # bytes
+        self._calls = 0  # bytes among them of waiting calls
         self._credited = 0  # bytes of streams whose senders have no more credit than there is room
         self._full = 0  # streams with more than their share
         self._waiting = 0  # tasks that wait for the peer
@@ -64,21 +65,30 @@ class Reading:
         )
 
     @property
+    def _for_streams(self) -> bool:
+        """Whether a pause is for streams: behind waiting calls there is nothing that they do not hold up anyway."""
+        return self._full > 0 or self._lies > 2 * self._calls
+
+    @property
+    def _lies(self) -> int:
+        """How many bytes lie unread."""
+        return self._unread + self._credited
+
+    @property
     def overfull(self) -> bool:
         """Whether more lies unread than may under any circumstances."""
-        return self._unread + self._credited > self.options.connection_buffer_limit
+        return self._lies > self.options.connection_buffer_limit
 
     async def wait_wanted(self) -> None:
         """Wait until what lies unread, and who waits, let the connection be read; or until it is time to look."""
         if self.wanted:
             self._patience, self._looked_for = self._longest, 0
-        elif self._unread >= self._looked_for:
-            # Behind waiting calls alone there is nothing that they do not hold up anyway.
-            with trio.move_on_after(self._patience if self._full else inf) as patience:
+        elif self._lies >= self._looked_for:
+            with trio.move_on_after(self._patience if self._for_streams else inf) as patience:
                 while not self.wanted:
                     await self._reader.park()
             if patience.cancelled_caught:
-                self._patience, self._looked_for = LOOK_AGAIN, self._unread + LOOK_SIZE
+                self._patience, self._looked_for = LOOK_AGAIN, self._lies + LOOK_SIZE
             else:
                 self._patience, self._looked_for = self._longest, 0
 
@@ -111,6 +121,11 @@ class Reading:
         self._unread += size
         if size < 0 and self._reader and self.wanted:
             self._reader.unpark_all()
+
+    def count_call(self, size: int) -> None:
+        """The same for waiting calls."""
+        self._calls += size
+        self.count(size)
 
     def count_credited(self, size: int) -> None:
         """The same for streams with credits."""
