@@ -5,6 +5,7 @@ only the two sides do, or a request to the control, whose address is printed as 
 
     POST /open              a new gate; the answer is its address
     POST /cut?port=N        the gate's connections are reset on both sides
+    POST /cut?port=N&after=B,B   not at once, but when so many bytes have passed: of those there are, of the next, ...
     POST /silence?port=N    whatever its connections send from now on is swallowed, their ends too; later ones work
     POST /refuse?port=N     a cut, and later connections are reset as well, until
     POST /heal?port=N       they are let through again
@@ -15,9 +16,11 @@ A request is answered once it is done. Each test opens its own gate, so none cut
 import argparse
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
@@ -39,6 +42,7 @@ class Passage:
     near: trio.SocketStream
     far: trio.SocketStream
     silent: bool = False
+    left: float = inf  # bytes until it is cut
 
     async def run(self) -> None:
         """Forward both ways until either side ends the connection."""
@@ -51,6 +55,10 @@ class Passage:
     ) -> None:
         try:
             async for data in source:
+                if self.left < len(data):
+                    await sink.send_all(data[: int(self.left)])
+                    self.cut()
+                self.left -= len(data)
                 if not self.silent:
                     await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -73,6 +81,7 @@ class Gate:
     port: int
     passages: set[Passage] = attrs.field(factory=set)
     refusing: bool = False
+    cuts: deque[int] = attrs.field(factory=deque)  # after how many bytes those to come are cut
 
     async def let_in(self, near: trio.SocketStream) -> None:
         """Forward one connection, from its beginning to its end."""
@@ -82,7 +91,7 @@ class Gate:
             far = await trio.open_tcp_stream(self.host, self.port)
         except OSError:
             return reset(near)
-        passage = Passage(near, far)
+        passage = Passage(near, far, left=self.cuts.popleft() if self.cuts else inf)
         self.passages.add(passage)
         try:
             await passage.run()
@@ -93,6 +102,13 @@ class Gate:
         """Reset the connections there are."""
         for passage in self.passages:
             passage.cut()
+
+    def cut_after(self, sizes: Sequence[int]) -> None:
+        """Reset the connections there are after so many bytes, and those to come, one after another."""
+        first, *later = sizes
+        self.cuts = deque(later)
+        for passage in self.passages:
+            passage.left = first
 
     def silence(self) -> None:
         """Let nothing more of them through."""
@@ -133,9 +149,11 @@ class Control:
         if target.path == "/open":
             text = await self.open()
         else:
-            gate = self.gates[int(parse_qs(target.query)["port"][0])]
+            query = parse_qs(target.query)
+            gate = self.gates[int(query["port"][0])]
+            sizes = [int(size) for size in query.get("after", [""])[0].split(",") if size]
             commands: dict[str, Callable[[], None]] = {
-                "/cut": gate.cut,
+                "/cut": partial(gate.cut_after, sizes) if sizes else gate.cut,
                 "/silence": gate.silence,
                 "/refuse": gate.refuse,
                 "/heal": gate.heal,
