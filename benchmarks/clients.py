@@ -1,8 +1,8 @@
 """Our client beside those of aiosignalr and pysignalr, against one server in one run: `python -m benchmarks.clients`.
 
 The server is the real one where `TRIO_HUBS_DOTNET_PEER` names it, else ours. The clients take turns, round by round,
-each in a process of its own; a figure is the median of its rounds. Nothing is asserted: the aims stand beside the
-ratios.
+each in a process of its own. A rate is the median of its rounds; the processor time of the client's process, which a
+busy machine changes less, is the least of them. Nothing is asserted: the aims stand beside the ratios.
 """
 
 from __future__ import annotations
@@ -175,18 +175,18 @@ CLIENTS: Final[dict[str, tuple[Open, Together, Callable[..., None]]]] = {
 # ---- what they do
 
 
-def measure(name: str, url: str, seconds: float) -> dict[str, float]:
-    """What one client does in a second, of each kind."""
+def measure(name: str, url: str, seconds: float) -> dict[str, tuple[float, float]]:
+    """What one client does in a second, of each kind, and the microseconds of processor time that each takes it."""
     open_, together, run = CLIENTS[name]
-    rates: dict[str, float] = {}
+    figures: dict[str, tuple[float, float]] = {}
 
     async def repeat(kind: str, once: Callable[[], Awaitable[int]]) -> None:
-        """Do something again and again, and note how much of it a second has seen."""
+        """Do something again and again, and note how much of it a second has seen, and what each took."""
         await once()
-        began, done = time.perf_counter(), 0
+        began, busy, done = time.perf_counter(), time.process_time(), 0
         while (taken := time.perf_counter() - began) < seconds:
             done += await once()
-        rates[kind] = done / taken
+        figures[kind] = done / taken, (time.process_time() - busy) / done * 1e6
 
     async def measure_all() -> None:
         async with open_(url) as caller:
@@ -220,26 +220,27 @@ def measure(name: str, url: str, seconds: float) -> dict[str, float]:
         await repeat("connects", connect)
 
     run(measure_all)
-    return rates
+    return figures
 
 
-def print_table(figures: dict[str, list[dict[str, float]]]) -> None:
-    """The figures, and what ours does for each one that another does."""
-    medians = {
-        name: {kind: statistics.median(rates[kind] for rates in rounds) for kind in UNITS}
-        for name, rounds in figures.items()
-    }
-    others = [name for name in medians if name != "trio_hubs"]
+def print_table(figures: dict[str, list[dict[str, tuple[float, float]]]]) -> None:
+    """The figures, and what ours does for each one that another does in the same time."""
+    others = [name for name in figures if name != "trio_hubs"]
     print(
-        f"{'':14}{'':9}"
-        + "".join(f"{name:>12}" for name in medians)
+        f"{'':14}{'':12}"
+        + "".join(f"{name:>12}" for name in figures)
         + "".join(f"{f'to {name}':>15}" for name in others)
     )
     for kind, unit in UNITS.items():
-        row = f"{kind:14}{unit:9}" + "".join(f"{short(medians[name][kind]):>12}" for name in medians)
-        for name in others:
-            row += f"{medians['trio_hubs'][kind] / medians[name][kind]:>14.2f}x"
+        rates = {
+            name: statistics.median(round_[kind][0] for round_ in rounds) for name, rounds in figures.items()
+        }
+        costs = {name: min(round_[kind][1] for round_ in rounds) for name, rounds in figures.items()}
+        row = f"{kind:14}{unit:12}" + "".join(f"{short(rate):>12}" for rate in rates.values())
+        row += "".join(f"{rates['trio_hubs'] / rates[name]:>14.2f}x" for name in others)
         print(f"{row}   aim {AIMS[kind]:g}x")
+        row = f"{'':14}{'us of CPU':12}" + "".join(f"{short(cost):>12}" for cost in costs.values())
+        print(row + "".join(f"{costs[name] / costs['trio_hubs']:>14.2f}x" for name in others))
 
 
 def main() -> None:
@@ -261,7 +262,7 @@ def main() -> None:
     servers = {peer.name: peer for peer in peers()}
     server = servers["trio_hubs"] if servers["dotnet"].absent else servers["dotnet"]
     print(f"against the server {server.name}; left out: {', '.join(set(CLIENTS) - set(there)) or 'none'}\n")
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in there}
+    figures: dict[str, list[dict[str, tuple[float, float]]]] = {name: [] for name in there}
     with server.running() as running:
         for _ in range(arguments.rounds):
             for name in there:

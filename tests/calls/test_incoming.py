@@ -11,14 +11,21 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hubs.calls.channels import GIVE_WAY, ChannelReader
-from trio_hubs.calls.incoming import IncomingStream, IncomingStreams, ItemLoader, check_capacity, payload_size
+from trio_hubs.calls.incoming import (
+    PIECE_SIZE,
+    IncomingStream,
+    IncomingStreams,
+    ItemLoader,
+    check_capacity,
+    payload_size,
+)
 from trio_hubs.calls.reading import Reading
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol
 from trio_hubs.protocol.messagepack_protocol import MessagePackHubProtocol
 
-from .support import PROTOCOL, raw, read_all, session_options
+from .support import PROTOCOL, raw, read_all, session_options, turns
 
 ONE = payload_size(raw(1)[0])
 """What an item of one digit counts for."""
@@ -208,6 +215,63 @@ async def test_items_are_decoded_in_small_pieces_when_they_are_wanted(size: int)
     assert stream.reader.read_ready() == items[1:]
     assert decoded == 300
     assert is_even(incoming)
+
+
+def test_large_items_among_small_ones_are_decoded_apart() -> None:
+    incoming = incoming_for()
+    decoded: list[int] = []
+    payloads = PROTOCOL.payloads
+
+    def load_many(data: bytes) -> list[str]:
+        items: list[str] = payloads.many_loader(str)(data)
+        decoded.append(len(items))
+        return items
+
+    stream = incoming.open("7", ItemLoader(load_many, payloads.loader(str)), 0)
+    items = ["x" * (400 if number % 16 == 5 else 2) for number in range(128)]
+    incoming.feed("7", raw(*items))
+    assert stream.reader.read_ready() == items
+    assert max(decoded) > 2
+    at = 0
+    for count in decoded:
+        assert sum(len(one) + 2 for one in items[at : at + count]) <= PIECE_SIZE
+        at += count
+    assert is_even(incoming)
+
+
+async def test_each_item_that_is_there_already_is_a_cancellation_point() -> None:
+    incoming = incoming_for()
+    stream = open_stream(incoming)
+    incoming.feed("7", raw(*range(100)))
+    taken: list[int] = []
+    with trio.CancelScope() as scope:
+        async for item in stream.reader:
+            taken.append(item)
+            if item == 30:
+                scope.cancel()
+    assert scope.cancelled_caught
+    assert taken == list(range(31))
+    assert stream.reader.read_nowait() == 31
+
+
+async def test_what_was_waited_for_comes_before_what_is_there() -> None:
+    incoming = incoming_for()
+    stream = open_stream(incoming)
+    incoming.feed("7", raw(*range(10)))
+    incoming.complete("7", None)
+    assert await stream.reader.wait_to_read()
+    assert await read_all(stream.reader) == list(range(10))
+    assert is_even(incoming)
+
+
+async def test_items_that_are_there_give_way_every_64() -> None:
+    incoming = incoming_for(hard=2000)
+    stream = open_stream(incoming)
+    incoming.feed("7", raw(*range(1000)))
+    incoming.complete("7", None)
+    async with turns() as taken:
+        assert await read_all(stream.reader) == list(range(1000))
+        assert taken() in range(1000 // GIVE_WAY - 1, 1000 // GIVE_WAY + 2)
 
 
 @pytest.mark.parametrize("protocol", [JsonHubProtocol(), MessagePackHubProtocol()])

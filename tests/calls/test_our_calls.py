@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.messages import call, cancel, ended, item, stream
 from trio_hubs.calls.channels import ChannelReader, open_channel
-from trio_hubs.calls.our_calls import OurCalls
+from trio_hubs.calls.our_calls import MANY, OurCalls
 from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, HubException
 from trio_hubs.protocol.messages import Completion
@@ -85,6 +85,29 @@ async def test_a_call_gets_its_answer(desk: Desk, nursery: trio.Nursery) -> None
     await wait_all_tasks_blocked()
     assert (first.outcome, second.outcome) == (42, 3)
     assert len(desk.sent) == 2
+
+
+async def test_a_few_calls_leave_one_by_one_and_those_beyond_together(
+    desk: Desk, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+
+    def take(data: bytes, packed: object = None) -> bool:
+        pieces.append(data)
+        return True
+
+    monkeypatch.setattr(desk.outbox._writer._connection, "send_nowait", take)
+    nursery.start_soon(run_outbox, desk.outbox)
+    await wait_all_tasks_blocked()
+    for _ in range(2):
+        calls = [Waiting(nursery, desk.our_calls.invoke, "f", (), Any) for _ in range(MANY + 10)]
+        await wait_all_tasks_blocked()
+        assert [piece.count(b"\x1e") for piece in pieces] == [1] * MANY + [10]
+        pieces.clear()
+        for message in desk.sent[-len(calls) :]:
+            desk.our_calls.complete(Completion(message["invocationId"]))
+        await wait_all_tasks_blocked()
+        assert all(call.ended for call in calls)
 
 
 async def test_a_call_without_a_result_gives_none(desk: Desk, nursery: trio.Nursery) -> None:

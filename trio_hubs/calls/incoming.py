@@ -194,7 +194,7 @@ class IncomingStream(Generic[T]):
         self._size = 0  # what they count for
         self._full = False
         self._readers = trio.lowlevel.ParkingLot()
-        self.reader: ChannelReader[T] = ChannelReader(self, self._end)
+        self.reader: ChannelReader[T] = ChannelReader(self, self._end, self._items)
 
     # ---- the dispatcher's side: nothing here waits
 
@@ -202,7 +202,6 @@ class IncomingStream(Generic[T]):
         """Take in items; whether that went well."""
         if self._end.done:
             return True
-        sizes = list(map(payload_size, raws))
         together = GIVE_WAY
         if (credit := self._credit) is not None:
             if len(raws) > credit.left:
@@ -212,16 +211,15 @@ class IncomingStream(Generic[T]):
                     StreamOverflow("The peer sent more items than it had credit for; the stream was ended.")
                 )
                 return False
-            credit.take(len(raws), max(sizes))
+            credit.take(len(raws), max(map(payload_size, raws)))
             together = min(GIVE_WAY, (credit.room + 1) // 2)  # for what has been read goes by whole pieces
-        step = max(1, min(together, PIECE_SIZE // (max(sizes) - KEEP or 1)))
+        size = len(b"".join(raws))
+        step = max(1, min(together, PIECE_SIZE * len(raws) // (size or 1)))
         for start in range(0, len(raws), step):
-            piece, size = raws[start : start + step], sum(sizes[start : start + step])
-            self._pieces.append((self._incoming.join(piece), len(piece), size))
-        size = sum(sizes)
+            self._add(raws[start : start + step])
         self._count += len(raws)
         reading = self._reading
-        self._note_size(size)
+        self._note_size(size + KEEP * len(raws))
         if reading.overfull and self._size > reading.options.stream_buffer_size:
             self.end(
                 StreamOverflow(
@@ -232,6 +230,15 @@ class IncomingStream(Generic[T]):
             return False
         self._readers.unpark_all()
         return True
+
+    def _add(self, raws: Sequence[Raw]) -> None:
+        """Join items to a piece; to several where they are too large for one."""
+        count, size = len(raws), len(b"".join(raws))
+        if size > PIECE_SIZE and count > 1:
+            self._add(raws[: count // 2])
+            self._add(raws[count // 2 :])
+        else:
+            self._pieces.append((self._incoming.join(raws), count, size + KEEP * count))
 
     def end(self, error: Exception | None) -> None:
         """No more items come."""

@@ -115,6 +115,7 @@ class Outbox:
         self._count = 0  # messages among them that count for the replay
         self._unasked = 0  # bytes of answers that nobody could hold back, such as refusals
         self._producers = trio.lowlevel.ParkingLot()
+        self._clock = trio.lowlevel.current_clock().current_time
 
     # ---- putting in
 
@@ -182,8 +183,8 @@ class Outbox:
         """Send what has been queued since: at once, where an idle connection takes it, else by the writer."""
         writer = self._writer
         writer.corked = False
-        if writer.idle:
-            writer.send_now(self, b"".join(self._pieces), trio.current_time())
+        if writer.idle and (self._pieces or writer.control or self.times.blocked_since < inf):
+            writer.send_now(self, b"".join(self._pieces), self._clock())
 
     def flush(self, like: Batch, now: float) -> Batch:
         """Send what is queued, as :meth:`uncork` does.
@@ -242,7 +243,8 @@ class Outbox:
         Raises:
             ConnectionClosed: The connection is over, or about to be.
         """
-        await self.wait_not_full()
+        while self.full and self.state.holds:
+            await self._producers.park()
         if not self.state.holds:
             raise ConnectionClosed("The connection is over.")
 
@@ -416,7 +418,8 @@ class _Writer:
                         outbox._take(pieces, self._replay)
                         data += pieces
                     self._times.last_sent = self._times.sending_since = trio.current_time()
-                    await self._connection.send(data)
+                    if self._connection.unsent or not self._connection.send_nowait(data):
+                        await self._connection.send(data)
                     self._times.sending_since = None
             except ConnectionClosed as error:
                 logger.debug("sending on connection %s failed: %s", self._connection.id, error)

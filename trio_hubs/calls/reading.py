@@ -109,7 +109,8 @@ class Reading:
     def waiting(self) -> Iterator[None]:
         """Hold this open while waiting for anything of the peer."""
         self._waiting += 1
-        self._reader.unpark_all()
+        if self._reader:
+            self._reader.unpark_all()
         try:
             with MEANWHILE.get()():
                 yield

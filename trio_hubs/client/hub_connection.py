@@ -242,7 +242,7 @@ class HubConnection(HubCalls):
             await self._wait_ready(args)
         if self.state not in _GOES_ON:
             raise self._over()
-        return await self._link._ready(wait=False)
+        return self._link._session.our_calls
 
     async def _wait_ready(self, args: Sequence[Any]) -> None:
         """Wait while the connection is lost and shall be regained."""

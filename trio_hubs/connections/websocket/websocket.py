@@ -83,9 +83,10 @@ class WebSocketConnection(Duplex):
                 return payload
             if reader.ended:
                 return await self._receive_end()
-            data = b""
-            with suppress(trio.BrokenResourceError):
+            try:
                 data = bytes(await self._stream.receive_some(READ_SIZE))
+            except trio.BrokenResourceError:
+                data = b""
             if data:
                 self._payload = reader.feed(data)
             else:
