@@ -19,6 +19,7 @@ nox.options.sessions = ["lint", "types", "tests", "interop"]
 
 PYPROJECT = nox.project.load_toml()
 JS_PEER = Path("tests/interop/js")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pythons() -> list[str]:
@@ -62,9 +63,11 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests and the examples in the docs; the oldest Python also holds the branch coverage."""
     install(session, "test")
-    pytest = ["pytest", "--ignore=tests/interop"]
+    pytest = ["pytest", "-n", f"{CORES}", "--dist", "worksteal", "--ignore=tests/interop"]
     if session.python == OLDEST:
+        session.run("coverage", "erase")
         session.run("coverage", "run", "-m", *pytest)
+        session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
     else:
         session.run(*pytest)
@@ -76,4 +79,5 @@ def interop(session: nox.Session) -> None:
     install(session, "test")
     if npm := shutil.which("npm"):
         session.run(npm, "ci", "--no-audit", "--no-fund", "--prefix", str(JS_PEER), external=True)
-    session.run("pytest", "tests/interop")
+    # They wait more than they work: official clients have patience, servers have timeouts.
+    session.run("pytest", "-n", f"{2 * CORES}", "--dist", "loadgroup", "tests/interop")

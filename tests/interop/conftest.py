@@ -25,6 +25,21 @@ NOT_FOR_THIS_MACHINE = 77
 RUN_TIMEOUT = 900  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that ask what one run of a client told go to one process of pytest-xdist: there it runs once."""
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and item.path.is_relative_to(JS.parent)
+            and "lines" in item.fixturenames
+        ):
+            run = dict(item.callspec.params)
+            run.pop("scenario", None)
+            run.pop("pair" if "page" in run else "", None)  # a browser goes all ways of a page
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {' '.join(map(str, run.values()))}"))
+
+
 def absent(reason: str) -> NoReturn:
     """Skip for want of a peer; fail where none may be wanting."""
     if os.environ.get("CI"):

@@ -156,3 +156,21 @@ async def test_what_is_sent_is_posted() -> None:
             await connection.send(b"")
             await connection.send(b"hello")
         assert [request.content for request in made if request.method == "POST"] == [b"hello"]
+
+
+async def test_a_goodbye_is_posted_before_the_stream_of_events_is_closed(autojump_clock: MockClock) -> None:
+    events = Body([], endless=True)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return httpx2.Response(404 if events.closed else 200)
+        return httpx2.Response(200, stream=events)
+
+    async with open_requests(answer) as (requests, _):
+        with trio.CancelScope() as scope:
+            async with await start_event_stream(requests, TARGET) as connection:
+                scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.testing.wait_all_tasks_blocked()
+                    await connection.send(b"goodbye")
+        assert events.closed

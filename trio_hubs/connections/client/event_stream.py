@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import trio
+
 from ...errors import ConnectionClosed, ConnectionFailed, ProtocolError
 from ...protocol.negotiate import Transport
 from ...tasks import open_background
@@ -109,11 +111,20 @@ class EventStreamConnection(PostingConnection):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Duplex]:
-        """Read for the body."""
+        """Read for the body, also while it is cancelled: the server takes no goodbye once its stream is closed."""
+        reading = trio.CancelScope(shield=True)
+
+        async def read() -> None:
+            with reading:
+                await self.read()
+
         try:
             async with open_background() as nursery:
-                nursery.start_soon(self.read)
-                yield self
+                nursery.start_soon(read)
+                try:
+                    yield self
+                finally:
+                    reading.cancel()
         finally:
             self._incoming.close()
 
