@@ -26,13 +26,14 @@ class ClientCall:
 
     Attributes:
         target: The method's wire name.
+        arguments: What to call it with.
     """
 
-    __slots__ = ("_arguments", "_encoded", "target")
+    __slots__ = ("_encoded", "arguments", "target")
 
     def __init__(self, target: str, arguments: tuple[Any, ...]) -> None:
         self.target = target
-        self._arguments = arguments
+        self.arguments = arguments
         self._encoded: dict[HubProtocol, bytes] = {}
 
     def encoded(self, protocol: HubProtocol) -> bytes:
@@ -43,7 +44,7 @@ class ClientCall:
         """
         data = self._encoded.get(protocol)
         if data is None:
-            arguments = Raw(protocol.payloads.dump_arguments(self._arguments))
+            arguments = Raw(protocol.payloads.dump_arguments(self.arguments))
             data = self._encoded[protocol] = protocol.encode(
                 Invocation(target=self.target, arguments=arguments)
             )

@@ -1,0 +1,1 @@
+"""Hubs under test, and what tests them."""
