@@ -4,6 +4,7 @@ import json
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from tests.messages import Message
 from trio_hubs.calls.answers import Face
 from trio_hubs.calls.channels import ChannelReader
 from trio_hubs.calls.children import Children
-from trio_hubs.calls.credits import GivenCredits
+from trio_hubs.calls.credits import GivenCredit
 from trio_hubs.calls.incoming import IncomingStreams
 from trio_hubs.calls.methods import Method, Signature
 from trio_hubs.calls.options import Role, SessionOptions
@@ -195,7 +196,7 @@ class Desk:
         self.face = Table()
         self.method = self.face.method
         self.outbox = Recorder()
-        given = GivenCredits(PROTOCOL, self.outbox, options.stream_buffer_size) if credits else None
+        given = partial(GivenCredit, PROTOCOL, self.outbox, options.stream_buffer_size) if credits else None
         self.incoming = IncomingStreams(Reading(options), PROTOCOL.payloads, given)
         self.outgoing = OutgoingStreams(PROTOCOL, self.outbox, credits or inf)
         self.our_calls = OurCalls(

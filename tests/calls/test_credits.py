@@ -12,8 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.messages import Message, call, cancel, credit, ended, item, result, sequence, stream
 from trio_hubs.calls.channels import ChannelReader, open_channel
 from trio_hubs.calls.credits import UNLIMITED, add_credit
-from trio_hubs.calls.incoming import IncomingStream, ItemLoader
+from trio_hubs.calls.incoming import IncomingStream
 from trio_hubs.calls.policies import DropOldest
+from trio_hubs.calls.unread import ItemLoader
 from trio_hubs.errors import BindingError, StreamOverflow
 from trio_hubs.protocol.messages import Credit
 

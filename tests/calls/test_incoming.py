@@ -15,11 +15,11 @@ from trio_hubs.calls.incoming import (
     PIECE_SIZE,
     IncomingStream,
     IncomingStreams,
-    ItemLoader,
     check_capacity,
     payload_size,
 )
 from trio_hubs.calls.reading import Reading
+from trio_hubs.calls.unread import ItemLoader
 from trio_hubs.errors import BindingError, ChannelClosed, ConnectionClosed, StreamOverflow
 from trio_hubs.protocol.hub_protocol import HubProtocol
 from trio_hubs.protocol.json_protocol import JsonHubProtocol

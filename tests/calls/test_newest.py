@@ -7,19 +7,19 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hubs.calls.incoming import ItemLoader
 from trio_hubs.calls.newest import NewestItems
 from trio_hubs.calls.policies import Conflate, DropOldest
 from trio_hubs.calls.reading import Reading
+from trio_hubs.calls.unread import ItemLoader
 from trio_hubs.errors import BindingError, ChannelClosed
 
 from .support import PROTOCOL, Desk, raw, session_options
 
-LOAD = PROTOCOL.payloads.loader(int)
+LOAD = ItemLoader(PROTOCOL.payloads.many_loader(int), PROTOCOL.payloads.loader(int))
 
 
 def newest(capacity: int = 3, policy: DropOldest | Conflate | None = None) -> NewestItems[int]:
-    return NewestItems(Reading(session_options()), "1", LOAD, capacity, policy or DropOldest())
+    return NewestItems("1", Reading(session_options()), LOAD, capacity, policy or DropOldest())
 
 
 def by_tens(item: int) -> int:
@@ -119,8 +119,7 @@ async def test_a_stream_read_to_its_end_stays_at_its_end() -> None:
 
 async def test_streams_may_be_read_so() -> None:
     desk = Desk()
-    load = ItemLoader(PROTOCOL.payloads.many_loader(int), LOAD)
-    stream = desk.incoming.open("1", load, 2, DropOldest())
+    stream = desk.incoming.open("1", LOAD, 2, DropOldest())
     assert not desk.incoming.feed("1", raw(1, 2, 3))
     assert stream.reader.read_ready() == [2, 3]
     assert desk.incoming.feed("1", raw("x"))
@@ -130,8 +129,7 @@ async def test_streams_may_be_read_so() -> None:
 
 async def test_what_lies_unread_counts_for_the_connection_by_which_more_comes() -> None:
     desk = Desk(connection_buffer_size=100)
-    load = ItemLoader(PROTOCOL.payloads.many_loader(int), LOAD)
-    stream = desk.incoming.open("1", load, 1)
+    stream = desk.incoming.open("1", LOAD, 1)
     desk.incoming.feed("1", raw(*range(10)))
     other = Reading(session_options(connection_buffer_size=100))
     assert other.wanted

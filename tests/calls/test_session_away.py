@@ -158,6 +158,16 @@ async def test_a_peer_that_never_acknowledges_is_ended_and_may_come_back(
         )
 
 
+async def test_one_that_ends_anyway_does_not_end_for_want_of_acknowledgements(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_torn(stateful_reconnect_buffer_size=1) as side:
+        await say(side, "1", "2")
+        side.session.end()
+        side.session.tick(trio.current_time() + 100)
+        assert not side.session.too_slow
+
+
 @pytest.mark.parametrize("quick", [False, True], ids=["writer", "at once"])
 async def test_a_peer_that_acknowledges_is_not_too_slow(autojump_clock: MockClock, quick: bool) -> None:
     async with open_torn(quick=quick, stateful_reconnect_buffer_size=1, client_timeout=10**9) as side:

@@ -6,7 +6,9 @@ seen how large items are, there is room for as many as make a stream's share of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
+from typing import TypeAlias
 
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Credit
@@ -21,27 +23,15 @@ def add_credit(credit: float, items: int) -> float:
     return credit if credit == inf else min(credit + items, UNLIMITED)
 
 
-class GivenCredits:
-    """The credit that one connection's peer is given for its streams.
+class GivenCredit:
+    """What the sender of one stream may still send.
 
     Args:
         protocol: Encodes further credit.
         outbox: Takes it.
-        stream_buffer_size: A stream's share of bytes.
-    """
-
-    def __init__(self, protocol: HubProtocol, outbox: Outbox, stream_buffer_size: int) -> None:
-        self._protocol = protocol
-        self._outbox = outbox
-        self._stream_buffer_size = stream_buffer_size
-
-    def open(self, id: str, capacity: int) -> GivenCredit:
-        """The credit of a stream, whose first part its sender has or is about to get."""
-        return GivenCredit(self._protocol, self._outbox, self._stream_buffer_size, id, capacity)
-
-
-class GivenCredit:
-    """What the sender of one stream may still send.
+        stream_buffer_size: The stream's share of bytes.
+        id: The stream's.
+        capacity: The first part, which its sender has or is about to get.
 
     Attributes:
         left: How many items.
@@ -84,3 +74,7 @@ class GivenCredit:
             self._message = bytearray(data)
             self._queued_in = self._outbox.batch
             self._outbox.put(self._message)
+
+
+GiveCredit: TypeAlias = Callable[[str, int], GivenCredit]
+"""Gives the sender of a stream, by its id, credit for the stream's capacity."""

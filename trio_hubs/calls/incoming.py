@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-import attrs
 import trio
 from msgspec import Raw
 
 from ..errors import BindingError, HubsError, StreamOverflow
 from ..protocol.payloads import Payloads
-from .channels import GIVE_WAY, ChannelEnd, ChannelReader, reader_closed
-from .credits import GivenCredits
+from .channels import GIVE_WAY
+from .credits import GiveCredit
 from .newest import NewestItems
 from .policies import WAIT, ReaderPolicy, Wait
 from .reading import Reading
+from .unread import ItemLoader, Unread
 
 T = TypeVar("T")
 
@@ -54,41 +54,28 @@ def _tell_nobody(_: str) -> None:
     pass
 
 
-@attrs.frozen
-class ItemLoader(Generic[T]):
-    """Decodes items.
-
-    Attributes:
-        many: Decodes joined items, all or none.
-        one: Decodes one item.
-    """
-
-    many: Callable[[bytes], list[T]]
-    one: Callable[[Raw], T]
-
-
 class IncomingStreams:
     """What lies unread on one connection.
 
     Args:
         reading: Counts it.
         payloads: Joins and splits it.
-        credits: Gives the peer credit for its streams, where that is agreed.
+        give_credit: Gives the peer credit for its streams, where that is agreed.
 
     Attributes:
         reading: When the connection is read.
-        credits: Gives the peer credit for its streams; ``None`` where that is not agreed.
+        give_credit: Gives the peer credit for its streams; ``None`` where that is not agreed.
         on_failed: Called with the id of a stream that fails as it is read, so that its peer can be told to stop;
             until the connection is over.
     """
 
-    def __init__(self, reading: Reading, payloads: Payloads, credits: GivenCredits | None = None) -> None:
+    def __init__(self, reading: Reading, payloads: Payloads, give_credit: GiveCredit | None = None) -> None:
         self.reading = reading
-        self.credits = credits
+        self.give_credit = give_credit
         self.join = payloads.join
         self.split = payloads.split
         self.on_failed: Callable[[str], None] = _tell_nobody
-        self._streams: dict[str, IncomingStream[Any] | NewestItems[Any]] = {}
+        self._streams: dict[str, Unread[Any]] = {}
 
     def __contains__(self, id: str) -> bool:
         return id in self._streams
@@ -96,12 +83,8 @@ class IncomingStreams:
     @overload
     def open(self, id: str, load: ItemLoader[T], capacity: int) -> IncomingStream[T]: ...
     @overload
-    def open(
-        self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy
-    ) -> IncomingStream[T] | NewestItems[T]: ...
-    def open(
-        self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy = WAIT
-    ) -> IncomingStream[T] | NewestItems[T]:
+    def open(self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy) -> Unread[T]: ...
+    def open(self, id: str, load: ItemLoader[T], capacity: int, policy: ReaderPolicy = WAIT) -> Unread[T]:
         """Expect a stream of the peer's from now on.
 
         Args:
@@ -110,11 +93,11 @@ class IncomingStreams:
             capacity: How many items may lie unread, however large, before the policy holds.
             policy: What becomes of further ones.
         """
-        stream: IncomingStream[T] | NewestItems[T]
+        stream: Unread[T]
         if isinstance(policy, Wait):
             stream = IncomingStream(self, id, load, capacity)
         else:
-            stream = NewestItems(self.reading, id, load.one, capacity, policy)
+            stream = NewestItems(id, self.reading, load, capacity, policy)
         self._streams[id] = stream
         return stream
 
@@ -148,7 +131,7 @@ class IncomingStreams:
         stream.end(error)
         return True
 
-    def forget(self, stream: IncomingStream[Any] | NewestItems[Any]) -> None:
+    def forget(self, stream: Unread[Any]) -> None:
         """Nobody wants the stream any more: throw away what lies unread, and what still comes."""
         self._remove(stream)
         stream.close()
@@ -158,7 +141,7 @@ class IncomingStreams:
         if self._remove(stream):
             self.on_failed(stream.id)
 
-    def _remove(self, stream: IncomingStream[Any] | NewestItems[Any]) -> bool:
+    def _remove(self, stream: Unread[Any]) -> bool:
         """Know a stream no more; whether it was known, for its peer may have ended it and used the id again."""
         if self._streams.get(stream.id) is not stream:
             return False
@@ -172,29 +155,19 @@ class IncomingStreams:
         self.on_failed = _tell_nobody
 
 
-class IncomingStream(Generic[T]):
-    """One stream of the peer's: the source of a :class:`ChannelReader`.
-
-    Attributes:
-        id: What its messages carry.
-        reader: What user code reads it with.
-    """
+class IncomingStream(Unread[T]):
+    """One stream of the peer's, all of whose items are wanted."""
 
     def __init__(self, incoming: IncomingStreams, id: str, load: ItemLoader[T], capacity: int) -> None:
-        self.id = id
+        self._items: deque[T] = deque()  # of the first piece, when it has been decoded
+        super().__init__(id, incoming.reading, load, self._items)
         self._capacity = capacity
         self._incoming = incoming
-        self._reading = incoming.reading
-        self._load = load
-        self._end = ChannelEnd()
         self._pieces: deque[tuple[bytes, int, int]] = deque()  # joined items, how many, what they count for
-        self._items: deque[T] = deque()  # of the first piece, when it has been decoded
-        self._credit = incoming.credits.open(id, capacity) if incoming.credits is not None else None
+        self._credit = incoming.give_credit(id, capacity) if incoming.give_credit is not None else None
         self._count = 0  # items in all pieces
         self._size = 0  # what they count for
         self._full = False
-        self._readers = trio.lowlevel.ParkingLot()
-        self.reader: ChannelReader[T] = ChannelReader(self, self._end, self._items)
 
     # ---- the dispatcher's side: nothing here waits
 
@@ -240,12 +213,6 @@ class IncomingStream(Generic[T]):
         else:
             self._pieces.append((self._incoming.join(raws), count, size + KEEP * count))
 
-    def end(self, error: Exception | None) -> None:
-        """No more items come."""
-        if not self._end.done:
-            self._end.complete(error)
-            self._readers.unpark_all()
-
     def _note_size(self, change: int) -> None:
         self._size += change
         if self._credit is not None:
@@ -258,11 +225,9 @@ class IncomingStream(Generic[T]):
             self._reading.count_full(1 if full else -1)
 
     def move(self, reading: Reading) -> None:
-        """What lies unread counts for another connection from now on."""
-        self._reading = reading
         reading.count(self._size)
         reading.count_full(int(self._full))
-        self._readers.unpark_all()
+        super().move(reading)
 
     # ---- the reader's side
 
@@ -276,18 +241,28 @@ class IncomingStream(Generic[T]):
 
     def _decode(self) -> bool:
         """Decode the first piece; whether there is an item now."""
-        if not self._pieces:
-            return False
-        data = self._pieces[0][0]
-        try:
-            self._items.extend(self._load.many(data))
-        except BindingError:
+        while self._pieces:
+            data = self._pieces[0][0]
             try:
-                for raw in self._split(data):
-                    self._items.append(self._load.one(raw))
-            except HubsError as error:
-                self._fail(error)
+                self._items.extend(self._load.many(data))
+            except BindingError:
+                self._decode_each(data)
+            if self._items or not self._pieces:
+                break
+            self._drop(1)  # for none of it fits
         return bool(self._items)
+
+    def _decode_each(self, data: bytes) -> None:
+        try:
+            for raw in self._split(data):
+                try:
+                    self._items.append(self._load.one(raw))
+                except BindingError as error:
+                    if self._load.leave_out is None:
+                        raise
+                    self._load.leave_out(error)
+        except HubsError as error:
+            self._fail(error)
 
     def _split(self, data: bytes) -> Sequence[Raw]:
         try:
@@ -317,22 +292,10 @@ class IncomingStream(Generic[T]):
         if self._credit is not None and not self._end.done:
             self._credit.give_back(self._count)
 
-    async def receive(self) -> T:
-        while True:
-            try:
-                return self.receive_nowait()
-            except trio.WouldBlock:
-                with self._reading.waiting():
-                    await self._readers.park()
+    @property
+    def _any(self) -> bool:
+        return bool(self._pieces)
 
-    def close(self) -> None:
-        """The reader has left."""
-        if self._pieces or not self._end.done:  # a reader that goes on must not take it for the end
-            self._end.complete(reader_closed())
-            self._readers.unpark_all()
+    def _discard(self) -> None:
         self._items.clear()
         self._drop(len(self._pieces))
-
-
-Stream: TypeAlias = IncomingStream[T] | NewestItems[T]
-"""A stream of the peer's, whatever its policy."""

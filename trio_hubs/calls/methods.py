@@ -19,7 +19,7 @@ from ..errors import BindingError
 from ..protocol.generics import Arguments, arguments_of, filled
 from ..protocol.payloads import Payloads
 from .channels import ChannelReader
-from .incoming import ItemLoader
+from .unread import ItemLoader
 
 Deadline = NewType("Deadline", float)
 """The type of a parameter by which a caller limits its call: it sends a number of seconds, 0 or more.

@@ -5,50 +5,42 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 from msgspec import Raw
 
-from .channels import ChannelEnd, ChannelReader, reader_closed
+from ..errors import BindingError
 from .policies import Conflate, DropOldest
 from .reading import Reading
+from .unread import ItemLoader, Unread
 
 T = TypeVar("T")
 
 
-class NewestItems(Generic[T]):
+class NewestItems(Unread[T]):
     """A bounded number of items: beyond it the oldest give way, and with a key the one that is about the same.
 
     Args:
-        reading: Hears of a reader that waits.
         id: What their messages carry.
-        load: Decodes one of them, as it comes.
+        reading: Hears of a reader that waits.
+        load: Decodes each of them, as it comes.
         capacity: How many there may be.
         policy: Which of them give way.
-
-    Attributes:
-        id: What their messages carry.
-        reader: What user code reads them with.
     """
 
     def __init__(
         self,
-        reading: Reading,
         id: str,
-        load: Callable[[Raw], T],
+        reading: Reading,
+        load: ItemLoader[T],
         capacity: int,
         policy: DropOldest | Conflate,
     ) -> None:
-        self.id = id
-        self._reading = reading
-        self._load = load
+        super().__init__(id, reading, load)
         self._capacity = capacity
         self._key = _key_of(policy)
         self._items: OrderedDict[Hashable, T] = OrderedDict()
-        self._end = ChannelEnd()
-        self._readers = trio.lowlevel.ParkingLot()
-        self.reader: ChannelReader[T] = ChannelReader(self, self._end)
 
     # ---- the dispatcher's side: nothing here waits
 
@@ -58,9 +50,12 @@ class NewestItems(Generic[T]):
             if self._end.done:
                 break
             try:
-                item = self._load(raw)
+                item = self._load.one(raw)
                 key = self._key(item)
             except Exception as error:  # noqa: BLE001 - the border to users' types and keys
+                if self._load.leave_out is not None and isinstance(error, BindingError):
+                    self._load.leave_out(error)
+                    continue
                 self.end(error)
                 return False
             replaced = key in self._items
@@ -73,17 +68,6 @@ class NewestItems(Generic[T]):
         self._readers.unpark_all()
         return True
 
-    def end(self, error: Exception | None) -> None:
-        """No more items come."""
-        if not self._end.done:
-            self._end.complete(error)
-            self._readers.unpark_all()
-
-    def move(self, reading: Reading) -> None:
-        """The items come by another connection from now on."""
-        self._reading = reading
-        self._readers.unpark_all()
-
     # ---- the reader's side
 
     def receive_nowait(self) -> T:
@@ -91,19 +75,11 @@ class NewestItems(Generic[T]):
             raise trio.EndOfChannel if self._end.done else trio.WouldBlock
         return self._items.popitem(last=False)[1]
 
-    async def receive(self) -> T:
-        while True:
-            try:
-                return self.receive_nowait()
-            except trio.WouldBlock:
-                with self._reading.waiting():
-                    await self._readers.park()
+    @property
+    def _any(self) -> bool:
+        return bool(self._items)
 
-    def close(self) -> None:
-        """The reader has left."""
-        if self._items or not self._end.done:
-            self._end.complete(reader_closed())
-            self._readers.unpark_all()
+    def _discard(self) -> None:
         self._items.clear()
 
 

@@ -18,12 +18,13 @@ from ..protocol.messages import CancelInvocation, Completion, Credit, Invocation
 from ..tasks import open_background
 from .channels import ChannelReader
 from .credits import UNLIMITED
-from .incoming import IncomingStreams, ItemLoader, Stream
+from .incoming import IncomingStreams
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
 from .policies import WAIT, ReaderPolicy, Wait
 from .refusals import NoResult, Refusal, StreamForResult, UploadCancelled, UploadFailed
+from .unread import ItemLoader, Unread
 
 logger = get_logger(__name__)
 
@@ -224,7 +225,7 @@ class OurCalls:
         policy: ReaderPolicy = WAIT,
         *,
         uploads: tuple[str, ...] = (),
-    ) -> Stream[Any]:
+    ) -> Unread[Any]:
         """Call for a stream, which is to be ended by :meth:`end_stream`.
 
         Raises:
@@ -237,14 +238,14 @@ class OurCalls:
         call = StreamInvocation(
             invocation_id=id, target=target, arguments=self._dump(arguments), stream_ids=uploads
         )
-        if self._incoming.credits is None:
+        if self._incoming.give_credit is None:
             await self._put(call)
         else:
             await self._put(call, Credit(id, capacity if isinstance(policy, Wait) else UNLIMITED))
         self._streams.add(id)
         return self._incoming.open(id, load, capacity, policy)
 
-    def end_stream(self, stream: Stream[Any]) -> None:
+    def end_stream(self, stream: Unread[Any]) -> None:
         """Nobody wants a stream any more, which has the peer cancel it unless it has ended."""
         self._streams.remove(stream.id)
         if stream.id in self._incoming:

@@ -6,6 +6,7 @@ cancelled and awaited; then the side's :class:`Life` is told of the end; then th
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from ..protocol.messages import (
 from ..tasks import bare, open_background, open_tasks
 from .answers import Face
 from .context import InContext
-from .credits import GivenCredits
+from .credits import GivenCredit
 from .dispatcher import Dispatcher
 from .incoming import IncomingStreams
 from .keep_alive import KeepAlive
@@ -123,7 +124,9 @@ class Session:
         self.outbox = Outbox(connection, transport_buffer_size=options.transport_buffer_size, replay=replay)
         if connection.resumable:
             connection.on_resumed = self.outbox.resume
-        given = GivenCredits(protocol, self.outbox, options.stream_buffer_size) if peer_credits else None
+        given = (
+            partial(GivenCredit, protocol, self.outbox, options.stream_buffer_size) if peer_credits else None
+        )
         incoming = IncomingStreams(reading, protocol.payloads, given)
         outgoing = OutgoingStreams(protocol, self.outbox, peer_credits or inf)
         self.our_calls = OurCalls(protocol, self.outbox, incoming, outgoing, options.role, face.text)

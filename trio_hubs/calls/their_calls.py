@@ -25,7 +25,7 @@ from .answers import Answers, Face
 from .call_register import CallRegister, TheirCall
 from .channels import GIVE_WAY
 from .credits import add_credit
-from .incoming import IncomingStream, IncomingStreams, ItemLoader, payload_size
+from .incoming import IncomingStream, IncomingStreams, payload_size
 from .meanwhile import MEANWHILE
 from .methods import Method
 from .options import Role, SessionOptions
@@ -42,6 +42,7 @@ from .refusals import (
     WrongKind,
     WrongUploads,
 )
+from .unread import ItemLoader
 from .workers import Workers, load_arguments
 
 logger = get_logger(__name__)

@@ -10,10 +10,11 @@ from typing import Any, Literal, TypeVar, overload
 from typing_extensions import TypeForm
 
 from ..calls.channels import ChannelReader
-from ..calls.incoming import Stream, check_capacity
+from ..calls.incoming import check_capacity
 from ..calls.our_calls import OurCalls
 from ..calls.policies import WAIT, ReaderPolicy
 from ..calls.typed_proxies import hub_proxy
+from ..calls.unread import Unread
 from .resumed_stream import ResumedStream, StreamGap
 
 T = TypeVar("T")
@@ -183,7 +184,7 @@ class HubCalls(abc.ABC):
         if any(isinstance(arg, AsyncIterable) for arg in args):
             raise TypeError(f"the stream of '{name}' cannot go on: its uploads cannot be sent again")
 
-        def begin(calls: OurCalls, arguments: Sequence[Any]) -> Awaitable[Stream[Any]]:
+        def begin(calls: OurCalls, arguments: Sequence[Any]) -> Awaitable[Unread[Any]]:
             return calls.begin_stream(name, arguments, item_type, capacity, when_full)
 
         stream = ResumedStream(lambda: self._ready(wait=True), begin, args, resume, gaps=gaps)

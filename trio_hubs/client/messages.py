@@ -14,9 +14,10 @@ from typing import Any
 from msgspec import Raw
 
 from ..calls.channels import ChannelReader
-from ..calls.incoming import IncomingStreams, ItemLoader
+from ..calls.incoming import IncomingStreams
 from ..calls.policies import ReaderPolicy
 from ..calls.reading import Reading
+from ..calls.unread import ItemLoader
 from ..errors import BindingError, ConnectionClosed
 from ..logs import get_logger
 from ..protocol.payloads import Payloads
@@ -38,7 +39,7 @@ class MessageReaders:
         self._payloads = payloads
         self._extra = ignore_extra_arguments
         self._numbers = count(1)
-        self._loaders: dict[str, dict[str, Callable[[Raw], Any]]] = {}  # by name, then by the reader's number
+        self._readers: dict[str, list[str]] = {}  # their numbers, by name
 
     # ---- links
 
@@ -62,16 +63,11 @@ class MessageReaders:
 
     def hear(self, target: str, arguments: Raw) -> bool:
         """Give a call's arguments to the readers of its name; whether there are any."""
-        loaders = self._loaders.get(target)
-        if not loaders:
+        numbers = self._readers.get(target)
+        if not numbers:
             return False
-        for number, load in loaders.items():
-            try:
-                load(arguments)
-            except BindingError as error:
-                logger.warning("a message of %.100r does not fit its reader: %s", target, error)
-            else:
-                self._incoming.feed(number, [arguments])
+        for number in numbers:
+            self._incoming.feed(number, [arguments])
         return True
 
     @contextmanager
@@ -79,17 +75,22 @@ class MessageReaders:
         self, name: str, types: Sequence[Any], capacity: int, policy: ReaderPolicy
     ) -> Iterator[ChannelReader[Any]]:
         """Read the calls of a name from now on, for the body."""
-        load = self._loader(types)
+        load, split = self._loader(types), self._payloads.split
+
+        def load_many(joined: bytes) -> list[Any]:
+            return [load(arguments) for arguments in split(joined)]
+
+        def leave_out(error: BindingError) -> None:
+            logger.warning("a message of %.100r does not fit its reader: %s", name, error)
+
         number = f"{next(self._numbers)}"
-        split = self._payloads.split
-        items = ItemLoader(lambda joined: [load(arguments) for arguments in split(joined)], load)
-        stream = self._incoming.open(number, items, capacity, policy)
-        loaders = self._loaders.setdefault(name, {})
-        loaders[number] = load
+        stream = self._incoming.open(number, ItemLoader(load_many, load, leave_out), capacity, policy)
+        numbers = self._readers.setdefault(name, [])
+        numbers.append(number)
         try:
             yield stream.reader
         finally:
-            del loaders[number]
+            numbers.remove(number)
             self._incoming.forget(stream)
 
     def _loader(self, types: Sequence[Any]) -> Callable[[Raw], Any]:

@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from ..calls.channels import ChannelEnd, ChannelReader, reader_closed
-from ..calls.incoming import Stream
 from ..calls.our_calls import OurCalls
+from ..calls.unread import Unread
 from ..errors import ConnectionClosed
 
 Resume: TypeAlias = Callable[[Any], Sequence[Any]]
@@ -47,12 +47,12 @@ class ResumedStream:
     """
 
     _calls: OurCalls
-    _stream: Stream[Any]
+    _stream: Unread[Any]
 
     def __init__(
         self,
         ready: Callable[[], Awaitable[OurCalls]],
-        begin: Callable[[OurCalls, Sequence[Any]], Awaitable[Stream[Any]]],
+        begin: Callable[[OurCalls, Sequence[Any]], Awaitable[Unread[Any]]],
         args: Sequence[Any],
         resume: Resume,
         *,
@@ -142,7 +142,7 @@ class ResumedStream:
             self._calls, self._stream, self._lost = calls, stream, None
             return True
 
-    async def _called(self) -> tuple[OurCalls, Stream[Any]]:
+    async def _called(self) -> tuple[OurCalls, Unread[Any]]:
         while True:
             calls = await self._ready()
             args = self._next_args()
