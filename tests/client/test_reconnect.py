@@ -87,3 +87,12 @@ async def test_the_wait_that_the_server_asks_for_comes_on_top_within_bounds(
 ) -> None:
     retries = Retries(lambda *_: 2.0, 10, 300)
     assert retries.next_delay(ConnectionClosed("busy", retry_after=asked)) == wait
+
+
+async def test_attempts_may_begin_with_the_first_connection_or_after_it() -> None:
+    assert Retries(lambda *_: 2.0, 10, 300, first=True).next_delay(LOST) == 2.0
+    retries = Retries(lambda *_: 2.0, 10, 300, first=False)
+    assert retries.next_delay(LOST) is None
+    retries.opened()
+    assert retries.next_delay(LOST) == 2.0
+    assert retries.next_delay(LOST) == 2.0

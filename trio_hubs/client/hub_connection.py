@@ -68,8 +68,9 @@ class HubConnection(HubCalls):
         self._handlers = handlers
         self._options = options
         self._dials = dials
-        self._retries = Retries(reconnect, options.stable_time, options.maximum_retry_after)
-        self._retry_first = retry_first
+        self._retries = Retries(
+            reconnect, options.stable_time, options.maximum_retry_after, first=retry_first
+        )
         self._setup = setup
         self._setup_error: ConnectionFailed | None = None  # which is not the link's
         self._lifecycle = Lifecycle()
@@ -301,7 +302,7 @@ class HubConnection(HubCalls):
             error = await self._attempt(use)
             first = self.state is HubConnectionState.CONNECTING
             delay = None
-            if self.state is not HubConnectionState.DISCONNECTING and (self._retry_first or not first):
+            if self.state is not HubConnectionState.DISCONNECTING:
                 delay = retries.next_delay(error)
             if delay is None:
                 if first:

@@ -54,13 +54,19 @@ class Retries:
         policy: The user's; ``None`` for no attempts.
         stable_time: Seconds that a connection lasts before its loss begins the counting anew.
         maximum_retry_after: Seconds that the server may ask for, on top of the policy's.
+        first: Whether the first connection is tried again, too.
 
     Attributes:
         failed: Attempts since the connection was last stable.
     """
 
     def __init__(
-        self, policy: ReconnectPolicy | None, stable_time: float, maximum_retry_after: float
+        self,
+        policy: ReconnectPolicy | None,
+        stable_time: float,
+        maximum_retry_after: float,
+        *,
+        first: bool = True,
     ) -> None:
         self.failed = 0
         self._policy = policy
@@ -68,6 +74,7 @@ class Retries:
         self._maximum_retry_after = maximum_retry_after
         self._since = 0.0  # the first loss of those that count together
         self._opened: float | None = None
+        self._may_begin = first  # the attempts: after the first connection in any case
 
     @property
     def elapsed(self) -> float:
@@ -76,6 +83,7 @@ class Retries:
 
     def opened(self) -> None:
         """There is a connection."""
+        self._may_begin = True
         self._opened = trio.current_time()
 
     def next_delay(self, error: ConnectionFailed) -> float | None:
@@ -86,7 +94,7 @@ class Retries:
         self._opened = None
         if not self.failed:
             self._since = now
-        if self._policy is None or not error.retriable:
+        if self._policy is None or not self._may_begin or not error.retriable:
             return None
         delay = self._policy(self.failed, self.elapsed, error)
         if delay is None:

@@ -46,7 +46,7 @@ class ResumedStream:
         reader: What user code reads it with.
     """
 
-    _calls: OurCalls
+    _calls: OurCalls | None  # where the stream is called, until nobody wants it any more
     _stream: Unread[Any]
 
     def __init__(
@@ -64,7 +64,6 @@ class ResumedStream:
         self._resume = resume
         self._gaps = gaps
         self._lost: ConnectionClosed | None = None  # why there is no stream now
-        self._closed = False
         self._dropped = 0  # of the streams before
         self._calling = trio.Lock()
         self._end = ChannelEnd()
@@ -76,11 +75,11 @@ class ResumedStream:
 
     def close(self) -> None:
         """Nobody wants it any more."""
-        if not self._closed:
-            self._closed = True
+        if self._calls is not None:
             if not self._end.done:
                 self._end.complete(reader_closed())
             self._calls.end_stream(self._stream)
+            self._calls = None
 
     # ---- the reader's side
 
@@ -134,7 +133,7 @@ class ResumedStream:
             except Exception as error:  # noqa: BLE001 - the connection's end, or the user's in ``resume``
                 self._end.complete(error)
                 return False
-            if self._closed:
+            if self._calls is None:
                 calls.end_stream(stream)
                 return False
             self._calls.end_stream(self._stream)
