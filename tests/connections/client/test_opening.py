@@ -236,6 +236,23 @@ async def test_all_of_connecting_has_one_time(autojump_clock: MockClock, slow: s
     assert trio.current_time() == 7
 
 
+async def test_what_has_failed_before_the_time_was_over_is_told(autojump_clock: MockClock) -> None:
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return httpx2.Response(200, json=offer("ServerSentEvents", "LongPolling"))
+        if "text/event-stream" in request.headers["Accept"]:
+            return httpx2.Response(503)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(
+        NegotiationError, match=r"within 30 s\. \(ServerSentEvents failed: .* it answered 503 .*\)$"
+    ) as caught:
+        async with opened(answer):
+            raise AssertionError
+    assert caught.value.failures["ServerSentEvents"].status == 503
+
+
 async def test_a_server_that_drips_its_answer_holds_nobody_for_longer(autojump_clock: MockClock) -> None:
     class Dripping(Body):
         async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -114,24 +114,27 @@ async def open_duplex(
     timeout = requests.options.connect_timeout
     target = ConnectTarget(base=requests.url, url=requests.url)
     started = None
+    failures: dict[str, ConnectionFailed] = {}
     with trio.move_on_after(timeout):
         if skip_negotiation:
             started = await start_websocket(requests, target)
         else:
-            started, target = await _start(requests, transfer_format, stateful_reconnect)
+            started, target = await _start(requests, transfer_format, stateful_reconnect, failures)
     if started is None:
         kind = ConnectionClosed if skip_negotiation else NegotiationError
-        raise kind(f"Cannot connect to {public_url(requests.url)} within {timeout:g} s.")
+        raise kind(
+            f"Cannot connect to {public_url(requests.url)} within {timeout:g} s.{_told(failures)}",
+            failures=failures,
+        )
     async with refreshing(requests, target), started as connection:
         yield connection
 
 
 async def _start(
-    requests: Requests, transfer_format: TransferFormat, stateful: bool
+    requests: Requests, transfer_format: TransferFormat, stateful: bool, failures: dict[str, ConnectionFailed]
 ) -> tuple[AbstractAsyncContextManager[Duplex], ConnectTarget]:
-    """Start the first of the server's transports that works."""
+    """Start the first of the server's transports that works, and note why others do not."""
     target = await negotiate(requests, requests.url, stateful_reconnect=stateful)
-    failures: dict[str, ConnectionFailed] = {}
     tried = False
     for offered in target.transports:
         try:
@@ -149,14 +152,18 @@ async def _start(
         raise NegotiationError(
             "None of the transports supported by the client are supported by the server.", retriable=False
         )
-    told = " ".join(f"({name} failed: {error})" for name, error in failures.items())
     raise NegotiationError(
-        f"Unable to connect to the server with any of the available transports. {told}",
+        f"Unable to connect to the server with any of the available transports.{_told(failures)}",
         status=next((error.status for error in failures.values() if error.status is not None), None),
         retry_after=max(error.retry_after or 0.0 for error in failures.values()) or None,
         retriable=any(error.retriable for error in failures.values()),
         failures=failures,
     )
+
+
+def _told(failures: Mapping[str, ConnectionFailed]) -> str:
+    """Why transports were left out, or failed."""
+    return "".join(f" ({name} failed: {error})" for name, error in failures.items())
 
 
 def _choose(
