@@ -103,10 +103,10 @@ class RawPeer(Generic[W]):
         """So many messages."""
         return [await self.receive() for _ in range(count)]
 
-    async def arrived(self) -> list[Message]:
-        """All messages that come before everybody waits, or before the connection ends."""
+    async def arrived(self, seconds: float = 0.001) -> list[Message]:
+        """All messages that come before everybody waits for so long, or before the connection ends."""
         messages: list[Message] = []
-        with trio.move_on_after(0.001), suppress(trio.EndOfChannel):
+        with trio.move_on_after(seconds), suppress(trio.EndOfChannel):
             while True:
                 messages.append(await self.receive())
         return messages

@@ -105,6 +105,13 @@ class HubException(HubsError):
     """
 
 
+class BackplaneError(HubsError):
+    """The other servers of a fleet cannot be reached, or did not answer in time.
+
+    Raised in servers, by what concerns clients that are connected elsewhere.
+    """
+
+
 class ChannelClosed(HubsError):
     """A channel cannot be used any more at this end.
 

@@ -1,7 +1,7 @@
 """`python -m tests.interop.conformance_server --port N`: the conformance hubs, at the peer's addresses.
 
 Prints `listening http://127.0.0.1:N` once it answers; port 0 takes a free one. Pages of other origins may connect
-when each is named by `--allow-origin`.
+when each is named by `--allow-origin`. With `--redis` it is one of a fleet.
 """
 
 import argparse
@@ -23,12 +23,17 @@ from tests.interop.conformance_hubs import (
     seen,
 )
 from trio_hubs import Connection, HubApp, HubOptions, Request, Response, Transport, User
+from trio_hubs.redis import RedisBackplane
 
 
-def build_app(allowed_origins: Sequence[str] = ()) -> HubApp:
+def build_app(allowed_origins: Sequence[str] = (), redis: str | None = None) -> HubApp:
     """Every endpoint of the peer's contract, with the options it gives them."""
+    backplane = None
+    if redis is not None:
+        names = {ConformanceHub: "Peer.ConformanceHub", LoadHub: "Peer.LoadHub"}
+        backplane = RedisBackplane(redis, hub_names=names)
     options = HubOptions(naming="dotnet", allowed_origins=allowed_origins)
-    app = HubApp(authenticate=authenticate, options=options)
+    app = HubApp(authenticate=authenticate, options=options, backplane=backplane)
     app.add_hub("/hub", LoadHub)
     app.add_hub("/counter", CounterHub)
     app.add_hub("/conformance", ConformanceHub, options=attrs.evolve(options, stateful_reconnect=True))
@@ -76,10 +81,10 @@ def answer_seen(request: Request) -> Response:
     return Response(body=seen(request.query["key"]))
 
 
-async def main(port: int, allowed_origins: Sequence[str]) -> None:
+async def main(port: int, allowed_origins: Sequence[str], redis: str | None) -> None:
     """Serve until the process is ended."""
     async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(build_app(allowed_origins).serve, "127.0.0.1", port)
+        address: str = await nursery.start(build_app(allowed_origins, redis).serve, "127.0.0.1", port)
         print(f"listening {address}", flush=True)
 
 
@@ -87,5 +92,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Serve the conformance hubs.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
+    parser.add_argument("--redis", metavar="URL")
     chosen = parser.parse_args()
-    trio.run(main, chosen.port, chosen.allow_origin)
+    trio.run(main, chosen.port, chosen.allow_origin, chosen.redis)

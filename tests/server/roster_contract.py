@@ -4,7 +4,7 @@ The clients of a hub are spread over two processes, of both protocols, and are c
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.hub_peer import RawClient, open_client
-from tests.messages import call, ended, result
+from tests.messages import Message, call, ended, result
 from trio_hubs import (
     BindingError,
     Conflate,
@@ -70,13 +70,18 @@ class Fleet:
 
     rosters: tuple[Roster, Roster]
     clients: dict[str, RawClient]
+    settle: Callable[[], Awaitable[float]]
 
     async def send(self, address: Address, *arguments: Any, process: int = 0) -> None:
         await self.rosters[process].send(address, ClientCall("Hear", arguments), Disconnect())
 
+    async def arrived(self, id: str) -> list[Message]:
+        """What a client has been told by now."""
+        return await self.clients[id].arrived(await self.settle())
+
     async def heard(self, *arguments: Any) -> str:
         """Who was called with something and nothing else: a letter for each time."""
-        calls = {id: await client.arrived() for id, client in self.clients.items()}
+        calls = {id: await self.arrived(id) for id in self.clients}
         assert all(message == call("Hear", *arguments) for each in calls.values() for message in each), calls
         return "".join(id * len(each) for id, each in sorted(calls.items()))
 
@@ -96,6 +101,10 @@ class RosterContract(ABC):
             stack: Closes what has to be.
         """
 
+    async def settle(self) -> float:
+        """Wait until what was sent has arrived in both processes; then in how many seconds their clients hear it."""
+        return 0.001
+
     @asynccontextmanager
     async def open_fleet(self) -> AsyncGenerator[Fleet]:
         async with AsyncExitStack() as stack:
@@ -109,7 +118,7 @@ class RosterContract(ABC):
             for name, ids in GROUPS.items():
                 for id in ids:
                     await rosters[CLIENTS[id][0]].join(id, name)
-            yield Fleet(rosters, clients)
+            yield Fleet(rosters, clients, self.settle)
 
     # ---- addresses
 
@@ -135,7 +144,7 @@ class RosterContract(ABC):
         async with self.open_fleet() as fleet:
             for number in range(200):
                 await fleet.send(ways[number % 4], number)
-            assert await fleet.clients["b"].arrived() == [call("Hear", number) for number in range(200)]
+            assert await fleet.arrived("b") == [call("Hear", number) for number in range(200)]
 
     async def test_what_cannot_be_encoded_reaches_nobody(self, autojump_clock: MockClock) -> None:
         async with self.open_fleet() as fleet:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Se
 from contextlib import asynccontextmanager
 from copy import copy
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -31,6 +32,8 @@ logger = get_logger(__name__)
 MANY = 4
 """Calls that wait for their answers, from which on further ones do not leave one by one: those of one pass of the
 scheduler are sent together in the next, which takes them a little longer, and all of them far less."""
+
+_NO_UPLOADS: Mapping[str, AsyncIterable[Any]] = MappingProxyType({})
 
 
 class _PendingCall:
@@ -154,11 +157,24 @@ class OurCalls:
         """
         load = self._protocol.payloads.loader(result_type)
         plain, uploads = self._split(arguments)
+        completion = await self.ask(target, self._dump(plain), uploads)
+        return load(completion.result) if completion.has_result else None
+
+    async def ask(
+        self, target: str, arguments: Raw, uploads: Mapping[str, AsyncIterable[Any]] = _NO_UPLOADS
+    ) -> Completion:
+        """Call with arguments that are encoded already, and wait for the answer, which is left undecoded.
+
+        A checkpoint; when cancelled the peer is told to cancel the call, too.
+
+        Raises:
+            HubException: The peer answered with an error.
+            ConnectionClosed: The connection is over.
+        """
         id = next(self._ids)
-        message = Invocation(
-            invocation_id=id, target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)
+        await self._put(
+            Invocation(invocation_id=id, target=target, arguments=arguments, stream_ids=tuple(uploads))
         )
-        await self._put(message)
         call = self._pending[id] = _PendingCall()
         try:
             with self._incoming.reading.waiting():
@@ -179,7 +195,7 @@ class OurCalls:
             raise HubException(call.completion.error)
         if self._role is Role.SERVER and not call.completion.has_result:
             raise HubException(self._text(NoResult()))
-        return load(call.completion.result) if call.completion.has_result else None
+        return call.completion
 
     @asynccontextmanager
     async def stream(

@@ -30,11 +30,14 @@ from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
 from .app_life import AppLife
+from .backplane import Backplane
 from .clients import C
 from .filters import HubFilter
 from .hub import Hub
 from .hub_context import HubContext
+from .local_roster import LocalRoster
 from .options import HubOptions
+from .roster import Roster
 from .served_hub import ServedHub
 from .site import Site
 from .statistics import LimitCounter, Statistics
@@ -60,6 +63,7 @@ class HubApp(Generic[S]):
         filters: The filters of every hub, from the outermost to the innermost.
         observers: Who hears of the connections and calls of every hub.
         maximum_connections: How many connections there may be at a time; further ones get 503.
+        backplane: Joins the hubs with those of other servers.
 
     Attributes:
         addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
@@ -82,6 +86,7 @@ class HubApp(Generic[S]):
         filters: Sequence[HubFilter] = (),
         observers: Sequence[Observer] = (),
         maximum_connections: int = 100_000,
+        backplane: Backplane | None = None,
     ) -> None:
         if lifespan is not None and not callable(lifespan):
             raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
@@ -100,6 +105,7 @@ class HubApp(Generic[S]):
         self._lifespan = lifespan
         self.site = Site(self)
         self._life = AppLife[S](self.site, self._admission)
+        self._backplane = backplane
         self.addresses: tuple[str, ...] = ()
 
     # ---- what it offers
@@ -139,13 +145,13 @@ class HubApp(Generic[S]):
                 raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
         elif isinstance(factory, type) and not issubclass(factory, hub):
             raise TypeError(f"the factory of {hub.__qualname__} makes a {factory.__qualname__}")
-        rosters = [served.roster for known, served in self.site.hubs if known is hub]
+        options = options or self._options
         served = ServedHub(
             hub,
             factory or hub,
-            options or self._options,
+            options,
             (*self._filters, *filters),
-            rosters[0] if rosters else None,
+            self._roster(hub, options),
             self._observers,
             self,
         )
@@ -161,6 +167,13 @@ class HubApp(Generic[S]):
             ),
         )
         self.site.hubs.append((hub, served))
+
+    def _roster(self, hub: type[Hub[Any]], options: HubOptions) -> Roster:
+        for known, served in self.site.hubs:
+            if known is hub:
+                return served.roster
+        local = LocalRoster.of(options)
+        return local if self._backplane is None else self._backplane.roster(hub, local, options)
 
     def add_connection_handler(
         self,
@@ -299,12 +312,13 @@ class HubApp(Generic[S]):
             RuntimeError: The app is being served already.
             BaseException: The exception of the body, or of the lifespan, bare.
         """
+        backplane = nullcontext() if self._backplane is None else self._backplane.open()
         if self._lifespan is None:
-            return self._life.run(nullcontext(cast("Any", None)))
+            return self._life.run(nullcontext(cast("Any", None)), backplane)
         lifespan = self._lifespan(self)
         if not isinstance(lifespan, AbstractAsyncContextManager):
             raise TypeError(f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it")
-        return self._life.run(lifespan)
+        return self._life.run(lifespan, backplane)
 
     async def drain(self, seconds: float) -> None:
         """Let the app run empty: the way to stop it without tearing anybody's work.

@@ -59,11 +59,14 @@ class AppLife(Generic[S]):
         return self._states[0]
 
     @asynccontextmanager
-    async def run(self, lifespan: AbstractAsyncContextManager[S]) -> AsyncGenerator[trio.Nursery]:
+    async def run(
+        self, lifespan: AbstractAsyncContextManager[S], backplane: AbstractAsyncContextManager[None]
+    ) -> AsyncGenerator[trio.Nursery]:
         """Run for the body; says how it ends at the top of this file.
 
         Args:
-            lifespan: Held around everything.
+            lifespan: Held around everything, but for the backplane.
+            backplane: Joins this server with others.
 
         Yields:
             The nursery of doors, for what serves requests. Its tasks are cancelled at the end, but only when the
@@ -77,7 +80,7 @@ class AppLife(Generic[S]):
             raise RuntimeError("the app is being served already")
         self._site.closed = True
         try:
-            async with _held(lifespan, LIFESPAN_TIMEOUT) as state:
+            async with _held(backplane), _held(lifespan, LIFESPAN_TIMEOUT) as state:
                 self._states.append(state)
                 async with _held(open_background()) as doors, open_background() as nursery:
                     for endpoint in self._site.endpoints:

@@ -18,7 +18,8 @@ from ..errors import ConnectionClosed
 from . import texts
 from .address import Address
 from .members import Member, Members
-from .roster import ClientCall, Roster
+from .options import HubOptions
+from .roster import ClientCall, EncodedCall, Roster
 from .slow_clients import Disconnect, SlowClientPolicy
 
 
@@ -42,6 +43,11 @@ class LocalRoster(Roster):
         self._flush_asked = False
         self._sends = 0  # since the last flush, and their bytes
         self._bytes = 0
+
+    @classmethod
+    def of(cls, options: HubOptions) -> LocalRoster:
+        """The roster of a hub with these options."""
+        return cls(send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit)
 
     @property
     def dropped(self) -> int:
@@ -87,7 +93,7 @@ class LocalRoster(Roster):
             BindingError: An argument cannot be encoded.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        slow = self._put(self.members.at(address), call, policy)
+        slow = self.call_now(self.members.at(address), call, policy)
         for session, data in slow:
             await session.outbox.wait_not_full()
             if not session.ended:
@@ -96,10 +102,14 @@ class LocalRoster(Roster):
             self._send_out()
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _put(
-        self, members: tuple[Member, ...], call: ClientCall, policy: SlowClientPolicy
+    def call_now(
+        self, members: tuple[Member, ...], call: EncodedCall, policy: SlowClientPolicy
     ) -> list[tuple[Session, bytes]]:
-        """Queue a call for all but those that it has to wait for."""
+        """Queue a call for all of these but those that it has to wait for, which are given with their bytes.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+        """
         # For all protocols before anything is queued.
         encoded = {protocol: call.encoded(protocol) for protocol in {member.protocol for member in members}}
         slow: list[tuple[Session, bytes]] = []

@@ -95,6 +95,14 @@ class Members:
             return tuple(member for member in found if member.id not in address.excluded)
         return tuple(found)
 
+    def in_group(self, name: str) -> bool:
+        """Whether a group has a member here."""
+        return name in self._groups
+
+    def of_user(self, id: str) -> bool:
+        """Whether a user has a connection here."""
+        return id in self._users
+
 
 def _of_each(index: dict[str, dict[str, Member]], names: Iterable[str]) -> Iterable[Member]:
     return chain.from_iterable(index[name].values() for name in names if name in index)

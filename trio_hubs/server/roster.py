@@ -6,7 +6,7 @@ Addresses and calls go in, and no connection comes out: so the clients may be th
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Raw
 
@@ -17,23 +17,42 @@ from .address import Address
 from .slow_clients import SlowClientPolicy
 
 
+class EncodedCall(Protocol):
+    """A call of a method of clients, as bytes."""
+
+    @property
+    def target(self) -> str:
+        """The method's wire name."""
+        ...
+
+    def encoded(self, protocol: HubProtocol) -> bytes:
+        """The call as a whole framed message.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+        """
+        ...
+
+
 class ClientCall:
     """A call of a method of clients, which is encoded once for each protocol.
 
     Args:
         target: The method's wire name.
         arguments: What to call it with.
+        invocation_id: The id of a call whose result another server awaits.
 
     Attributes:
         target: The method's wire name.
         arguments: What to call it with.
     """
 
-    __slots__ = ("_encoded", "arguments", "target")
+    __slots__ = ("_encoded", "_invocation_id", "arguments", "target")
 
-    def __init__(self, target: str, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, target: str, arguments: tuple[Any, ...], invocation_id: str = "") -> None:
         self.target = target
         self.arguments = arguments
+        self._invocation_id = invocation_id
         self._encoded: dict[HubProtocol, bytes] = {}
 
     def encoded(self, protocol: HubProtocol) -> bytes:
@@ -46,7 +65,7 @@ class ClientCall:
         if data is None:
             arguments = Raw(protocol.payloads.dump_arguments(self.arguments))
             data = self._encoded[protocol] = protocol.encode(
-                Invocation(target=self.target, arguments=arguments)
+                Invocation(target=self.target, arguments=arguments, invocation_id=self._invocation_id)
             )
         return data
 

@@ -68,9 +68,7 @@ class ServedHub:
         self.observers = observers
         self._session_options = options.session_options()
         self.definition = HubDefinition.of(hub, factory, options, filters)
-        self.roster: Roster = roster or LocalRoster(
-            send_timeout=options.send_timeout, maximum_waiting=options.broadcast_buffer_limit
-        )
+        self.roster: Roster = roster or LocalRoster.of(options)
         self.clients = HubClients(
             self.roster, self.definition.proxy, options.slow_clients, options.client_result_timeout
         )

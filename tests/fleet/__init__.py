@@ -1,0 +1,1 @@
+"""Hubs whose clients are connected to several servers."""

@@ -1,0 +1,208 @@
+"""A hub over two servers that a real Redis joins: what every roster does, and what happens when Redis goes away."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.fleet.bus_contract import BusContract, Heard
+from tests.fleet.test_roster import open_roster
+from tests.server.roster_contract import RosterContract
+from trio_hubs.errors import BackplaneError
+from trio_hubs.fleet.bus import Bus, Gap
+from trio_hubs.redis import RedisBackplane, RedisBus
+from trio_hubs.server.roster import Roster
+
+from .redis_process import RedisProcess
+
+# A connection of coredis that could not be opened leaves streams behind which complain when they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore:.*MemoryObject.*:pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process = RedisProcess(tmp_path_factory.mktemp("redis"))
+    yield process.url
+    process.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """One that a test may kill."""
+    process = RedisProcess(tmp_path)
+    yield process
+    process.kill()
+    gc.collect()
+
+
+@pytest.fixture
+def autojump_clock() -> None:
+    """Time is real here."""
+
+
+@asynccontextmanager
+async def open_bus(
+    url: str, *, gaps: Heard[Gap] | None = None, prefix: str = "", publish_timeout: float = 5
+) -> AsyncGenerator[RedisBus]:
+    backplane = RedisBackplane(url, channel_prefix=prefix, on_gap=gaps, publish_timeout=publish_timeout)
+    async with backplane.open_bus():
+        yield backplane.bus
+
+
+class TestRedisRoster(RosterContract):
+    """Two servers do together what one does."""
+
+    @pytest.fixture(autouse=True)
+    def _redis(self, redis: str) -> None:
+        self.url = redis
+
+    async def open_rosters(self, stack: AsyncExitStack) -> tuple[Roster, Roster]:
+        self.buses = [await stack.enter_async_context(open_bus(self.url)) for _ in range(2)]
+        first, second = [await open_roster(stack, bus) for bus in self.buses]
+        return first, second
+
+    async def settle(self) -> float:
+        for bus in self.buses:
+            for other in self.buses:
+                arrived = trio.Event()
+                other.subscribe("settled", partial(_set, arrived))
+                await other.wait_subscribed("settled")
+                await bus.publish_counted("settled", b"")
+                await arrived.wait()
+                other.unsubscribe("settled")
+        return 0.05
+
+
+def _set(event: trio.Event, _: bytes) -> None:
+    event.set()
+
+
+# ---- the bus alone
+
+
+class TestRedisBus(BusContract):
+    """It does what every bus does."""
+
+    @pytest.fixture(autouse=True)
+    def _redis(self, redis: str) -> None:
+        self.url = redis
+
+    async def open_buses(self, stack: AsyncExitStack) -> Sequence[Bus]:
+        return [await stack.enter_async_context(open_bus(self.url)) for _ in range(3)]
+
+
+async def test_a_prefix_stands_before_every_name(redis: str) -> None:
+    async with open_bus(redis, prefix="app") as ours, open_bus(redis) as bare:
+        heard = Heard[bytes]()
+        ours.subscribe("a", heard)
+        await ours.wait_subscribed("a")
+        assert await bare.publish_counted("a", b"1") == 0
+        assert await bare.publish_counted("appa", b"2") == 1
+        assert await ours.publish_counted("a", b"3") == 1
+        assert [await heard.next(), await heard.next()] == [b"2", b"3"]
+
+
+async def test_redis_comes_back(own_redis: RedisProcess) -> None:
+    gaps = [Heard[Gap](), Heard[Gap]()]
+    async with (
+        open_bus(own_redis.url, gaps=gaps[0]) as first,
+        open_bus(own_redis.url, gaps=gaps[1]) as second,
+    ):
+        heard = Heard[bytes]()
+        second.subscribe("kept", heard)
+        await second.wait_subscribed("kept")
+        own_redis.kill()
+        second.subscribe("new", heard)
+        own_redis.start()
+        for each in gaps:
+            assert (await each.next()).seconds > 0
+        for channel in ("kept", "new"):
+            await second.wait_subscribed(channel)
+            await first.wait_room()
+            first.publish(channel, channel.encode())
+        assert [await heard.next() for _ in range(2)] == [b"kept", b"new"]
+
+
+async def test_nothing_waits_longer_than_it_may(own_redis: RedisProcess) -> None:
+    async with open_bus(own_redis.url, publish_timeout=0.2) as bus:
+        await bus.wait_room()
+        own_redis.kill()
+        with trio.fail_after(20):
+            for ask in (
+                bus.wait_room,
+                partial(bus.publish_counted, "a", b""),
+                partial(bus.subscribers, "a"),
+                partial(bus.wait_subscribed, "a"),
+            ):
+                with pytest.raises(BackplaneError, match=r"0\.2 s"):
+                    while True:
+                        await ask()
+                        await trio.sleep(0.01)
+        own_redis.start()
+
+
+async def test_what_was_accepted_and_did_not_leave_is_counted(own_redis: RedisProcess) -> None:
+    gaps = Heard[Gap]()
+    async with open_bus(own_redis.url, gaps=gaps) as bus, trio.open_nursery() as nursery:
+        await bus.wait_room()
+        own_redis.pause()
+        for number in range(20):
+            await bus.wait_room()
+            bus.publish("a", b"%d" % number)
+        failed = trio.Event()
+
+        @nursery.start_soon
+        async def _() -> None:
+            with pytest.raises(BackplaneError, match="may be lost"):
+                await bus.publish_counted("a", b"counted")
+            failed.set()
+
+        await trio.testing.wait_all_tasks_blocked()
+        own_redis.kill()
+        await failed.wait()
+        own_redis.start()
+        assert (await gaps.next()).unsent == 21
+
+
+async def test_senders_wait_for_a_redis_that_is_slow(own_redis: RedisProcess) -> None:
+    async with open_bus(own_redis.url) as bus:
+        await bus.wait_room()
+        own_redis.pause()
+        sent = 0
+        with trio.move_on_after(1):
+            while True:
+                await bus.wait_room()
+                bus.publish("a", bytes(100_000))
+                sent += 1
+        assert 10 <= sent <= 12  # 1 MiB
+        own_redis.resume()
+        with trio.fail_after(20):
+            await bus.publish_counted("a", b"")
+
+
+async def test_nothing_lies_in_the_librarys_queue(redis: str) -> None:
+    async with open_bus(redis) as sender, open_bus(redis) as bus:
+        heard = Heard[bytes]()
+        most = 0
+
+        def hear(data: bytes) -> None:
+            nonlocal most
+            assert bus._link is not None
+            most = max(most, bus._link._push_message_buffer_out.statistics().current_buffer_used)
+            heard(data)
+
+        bus.subscribe("flood", hear)
+        await bus.wait_subscribed("flood")
+        for number in range(5000):
+            await sender.wait_room()
+            sender.publish("flood", b"%05d" % number + bytes(100))
+        for _ in range(5000):
+            await heard.next()
+        assert most < 2 * 64 * 1024 / 100  # what two reads bring

@@ -1,0 +1,114 @@
+"""A hub over several workers: what every roster does; and workers that hang, lie or lose their supervisor."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.fleet.bus_contract import BusContract, Heard
+from tests.fleet.test_roster import open_roster
+from tests.server.roster_contract import RosterContract
+from trio_hubs.errors import BackplaneError, ProtocolError
+from trio_hubs.fleet.bus import Bus
+from trio_hubs.server.roster import Roster
+from trio_hubs.tasks import open_background
+from trio_hubs.workers import broker as broker_module
+from trio_hubs.workers.broker import Broker
+from trio_hubs.workers.bus import WorkerBus
+from trio_hubs.workers.frames import Counted, Subscribe, encode
+
+
+@asynccontextmanager
+async def open_buses(count: int) -> AsyncGenerator[list[WorkerBus]]:
+    broker = Broker()
+    async with open_background() as nursery:
+        buses = []
+        for _ in range(count):
+            ours, theirs = trio.testing.memory_stream_pair()
+            bus = WorkerBus(ours)
+            nursery.start_soon(bus.run)
+            nursery.start_soon(broker.serve, theirs)
+            buses.append(bus)
+        yield buses
+
+
+class TestWorkersRoster(RosterContract):
+    """Two workers do together what one process does."""
+
+    async def open_rosters(self, stack: AsyncExitStack) -> tuple[Roster, Roster]:
+        first, second = [
+            await open_roster(stack, bus) for bus in await stack.enter_async_context(open_buses(2))
+        ]
+        return first, second
+
+
+class TestWorkerBus(BusContract):
+    """It does what every bus does."""
+
+    async def open_buses(self, stack: AsyncExitStack) -> Sequence[Bus]:
+        return await stack.enter_async_context(open_buses(3))
+
+
+async def test_without_its_supervisor_a_worker_waits_for_nothing(autojump_clock: MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    bus = WorkerBus(ours)
+    async with open_background() as nursery:
+        nursery.start_soon(bus.run)
+        bus.subscribe("a", lambda _: None)
+        await wait_all_tasks_blocked()
+        await theirs.aclose()
+        for ask in (partial(bus.publish_counted, "a", b""), partial(bus.subscribers, "a")):
+            with pytest.raises(BackplaneError):
+                await ask()
+        with pytest.raises(BackplaneError):
+            await bus.wait_subscribed("a")
+        while True:
+            bus.publish("a", bytes(100_000))
+            try:
+                await bus.wait_room()
+            except BackplaneError:
+                break
+
+
+async def test_a_worker_that_hangs_delays_nobody_and_is_given_up(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(broker_module, "MOST_QUEUED", 1_000_000)
+    broker = Broker()
+    async with open_background() as nursery:
+        hanging, its_end = trio.testing.lockstep_stream_pair()
+        given_up = trio.Event()
+
+        @nursery.start_soon
+        async def _() -> None:
+            await broker.serve(its_end)
+            given_up.set()
+
+        await hanging.send_all(encode(Subscribe("a")))
+        ours, theirs = trio.testing.memory_stream_pair()
+        bus = WorkerBus(ours)
+        nursery.start_soon(bus.run)
+        nursery.start_soon(broker.serve, theirs)
+        heard = Heard[bytes]()
+        bus.subscribe("a", heard)
+        await bus.wait_subscribed("a")
+        for number in range(12):
+            assert await bus.publish_counted("a", bytes(100_000 + number)) in (1, 2)
+            await heard.next()
+        await given_up.wait()
+        assert "is given up" in caplog.text
+        assert await bus.subscribers("a") == 1
+
+
+@pytest.mark.parametrize("data", [b"\x01\xff", b"\xff" * 10, b"\x02\x91\x09", encode(Counted(1, 2))])
+async def test_a_worker_that_lies(autojump_clock: MockClock, data: bytes) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await ours.send_all(encode(Subscribe("a")) + data)
+    broker = Broker()
+    with pytest.raises(ProtocolError):
+        await broker.serve(theirs)
+    assert not broker._subscribers

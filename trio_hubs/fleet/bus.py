@@ -1,0 +1,85 @@
+"""What joins the servers of a fleet: channels by name, and whoever has subscribed to one hears what is published there.
+
+A server's bus keeps the order in which it publishes, and hears what others publish in theirs, but may lose what was
+published while it was away: that is a gap, and it is told.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+Hear: TypeAlias = Callable[[bytes], None]
+"""Takes what was published on a channel; must not block, nor raise."""
+
+
+@attrs.frozen
+class Gap:
+    """A time in which a server was cut off from the others.
+
+    Attributes:
+        seconds: How long it was.
+        unsent: How many of its own messages went nowhere. How many of others it has missed, nobody knows.
+    """
+
+    seconds: float
+    unsent: int
+
+
+class Bus(abc.ABC):
+    """One server's way to all the others.
+
+    A channel has one subscriber in each server.
+
+    Attributes:
+        server: This server's name, which no other has.
+    """
+
+    server: str
+
+    @abc.abstractmethod
+    async def wait_room(self) -> None:
+        """Wait while too much is queued. Always a cancellation point; gives way only to wait.
+
+        Raises:
+            BackplaneError: The bus is away, and has been for longer than messages may wait.
+        """
+
+    @abc.abstractmethod
+    def publish(self, channel: str, data: bytes) -> None:
+        """Queue something for every subscriber of a channel, this server's own included; after :meth:`wait_room`."""
+
+    @abc.abstractmethod
+    async def publish_counted(self, channel: str, data: bytes) -> int:
+        """Publish, and wait until it is known how many servers have been sent it. A checkpoint.
+
+        Raises:
+            BackplaneError: The bus is away.
+        """
+
+    @abc.abstractmethod
+    async def subscribers(self, channel: str) -> int:
+        """How many servers would hear what is published on a channel. A checkpoint.
+
+        Raises:
+            BackplaneError: The bus is away.
+        """
+
+    @abc.abstractmethod
+    def subscribe(self, channel: str, hear: Hear) -> None:
+        """Hear a channel as soon as the bus is there; nothing changes when it is heard already."""
+
+    @abc.abstractmethod
+    async def wait_subscribed(self, channel: str) -> None:
+        """Wait until what is published on a channel from now on, by anyone, is heard. A checkpoint.
+
+        Raises:
+            BackplaneError: The bus is away, and has been for longer than this may wait.
+        """
+
+    @abc.abstractmethod
+    def unsubscribe(self, channel: str) -> None:
+        """Hear a channel no more; nothing happens when it is not heard."""

@@ -1,0 +1,206 @@
+"""The roster of a hub whose clients are connected to several servers.
+
+Clients of this server are called at once, and never over the bus: what one task sends comes to each client, wherever
+it is connected, in the order of sending. Nothing here waits for a client while the bus is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+
+from ..calls.session import Session
+from ..errors import ProtocolError
+from ..logs import get_logger
+from ..protocol.hub_protocol import HubProtocol
+from ..server.address import Address, Recipients
+from ..server.local_roster import LocalRoster
+from ..server.members import Member
+from ..server.roster import ClientCall, Roster
+from ..server.slow_clients import SlowClientPolicy
+from ..tasks import open_background
+from .bus import Bus, Hear
+from .call_from_elsewhere import CallFromElsewhere
+from .channels import Channels
+from .client_results import ClientResults
+from .group_commands import GroupCommands
+from .messages import FleetInvocation, GroupAction, decode, encode
+from .policies import dump_policy, load_policy, without_waiting
+
+logger = get_logger(__name__)
+
+
+class FleetRoster(Roster):
+    """The clients of one hub, which may be connected to any server of a fleet.
+
+    Args:
+        local: Those of this server.
+        bus: The way to the others.
+        hub: The name that all servers have for the hub.
+        protocols: What the clients of any server may speak, by name.
+        policy: What becomes of calls from servers that name no policy.
+    """
+
+    def __init__(
+        self,
+        local: LocalRoster,
+        bus: Bus,
+        hub: str,
+        protocols: Mapping[str, HubProtocol],
+        policy: SlowClientPolicy,
+    ) -> None:
+        self._local = local
+        self._bus = bus
+        self._channels = Channels(hub)
+        self._protocols = protocols
+        self._policy = policy
+        self._results = ClientResults(bus, self._channels, local.members, protocols)
+        self._commands = GroupCommands(bus, self._channels, self)
+        self._unread: set[str] = set()  # protocols for which other servers send nothing
+
+    @property
+    def dropped(self) -> int:
+        return self._local.dropped
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Be one of the fleet for the body."""
+        channels, bus = self._channels, self._bus
+        heard: dict[str, Hear] = {
+            channels.all: partial(self._hear, Address.all()),
+            channels.group_commands: self._commands.hear_command,
+            channels.acks(bus.server): self._commands.hear_ack,
+            channels.completions(bus.server): self._results.hear_completion,
+        }
+        async with open_background() as nursery:
+            self._commands.start(nursery)
+            self._results.start(nursery)
+            for channel, hear in heard.items():
+                bus.subscribe(channel, hear)
+            try:
+                yield
+            finally:
+                for channel in heard:
+                    bus.unsubscribe(channel)
+
+    # ---- who is there
+
+    async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
+        await self._local.add(connection_id, session, user_id)
+        try:
+            await self._hear_calls(Address.connections(connection_id))
+            if user_id:
+                await self._hear_calls(Address.users(user_id))
+        except BaseException:
+            self.remove(connection_id)
+            raise
+
+    async def _hear_calls(self, address: Address) -> None:
+        """Hear what others send to an address of one name."""
+        (channel,) = self._channels.of(address)
+        self._bus.subscribe(channel, partial(self._hear, address))
+        await self._bus.wait_subscribed(channel)
+
+    def remove(self, connection_id: str) -> None:
+        member = self._local.members.by_id.get(connection_id)
+        if member is None:
+            return
+        self._local.remove(connection_id)
+        self._bus.unsubscribe(self._channels.connection(connection_id))
+        if member.user_id and not self._local.members.of_user(member.user_id):
+            self._bus.unsubscribe(self._channels.user(member.user_id))
+        for group in member.groups:
+            self._left(group)
+
+    def has(self, connection_id: str) -> bool:
+        """Whether a client is connected to this server."""
+        return connection_id in self._local.members.by_id
+
+    async def join(self, connection_id: str, group: str) -> None:
+        if not self.has(connection_id):
+            await self._commands.ask(GroupAction.ADD, connection_id, group)
+            return
+        await self._local.join(connection_id, group)
+        if group and self._local.members.in_group(group):
+            try:
+                await self._hear_calls(Address.groups(group))
+            except BaseException:
+                self._local.members.leave(connection_id, group)
+                self._left(group)
+                raise
+
+    async def leave(self, connection_id: str, group: str) -> None:
+        if not self.has(connection_id):
+            await self._commands.ask(GroupAction.REMOVE, connection_id, group)
+            return
+        await self._local.leave(connection_id, group)
+        self._left(group)
+
+    def _left(self, group: str) -> None:
+        if not self._local.members.in_group(group):
+            self._bus.unsubscribe(self._channels.group(group))
+
+    # ---- calling them
+
+    async def send(self, address: Address, call: ClientCall, policy: SlowClientPolicy) -> None:
+        elsewhere = self._elsewhere(address)
+        channels = self._channels.of(elsewhere)
+        if channels:
+            data = encode(
+                FleetInvocation(
+                    tuple(address.excluded),
+                    {name: call.encoded(protocol) for name, protocol in self._protocols.items()},
+                    sender=self._bus.server,
+                    policy=dump_policy(policy),
+                )
+            )
+            await self._bus.wait_room()
+            for channel in channels:
+                self._bus.publish(channel, data)
+        await self._local.send(address, call, policy)
+
+    def _elsewhere(self, address: Address) -> Address:
+        """The part of an address for which clients of other servers may stand."""
+        if address.recipients is not Recipients.CONNECTIONS:
+            return address
+        here = self._local.members.by_id
+        return attrs.evolve(address, names=tuple(id for id in address.names if id not in here))
+
+    async def invoke(
+        self, connection_id: str, target: str, arguments: tuple[Any, ...], result_type: Any
+    ) -> Any:
+        if self.has(connection_id):
+            return await self._local.invoke(connection_id, target, arguments, result_type)
+        return await self._results.ask(connection_id, target, arguments, result_type)
+
+    # ---- what comes over the bus
+
+    def _hear(self, address: Address, data: bytes) -> None:
+        try:
+            message = decode(FleetInvocation, data)
+            if message.sender == self._bus.server:
+                return
+            if message.invocation_id and address.recipients is Recipients.CONNECTIONS:
+                self._results.hear_question(address.names[0], message)
+                return
+            policy = load_policy(message.policy) or self._policy
+            call = CallFromElsewhere(message, self._protocols)
+        except ProtocolError as error:
+            logger.warning("a message of another server cannot be read: %s", error)
+            return
+        excluded = frozenset(message.excluded)
+        members = self._local.members.at(attrs.evolve(address, excluded=excluded))
+        self._local.call_now(self._readable(members, message), call, without_waiting(policy))
+
+    def _readable(self, members: tuple[Member, ...], message: FleetInvocation) -> tuple[Member, ...]:
+        """Those for whose protocol another server has sent something."""
+        if all(member.protocol.name in message.blobs for member in members):
+            return members
+        for name in {member.protocol.name for member in members} - message.blobs.keys() - self._unread:
+            self._unread.add(name)
+            logger.error("another server sends nothing for clients that speak %s: they miss its calls", name)
+        return tuple(member for member in members if member.protocol.name in message.blobs)

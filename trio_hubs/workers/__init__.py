@@ -1,0 +1,1 @@
+"""Several processes on one port: a supervisor starts workers, and joins them."""

@@ -1,0 +1,112 @@
+"""A worker's part of the workers' bus: its way to the others, through its supervisor."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count
+
+import trio
+
+from ..errors import BackplaneError
+from ..fleet.bus import Bus, Hear
+from .frames import Count, Counted, Frame, Publish, Subscribe, Unsubscribe, encode
+from .pipe import Pipe
+
+PUBLISH_BUFFER_SIZE = 1024 * 1024
+"""Bytes that may wait to be published before senders have to wait."""
+
+
+class WorkerBus(Bus):
+    """One worker's way to the others. Without its supervisor there is none: then every wait fails.
+
+    Args:
+        stream: Leads to the supervisor.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.server = uuid.uuid4().hex
+        self._changed = trio.lowlevel.ParkingLot()
+        self._pipe = Pipe(stream, self._changed.unpark_all)
+        self._heard: dict[str, Hear] = {}
+        self._unconfirmed: Counter[str] = Counter()
+        self._ids = count()
+        self._counts: dict[int, int | None] = {}
+        self._gone = False
+
+    async def run(self) -> None:
+        """Keep the bus going, until the supervisor has gone."""
+        try:
+            await self._pipe.run(self._take)
+        finally:
+            self._gone = True
+            self._changed.unpark_all()
+
+    def _take(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            match frame:
+                case Publish(channel, data):
+                    if (hear := self._heard.get(channel)) is not None:
+                        hear(data)
+                case Subscribe(channel):
+                    self._unconfirmed[channel] -= 1
+                    if not self._unconfirmed[channel]:
+                        del self._unconfirmed[channel]
+                case Counted(id, number) if id in self._counts:  # else whoever asked was cancelled
+                    self._counts[id] = number
+        self._changed.unpark_all()
+
+    # ---- what servers do
+
+    async def wait_room(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._pipe.queued >= PUBLISH_BUFFER_SIZE:
+            await self._wait()
+
+    def publish(self, channel: str, data: bytes) -> None:
+        self._pipe.put(encode(Publish(channel, data)))
+
+    async def publish_counted(self, channel: str, data: bytes) -> int:
+        await self.wait_room()
+        id = next(self._ids)
+        return await self._ask(Publish(channel, data, id), id)
+
+    async def subscribers(self, channel: str) -> int:
+        id = next(self._ids)
+        return await self._ask(Count(channel, id), id)
+
+    def subscribe(self, channel: str, hear: Hear) -> None:
+        if channel not in self._heard:
+            self._heard[channel] = hear
+            self._unconfirmed[channel] += 1
+            self._pipe.put(encode(Subscribe(channel)))
+
+    async def wait_subscribed(self, channel: str) -> None:
+        await trio.lowlevel.checkpoint()
+        while channel in self._unconfirmed:
+            await self._wait()
+
+    def unsubscribe(self, channel: str) -> None:
+        if self._heard.pop(channel, None) is not None:
+            self._pipe.put(encode(Unsubscribe(channel)))
+
+    async def _ask(self, question: Publish | Count, id: int) -> int:
+        self._pipe.put(encode(question))
+        self._counts[id] = None
+        try:
+            while (number := self._counts[id]) is None:
+                await self._wait()
+            return number
+        finally:
+            del self._counts[id]
+
+    async def _wait(self) -> None:
+        """Wait until something has come.
+
+        Raises:
+            BackplaneError: Nothing ever will.
+        """
+        if self._gone:
+            raise BackplaneError("The supervisor of this worker has gone.")
+        await self._changed.park()

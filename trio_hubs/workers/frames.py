@@ -1,0 +1,84 @@
+"""What a worker and its supervisor tell each other, each frame a MessagePack array behind its length."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from ..errors import ProtocolError
+from ..protocol.framing import LengthFraming, length_prefix
+
+
+class Subscribe(Struct, array_like=True, tag=1, gc=False):
+    """A worker wants to hear a channel; and the answer, that from now on it does."""
+
+    channel: str
+
+
+class Unsubscribe(Struct, array_like=True, tag=2, gc=False):
+    """A worker wants to hear a channel no more."""
+
+    channel: str
+
+
+class Publish(Struct, array_like=True, tag=3, gc=False):
+    """Something for every worker that hears a channel; and what comes to these.
+
+    Attributes:
+        channel: The channel.
+        data: What is published.
+        id: Where the worker wants to know how many others hear it.
+    """
+
+    channel: str
+    data: bytes
+    id: int | None = None
+
+
+class Count(Struct, array_like=True, tag=4, gc=False):
+    """A worker wants to know how many hear a channel."""
+
+    channel: str
+    id: int
+
+
+class Counted(Struct, array_like=True, tag=5, gc=False):
+    """How many do; ``None`` where that cannot be found out."""
+
+    id: int
+    count: int | None
+
+
+Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+def encode(frame: Frame) -> bytes:
+    """A whole frame."""
+    body = _encoder.encode(frame)
+    return length_prefix(len(body)) + body
+
+
+class FrameParser:
+    """Reads the frames of one direction of one pipe, from bytes in any pieces."""
+
+    def __init__(self) -> None:
+        self._framing = LengthFraming(None)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are whole by now.
+
+        Raises:
+            ProtocolError: There is something else.
+        """
+        bodies, error = self._framing.take(data)
+        if error is not None:
+            raise error
+        try:
+            return [_decoder.decode(body) for body in bodies]
+        except msgspec.MsgspecError as malformed:
+            raise ProtocolError(f"no frame of a worker's pipe: {malformed}") from malformed

@@ -1,0 +1,68 @@
+"""A pipe between a worker and its supervisor: frames out are queued within a bound, frames in taken as they come.
+
+A writer waits only for the other side's reading, a reader for nothing but bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from ..tasks import open_background
+from .frames import Frame, FrameParser
+
+READ_SIZE = 64 * 1024
+
+
+class Pipe:
+    """One end of a pipe.
+
+    Args:
+        stream: What carries it.
+        on_room: Hears that something has been taken.
+
+    Attributes:
+        queued: Bytes that the other side has not taken.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, on_room: Callable[[], object]) -> None:
+        self.queued = 0
+        self._stream = stream
+        self._on_room = on_room
+        self._queue: list[bytes] = []
+        self._work = trio.lowlevel.ParkingLot()
+
+    def put(self, data: bytes) -> None:
+        """Queue whole frames."""
+        self._queue.append(data)
+        self.queued += len(data)
+        self._work.unpark_all()
+
+    async def run(self, take: Callable[[Sequence[Frame]], None]) -> None:
+        """Write what is queued and take what comes, until the other side has gone.
+
+        Raises:
+            ProtocolError: The other side sent something else than frames.
+        """
+        parser = FrameParser()
+        async with self._stream, open_background() as nursery:
+            nursery.start_soon(self._write)
+            try:
+                while data := await self._stream.receive_some(READ_SIZE):
+                    take(parser.feed(bytes(data)))
+            except trio.BrokenResourceError:
+                return
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while not self._queue:
+                    await self._work.park()
+                data = b"".join(self._queue)
+                self._queue.clear()
+                await self._stream.send_all(data)
+                self.queued -= len(data)
+                self._on_room()
+        except trio.BrokenResourceError:
+            await trio.sleep_forever()  # the reader finds out
