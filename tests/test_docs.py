@@ -1,7 +1,8 @@
 """The pages are true: every Python block compiles and finds its imports, links lead somewhere, no option is missing.
 
 A block below the comment `<!-- test -->` is also run, as a file of its own: warnings are errors, and it has
-ten seconds.
+ten seconds. Those of a page below `<!-- pytest -->` are run together by pytest, each as the file that its first line
+names.
 """
 
 import ast
@@ -18,12 +19,17 @@ from trio_hubs import EndpointOptions, HubConnectionOptions, HubOptions
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^(?P<run><!-- *test *-->\s+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(?:<!-- *(?P<run>test|pytest) *-->\s+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+BLOCKS = {page: list(BLOCK.finditer(page.read_text(encoding="utf-8"))) for page in PAGES}
 EXAMPLES = [
-    pytest.param(block["code"], bool(block["run"]), id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), 1)
+    pytest.param(block["code"], block["run"] == "test", id=f"{page.name}-{number}")
+    for page, blocks in BLOCKS.items()
+    for number, block in enumerate(blocks, 1)
+    if block["run"] != "pytest"
 ]
+TESTED = [page for page, blocks in BLOCKS.items() if any(block["run"] == "pytest" for block in blocks)]
 LINK = re.compile(r"\]\((?!https?:)(?P<page>[^)#]*)(?:#(?P<section>[^)]*))?\)")
 NAME = re.compile(r"`([\w.]+)`")
 ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<default>[^|]*) \|", re.MULTILINE)
@@ -44,6 +50,20 @@ def test_example(code: str, run: bool, tmp_path: Path) -> None:
         file = tmp_path / "example.py"
         file.write_text(code, encoding="utf-8")
         subprocess.run([sys.executable, "-W", "error", str(file)], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("page", TESTED, ids=lambda page: page.name)
+def test_examples_that_are_tests(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\ntrio_mode = true\nfilterwarnings = error\n", encoding="utf-8"
+    )
+    for block in BLOCKS[page]:
+        if block["run"] == "pytest":
+            name = block["code"].partition("\n")[0].removeprefix("# ")
+            (tmp_path / name).write_text(block["code"], encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
