@@ -17,7 +17,10 @@ from .connections.client.options import ConnectionOptions
 from .connections.client.tokens import AccessToken, TokenReason
 from .connections.connection import Connection
 from .connections.http import Request, Response
+from .connections.server.files import FileResponse
 from .connections.server.options import EndpointOptions
+from .connections.server.proxies import TrustedProxies
+from .connections.server.streamed import StreamedResponse
 from .connections.users import Authenticate, Policy, User, authorize
 from .errors import (
     BindingError,
@@ -64,6 +67,7 @@ __all__ = [
     "Disconnect",
     "DropOldest",
     "EndpointOptions",
+    "FileResponse",
     "Groups",
     "HandshakeError",
     "Hub",
@@ -101,9 +105,11 @@ __all__ = [
     "StreamBroken",
     "StreamGap",
     "StreamOverflow",
+    "StreamedResponse",
     "TokenReason",
     "TransferFormat",
     "Transport",
+    "TrustedProxies",
     "UploadBroken",
     "User",
     "Wait",

@@ -18,6 +18,7 @@ from trio_hubs import (
     ConnectionClosed,
     ConnectionOptions,
     EndpointOptions,
+    FileResponse,
     Hub,
     HubApp,
     HubFilter,
@@ -25,6 +26,8 @@ from trio_hubs import (
     Observer,
     Request,
     Response,
+    StreamedResponse,
+    TrustedProxies,
     User,
     authorize,
     open_hub_connection,
@@ -175,6 +178,88 @@ def test_what_a_route_cannot_be() -> None:
         app.add_route("/x", lambda _: Response(), authorize="admin")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is no origin"):
         app.add_route("/x", lambda _: Response(), allowed_origins=["*"])
+
+
+async def test_a_trusted_proxy_says_who_asks(nursery: trio.Nursery) -> None:
+    def tell(request: Request) -> Response:
+        return Response(f"{request.client} {request.scheme} {request.host}")
+
+    said = {
+        "X-Forwarded-For": "198.51.100.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "example.org",
+    }
+    for proxies, answer in (
+        (TrustedProxies("127.0.0.1", host=True), "198.51.100.7 https example.org"),
+        (TrustedProxies("10.0.0.0/8"), "127.0.0.1 http 127.0.0.1"),
+        (None, "127.0.0.1 http 127.0.0.1"),
+    ):
+        app = HubApp(trusted_proxies=proxies)
+        app.add_hub("/sample", Sample)
+        app.add_route("/", tell)
+        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+        port = address.rpartition(":")[2]
+        async with httpx2.AsyncClient(base_url=address, headers=said) as http:
+            assert (await http.get("/")).text.replace(f":{port}", "") == answer
+            # So the server's own pages are those of the name and the scheme that its clients know.
+            for origin in ("https://example.org", address):
+                negotiated = await http.post("/sample/negotiate", headers={"Origin": origin})
+                own = origin == ("https://example.org" if "example" in answer else address)
+                assert negotiated.status_code == (200 if own else 403)
+
+
+async def test_a_folder_is_served_beside_hubs_and_routes(nursery: trio.Nursery, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "index.html").write_text("index")
+    (tmp_path / "sample").write_text("shadowed")
+    app = HubApp(authenticate=lambda request: User(request.bearer_token) if request.bearer_token else None)
+    app.add_hub("/sample", Sample)
+    app.add_route("/later", lambda _: FileResponse(tmp_path / "index.html", content_type="text/x"))
+    app.add_static("/", tmp_path, headers={"Cache-Control": "no-cache"})
+    app.add_static("/private", str(tmp_path), authorize=True, allowed_origins=["null"])
+    address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+    async with httpx2.AsyncClient(base_url=address, follow_redirects=True) as http:
+        root = await http.get("/")
+        assert (root.text, root.headers["Cache-Control"]) == ("index", "no-cache")
+        assert (await http.get("/", headers={"If-None-Match": root.headers["ETag"]})).status_code == 304
+        assert (await http.get("/later")).headers["Content-Type"] == "text/x"
+        assert (await http.get("/sample")).status_code == 400  # the hub's answer
+        assert (await http.post("/")).status_code == 405
+        for path, there in (("/", {}), ("/private/", {"Authorization": "Bearer ann", "Origin": "null"})):
+            assert (await http.get(f"{path}docs")).status_code in (404, 401)
+            assert (await http.get(path, headers=there)).text == "index"
+        assert (await http.get("/private")).status_code == 401
+        redirected = await http.get("/private", headers={"Authorization": "Bearer ann"})
+        assert (redirected.text, str(redirected.url)) == ("index", f"{address}/private/")
+    with pytest.raises(ValueError, match="there is no folder"):
+        HubApp().add_static("/", tmp_path / "missing")
+
+
+async def test_an_answer_is_streamed_while_it_is_made(nursery: trio.Nursery) -> None:
+    ended = trio.Event()
+
+    async def count(request: Request) -> StreamedResponse:
+        async def numbers() -> AsyncIterator[str]:
+            try:
+                for number in range(3):
+                    yield f"{number}\n"
+                await trio.sleep_forever()
+            finally:
+                ended.set()
+
+        return StreamedResponse(numbers())
+
+    app = HubApp()
+    app.add_route("/", count)
+    address: str = await nursery.start(app.serve, "127.0.0.1", 0)
+    async with await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2])) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = b""
+        while not received.endswith(b"\r\n2\n\r\n"):
+            received += await stream.receive_some()
+        assert not ended.is_set()
+    with trio.fail_after(5):
+        await ended.wait()
 
 
 async def test_a_route_that_fails_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:

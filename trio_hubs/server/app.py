@@ -15,14 +15,17 @@ from typing_extensions import TypeVar
 
 from ..calls.observer import Observer, Observers
 from ..connections.connection import Connection
+from ..connections.http import Headers
 from ..connections.server.admission import Admission
 from ..connections.server.endpoint import Endpoint
 from ..connections.server.exchange import MAXIMUM_BODY_SIZE
+from ..connections.server.folder import Folder
 from ..connections.server.gate import Gate
 from ..connections.server.http_server import HttpServer
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
 from ..connections.server.origins import OriginPredicate, Origins, checked_origins
+from ..connections.server.proxies import TrustedProxies
 from ..connections.server.resource import Handler, RouteHandler
 from ..connections.server.router import Pattern
 from ..connections.users import Authenticate, Policy, policies_for, policies_of
@@ -64,6 +67,7 @@ class HubApp(Generic[S]):
         observers: Who hears of the connections and calls of every hub.
         maximum_connections: How many connections there may be at a time; further ones get 503.
         backplane: Joins the hubs with those of other servers.
+        trusted_proxies: Whose word counts of who makes a request, and how; nobody's by default.
 
     Attributes:
         addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
@@ -87,11 +91,14 @@ class HubApp(Generic[S]):
         observers: Sequence[Observer] = (),
         maximum_connections: int = 100_000,
         backplane: Backplane | None = None,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         if lifespan is not None and not callable(lifespan):
             raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
         if authenticate is not None and not callable(authenticate):
             raise TypeError(f"authenticate is called with each request, which {authenticate!r} cannot be")
+        if not isinstance(trusted_proxies, TrustedProxies | None):
+            raise TypeError(f"trusted_proxies are TrustedProxies, which {trusted_proxies!r} is not")
         if maximum_connections < 1:
             raise ValueError(f"maximum_connections must be above 0: {maximum_connections}")
         _check_options(options)
@@ -104,6 +111,7 @@ class HubApp(Generic[S]):
         self._admission = Admission(maximum_connections)
         self._lifespan = lifespan
         self.site = Site(self)
+        self.site.router.proxies = trusted_proxies
         self._life = AppLife[S](self.site, self._admission)
         self._backplane = backplane
         self.addresses: tuple[str, ...] = ()
@@ -254,6 +262,39 @@ class HubApp(Generic[S]):
             maximum_body_size=maximum_body_size,
         )
         self.site.add_handler(pattern, methods, made)
+
+    def add_static(
+        self,
+        path: str,
+        folder: str | PathLike[str],
+        *,
+        authorize: bool | Policy = False,
+        allowed_origins: Iterable[str] | OriginPredicate | None = None,
+        headers: Headers | None = None,
+        follow_symlinks: bool = False,
+    ) -> None:
+        """Offer the files of a folder below a path, and ``index.html`` for a folder itself.
+
+        Files and folders whose names begin with a dot are not there, but for ``/.well-known/``. What is at a path of
+        its own goes before.
+
+        Args:
+            path: Such as ``/static``, or ``/`` for the whole site.
+            folder: The folder; also of those in it.
+            authorize: As in :meth:`add_route`.
+            allowed_origins: As in :meth:`add_route`.
+            headers: Further headers of each file, such as ``Cache-Control``.
+            follow_symlinks: Whether links in the folder may lead out of it.
+
+        Raises:
+            ValueError: There is no such folder, or something is at the path already.
+        """
+        files = Folder(folder, headers=headers or {}, follow_symlinks=follow_symlinks)
+        base = path.rstrip("/")
+        gate: Any = {"authorize": authorize, "allowed_origins": allowed_origins}
+        self.add_route(f"{base}/{{path:path}}", files.answer, **gate)
+        if base:
+            self.add_route(base, files.redirect, **gate)
 
     # ---- from outside of hubs
 

@@ -7,16 +7,20 @@ Where requests come from is no matter of it: each door, such as HTTP/1.1 on a so
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 import attrs
+import trio
 
+from ...errors import ConnectionClosed
 from ..duplex import Duplex
 from ..http import Headers, Request, Response
 
 PART_SIZE = 64 * 1024
 """The most bytes of a body that are read, or sent, at once."""
+PART_TIMEOUT = 30.0
+"""Seconds that a client has to take each part of a streamed answer."""
 MAXIMUM_BODY_SIZE = 64 * 1024
 """Bytes of a request's body that is read whole, unless its route says otherwise."""
 
@@ -69,6 +73,33 @@ class Exchange(abc.ABC):
         Raises:
             ConnectionClosed: The client left, or a part of the body was cut off.
         """
+
+    async def stream(self, headers: Headers, parts: AsyncIterable[bytes], *, status: int = 200) -> None:
+        """Send an answer in parts, each of which is asked for when the client has taken the one before.
+
+        It begins with the first part, which may be empty. The client has :data:`PART_TIMEOUT` for each.
+
+        Raises:
+            ConnectionClosed: The client did not take a part in time, or left.
+        """
+        started = False
+        async for part in parts:
+            if not started:
+                await _in_time(self.start(headers, status=status))
+                started = True
+            for at in range(0, len(part), PART_SIZE):
+                await _in_time(self.write(part[at : at + PART_SIZE]))
+        if not started:
+            await _in_time(self.start(headers, status=status))
+        await _in_time(self.finish())
+
+
+async def _in_time(sending: Awaitable[None]) -> None:
+    try:
+        with trio.fail_after(PART_TIMEOUT):
+            await sending
+    except trio.TooSlowError:
+        raise ConnectionClosed(f"The client took nothing of its answer for {PART_TIMEOUT:g} s.") from None
 
 
 @attrs.frozen(kw_only=True)

@@ -164,10 +164,13 @@ def address_of(listener: AnyListener) -> str:
 
 
 def client_of(stream: trio.abc.Stream) -> str | None:
-    """The address of who is at the other end; ``None`` for none, as on a Unix socket, or when they have left."""
+    """The address of who is at the other end, of IPv4 if it is one; ``None`` on a Unix socket, or if they have left."""
     inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     try:
         peer = inner.socket.getpeername() if isinstance(inner, trio.SocketStream | DirectSocketStream) else ""
     except OSError:
         peer = ""
-    return peer[0] if isinstance(peer, tuple) else None
+    if not isinstance(peer, tuple):
+        return None
+    name: str = peer[0]
+    return name.removeprefix("::ffff:") if "." in name else name

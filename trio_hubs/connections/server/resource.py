@@ -19,12 +19,16 @@ from ...logs import get_logger
 from ..http import Request, Response
 from ..users import User, resolve
 from .exchange import MAXIMUM_BODY_SIZE, Route, RouteAnswer, nothing_at
+from .files import FileResponse
 from .gate import Gate
 from .router import Pattern
+from .streamed import StreamedResponse
 
 logger = get_logger(__name__)
 
-RouteHandler: TypeAlias = Callable[..., "Response | Awaitable[Response]"]
+AnyResponse: TypeAlias = Response | StreamedResponse | FileResponse
+"""What a handler of a route gives."""
+RouteHandler: TypeAlias = Callable[..., AnyResponse | Awaitable[AnyResponse]]
 """Answers requests; called with each, and with the parameters of its path by their names. May be async."""
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
@@ -105,10 +109,11 @@ class Handler:
         except msgspec.ValidationError:
             return nothing_at(request)
         try:
-            return await resolve(self._call(request, **arguments))
+            given: AnyResponse = await resolve(self._call(request, **arguments))
         except ProtocolError as error:
             logger.info("%s %s was refused: %s", request.method, request.path, error)
             return Response(str(error), status=400)
+        return given if isinstance(given, Response) else given.deferred(request)
 
 
 def _parameters(call: RouteHandler, pattern: Pattern) -> list[_Parameter]:

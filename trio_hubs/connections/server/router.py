@@ -14,6 +14,7 @@ import attrs
 
 from ..http import Request
 from .exchange import Route
+from .proxies import TrustedProxies
 
 _PARAMETER = re.compile(r"\{([^\W\d]\w*)(:path)?\}")
 _MATCHES = ("", "([^/]+)", "(.*)")  # of a segment, by how wide it is
@@ -95,10 +96,12 @@ class Router:
 
     Attributes:
         fallback: What answers where there is no place.
+        proxies: Through which proxies requests are seen, if any.
     """
 
     def __init__(self, app: object = None) -> None:
         self.fallback: Route | None = None
+        self.proxies: TrustedProxies | None = None
         self._app = app
         self._exact: dict[str, Place] = {}
         self._patterns: list[tuple[Pattern, Place]] = []
@@ -131,6 +134,8 @@ class Router:
     def find(self, request: Request) -> tuple[Request, Route | None]:
         """What answers a request, if anything does; and the request, as it is to be answered."""
         request = attrs.evolve(request, app=self._app)
+        if self.proxies is not None:
+            request = self.proxies.look_through(request)
         place = self._exact.get(request.path)
         if place is not None:
             return request, place.find(request, ())
