@@ -50,6 +50,13 @@ class Rates(Enum):
     WHOLE = 2.0
 
 
+class Spot(Enum):
+    """Values that are arrays on the wire."""
+
+    HOME = (1, "a")
+    AWAY = (2, "b")
+
+
 class Truth(Enum):
     YES = True
     NO = False
@@ -274,3 +281,13 @@ def test_combinations_that_python_would_keep_for_ever_are_bounded() -> None:
     assert caught.value.__notes__ == ["No member of `Many` @ $"]
     assert load(b"1") is Many.A
     assert len(Many._value2member_map_) <= 10_001
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_members_whose_values_are_arrays(format: Format, naming: NamingWord) -> None:
+    payloads = Payloads(format, naming)
+    assert payloads.loader(list[Spot])(payloads.dumper(Any)([*Spot])) == [*Spot]
+    for wrong in ([3, "a"], [[1], "a"], []):
+        with pytest.raises(BindingError):
+            read(format, naming, wrong, Spot)

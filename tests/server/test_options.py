@@ -70,6 +70,7 @@ OWN: dict[str, Any] = {
     "slow_clients": Disconnect(),
     "broadcast_buffer_limit": 1024 * 1024,
     "naming": naming_of("python"),
+    "converter": None,
 }
 POSITIVE = sorted(
     name

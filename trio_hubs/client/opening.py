@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal
 
 import httpx2
+from cattrs import Converter
 
 from ..connections.client.opening import open_duplex
 from ..connections.client.requests import Requests
@@ -29,6 +30,7 @@ async def open_hub_connection(
     *,
     protocol: Literal["json", "messagepack"] = "json",
     naming: Naming | NamingWord = "python",
+    converter: Converter | None = None,
     handlers: object = None,
     headers: Mapping[str, str] | None = None,
     access_token: AccessToken | None = None,
@@ -51,6 +53,7 @@ async def open_hub_connection(
             attempt to connect tries them in a random order, each once.
         protocol: What to speak; both are understood by every SignalR server that has them installed.
         naming: Names of fields, enums and classes on the wire: ``"python"``, ``"dotnet"``, or a :class:`Naming`.
+        converter: A cattrs converter, whose hooks are copied; of its settings, none are.
         handlers: Client methods, added before anything is received: by name, as for :meth:`HubConnection.on`; or an
             object whose public methods they are: ``receive_message`` is called as ``ReceiveMessage``, or as
             ``@hub_method`` names it.
@@ -110,6 +113,7 @@ async def open_hub_connection(
                 dials,
                 protocol=protocol,
                 naming=naming,
+                converter=converter,
                 handlers=handlers,
                 reconnect=reconnect,
                 retry_first=retry_first,
@@ -125,6 +129,7 @@ async def open_over(
     *,
     protocol: Literal["json", "messagepack"] = "json",
     naming: Naming | NamingWord = "python",
+    converter: Converter | None = None,
     handlers: object = None,
     reconnect: bool | ReconnectPolicy = False,
     retry_first: bool = False,
@@ -135,7 +140,9 @@ async def open_over(
     options = options or HubConnectionOptions()
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
-    speaks = PROTOCOLS[protocol](naming)
+    if converter is not None:
+        check_kind(converter, Converter, "converter")
+    speaks = PROTOCOLS[protocol](naming, converter)
     table = Handlers(speaks.payloads, ignore_extra_arguments=options.ignore_extra_arguments)
     if handlers is not None:
         table.add_all(handlers)

@@ -14,11 +14,11 @@ positive_or_none: Validator = attrs.validators.optional(positive)
 non_negative: Validator = attrs.validators.ge(0)
 
 
-def check_kind(options: object, kind: type[object]) -> None:
-    """Refuse options of another kind, or of none.
+def check_kind(value: object, kind: type[object], what: str = "options") -> None:
+    """Refuse options, or something else, of another kind, or of none.
 
     Raises:
-        TypeError: They are.
+        TypeError: It is.
     """
-    if not isinstance(options, kind):
-        raise TypeError(f"options must be {kind.__name__}, not {type(options).__name__}")
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} must be {kind.__name__}, not {type(value).__name__}")

@@ -6,13 +6,25 @@ takes, after msgspec has read it.
 
 from functools import lru_cache
 
+from cattrs import Converter
+
+from .hooks import Hooks
 from .naming import Format, Naming
 from .readers import Readers
 from .writers import Writers
 
 
+def converters(format: Format, naming: Naming, converter: Converter | None) -> tuple[Readers, Writers]:
+    """What reads and what writes, in one format, under one way of naming, with the hooks of a converter."""
+    return _plain(format, naming) if converter is None else _made(format, naming, converter)
+
+
 @lru_cache
-def converters(format: Format, naming: Naming) -> tuple[Readers, Writers]:
-    """What reads and what writes, in one format and under one way of naming."""
-    writers = Writers(format, naming)
-    return Readers(format, naming, writers), writers
+def _plain(format: Format, naming: Naming) -> tuple[Readers, Writers]:
+    return _made(format, naming, None)
+
+
+def _made(format: Format, naming: Naming, converter: Converter | None) -> tuple[Readers, Writers]:
+    hooks = Hooks(converter)
+    writers = Writers(format, naming, hooks)
+    return Readers(format, naming, writers, hooks), writers

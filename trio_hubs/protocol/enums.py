@@ -117,8 +117,9 @@ class Enums:
         def read(value: Any, _: Any) -> Any:
             if type(value) is Decimal:  # read for the sake of others
                 value = float(value)
+            wire = tuple(value) if type(value) is list else value
             try:
-                found = known.get((type(value), value))
+                found = known.get((type(wire), wire))
             except TypeError:
                 raise expected(type_.__name__, value) from None
             return unknown(value) if found is None else found

@@ -21,14 +21,17 @@ from typing import (
 )
 
 import attrs
+import msgspec
 from cattrs.cols import is_namedtuple
+from msgspec import Meta
 
 from .generics import Arguments, arguments_of, filled
+from .structs import is_struct, set_type
 
 
 @attrs.frozen
 class Field:
-    """A field of an attrs class, a dataclass or a TypedDict.
+    """A field of an attrs class, a dataclass, a Struct or a TypedDict.
 
     Attributes:
         name: What it is called.
@@ -36,6 +39,7 @@ class Field:
         type: Its type.
         required: Whether it has no default.
         converted: Whether the class makes its own of what it is given.
+        wire: What it is called on the wire, where the class says so itself.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Field:
     type: Any
     required: bool
     converted: bool = False
+    wire: str | None = None
 
 
 def origin_of(type_: Any) -> Any:
@@ -61,6 +66,15 @@ def without_names(type_: Any) -> Any:
             return type_
 
 
+def limits_of(type_: Any) -> list[Meta]:
+    """What msgspec's annotations ask of values of a type."""
+    limits: list[Meta] = []
+    while get_origin(type_) is Annotated or isinstance(type_, NewType):
+        limits += [note for note in getattr(type_, "__metadata__", ()) if isinstance(note, Meta)]
+        type_ = type_.__supertype__ if isinstance(type_, NewType) else type_.__origin__
+    return limits
+
+
 def is_typed_dict(type_: Any) -> bool:
     """Whether it is a TypedDict."""
     return is_typeddict(origin_of(type_))
@@ -70,7 +84,7 @@ def has_fields(type_: Any) -> bool:
     """Whether it is a class with fields."""
     origin = origin_of(type_)
     return isinstance(origin, type) and (
-        attrs.has(origin) or dataclasses.is_dataclass(origin) or is_typeddict(origin)
+        attrs.has(origin) or dataclasses.is_dataclass(origin) or is_typeddict(origin) or is_struct(origin)
     )
 
 
@@ -81,7 +95,7 @@ def fields_of(type_: Any) -> tuple[Field, ...]:
     if is_typeddict(origin):
         return tuple(
             Field(name, name, *_bare(hint, name in origin.__required_keys__))
-            for name, hint in _hints(type_, include_extras=True).items()
+            for name, hint in _hints(type_).items()
         )
     hints = _hints(type_)
     if attrs.has(origin):
@@ -94,6 +108,17 @@ def fields_of(type_: Any) -> tuple[Field, ...]:
                 field.converter is not None,
             )
             for field in attrs.fields(origin)
+        )
+    if is_struct(origin):
+        return tuple(
+            Field(
+                field.name,
+                field.name,
+                set_type(hints[field.name]),
+                field.required,
+                wire=None if field.encode_name == field.name else field.encode_name,
+            )
+            for field in msgspec.structs.fields(origin)
         )
     return tuple(
         Field(
@@ -113,7 +138,7 @@ def _bare(hint: Any, required: bool) -> tuple[Any, bool]:
     return hint, required
 
 
-def _hints(type_: Any, *, include_extras: bool = False) -> dict[str, Any]:
+def _hints(type_: Any) -> dict[str, Any]:
     """The types of a class's fields, with the texts among them resolved where they were written."""
     origin = origin_of(type_)
     arguments = arguments_of(type_)
@@ -128,14 +153,13 @@ def _hints(type_: Any, *, include_extras: bool = False) -> dict[str, Any]:
             for base in reversed(origin.__mro__)
             for name in inspect.get_annotations(base)
         }
-    hints = get_type_hints(origin, include_extras=include_extras)
+    hints = get_type_hints(origin, include_extras=True)
     return {name: filled(hint, given[name]) for name, hint in hints.items()}
 
 
 def mentions(type_: Any, fits: Callable[[Any], bool], seen: frozenset[Any] = frozenset()) -> bool:
     """Whether a value of this type may hold one of a type that fits."""
-    type_ = without_names(type_)
-    if fits(type_):
+    if fits(type_) or fits(type_ := without_names(type_)):
         return True
     if get_origin(type_) is Literal or type_ in seen:
         return False

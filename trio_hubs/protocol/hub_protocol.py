@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar, final
 
+from cattrs import Converter
 from msgspec import Raw
 
 from ..errors import ProtocolError
@@ -30,6 +31,7 @@ class HubProtocol(abc.ABC):
 
     Args:
         naming: How fields, enums and classes are called on the wire.
+        converter: Has the user's hooks, which are copied.
     """
 
     name: str
@@ -38,7 +40,9 @@ class HubProtocol(abc.ABC):
     payloads: Payloads
 
     @abc.abstractmethod
-    def __init__(self, naming: Naming | NamingWord = "python") -> None: ...
+    def __init__(
+        self, naming: Naming | NamingWord = "python", converter: Converter | None = None
+    ) -> None: ...
 
     @abc.abstractmethod
     def parser(self, maximum: int | None) -> "MessageParser":

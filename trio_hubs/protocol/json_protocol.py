@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 import msgspec
+from cattrs import Converter
 
 from ..errors import ProtocolError
 from . import messages
@@ -38,8 +39,8 @@ class JsonHubProtocol(HubProtocol):
     name = "json"
     transfer_format = TransferFormat.TEXT
 
-    def __init__(self, naming: Naming | NamingWord = "python") -> None:
-        self.payloads = Payloads("json", naming)
+    def __init__(self, naming: Naming | NamingWord = "python", converter: Converter | None = None) -> None:
+        self.payloads = Payloads("json", naming, converter)
 
     def parser(self, maximum: int | None) -> MessageParser:
         return _JsonParser(RecordFraming(maximum))

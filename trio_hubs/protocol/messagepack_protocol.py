@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import msgspec
+from cattrs import Converter
 from msgspec import Meta, Raw, Struct
 
 from ..errors import ProtocolError
@@ -154,8 +155,8 @@ class MessagePackHubProtocol(HubProtocol):
     name = "messagepack"
     transfer_format = TransferFormat.BINARY
 
-    def __init__(self, naming: Naming | NamingWord = "python") -> None:
-        self.payloads = Payloads("messagepack", naming)
+    def __init__(self, naming: Naming | NamingWord = "python", converter: Converter | None = None) -> None:
+        self.payloads = Payloads("messagepack", naming, converter)
 
     def parser(self, maximum: int | None) -> MessageParser:
         return _MessagePackParser(LengthFraming(maximum))

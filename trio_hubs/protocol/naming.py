@@ -36,7 +36,7 @@ def camel_case(name: str) -> str:
 _RENAMES: dict[str, Rename] = {"name": str, "camel": camel_case, "pascal": pascal_case}
 
 
-def _one_of(words: Any) -> Callable[[Any, Any, Any], None]:
+def _one_of(words: Any) -> Any:
     def check(_: object, field: Any, value: Any) -> None:
         if not callable(value) and value not in get_args(words):
             known = ", ".join(get_args(words))

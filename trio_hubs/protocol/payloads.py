@@ -5,35 +5,29 @@ What does not fit is a ``BindingError``, whatever the conversion raised; its not
 and never what was sent.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
-from types import GenericAlias, NoneType, UnionType
-from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
+from types import GenericAlias, NoneType
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+from cattrs import Converter, StructureHandlerNotFoundError
 from msgspec import Raw
 
 from ..errors import BindingError
-from . import untyped_maps
-from .collisions import Small, with_small_keys
 from .converters import converters
+from .decoders import Decoders, Load
 from .faults import unfit
-from .fields import mentions
 from .naming import Format, Naming, NamingWord, naming_of
 from .scalars import Reader, Writer
+from .writers import WHERE_HOOKS_GO
 
-_PLAIN = (None, NoneType, bool, int, Small, float, str, Any, object, list, dict, Raw)
-_CONTAINERS = (list, dict, tuple, set, frozenset, Sequence, Mapping, Union, UnionType)
 _FINITE = (str, int, bool, NoneType)
-_HASHING = (dict, set, frozenset, Mapping)
 _KNOWN_TYPES = 256  # that loaders are kept for
 
 Dump: TypeAlias = Callable[[object], bytes]
-Load: TypeAlias = Callable[[Raw | bytes], Any]
 
 
 class Payloads:
@@ -42,28 +36,30 @@ class Payloads:
     Args:
         format: What the bytes are.
         naming: How fields, enums and classes are called.
+        converter: Has the user's hooks, which are copied.
 
     Attributes:
         join: Makes one array of undecoded values.
         split: Takes it apart again.
     """
 
-    def __init__(self, format: Format, naming: Naming | NamingWord = "python") -> None:
+    def __init__(
+        self, format: Format, naming: Naming | NamingWord = "python", converter: Converter | None = None
+    ) -> None:
         self.format: Format = format
-        self.naming = naming_of(naming)
-        self._readers, self._writers = converters(format, self.naming)
+        self._readers, self._writers = converters(format, naming_of(naming), converter)
+        self._decoders = Decoders(format, self._readers.hook)
         self._json = format == "json"
-        self._decoder: Any = msgspec.json.Decoder if self._json else msgspec.msgpack.Decoder
         encoder: Any = msgspec.json.Encoder if self._json else msgspec.msgpack.Encoder
+        decoder: Any = msgspec.json.Decoder if self._json else msgspec.msgpack.Decoder
         self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder = encoder(
             enc_hook=self._writers.write_odd
         )
         self.join: Callable[[Sequence[Raw]], bytes] = self._encoder.encode
-        self.split: Callable[[bytes], list[Raw]] = self._decoder(list[Raw]).decode
+        self.split: Callable[[bytes | Raw], list[Raw]] = decoder(list[Raw]).decode
         self._loaders = lru_cache(_KNOWN_TYPES)(self._new_loader)
         self._many_loaders = lru_cache(_KNOWN_TYPES)(self._new_many_loader)
         self._dump_any = self.dumper(Any)
-        self._plain_to_hash = (str, float, Small) if self._json else (str, float, int, bool, None, NoneType)
 
     def dumper(self, type_: object) -> Dump:
         """A function that writes values of this type, each as what it is."""
@@ -118,7 +114,7 @@ class Payloads:
 
     def _new_loader(self, type_: object) -> Load:
         read = self._read(type_)
-        decode = self._decode(Any if read else type_, type_)
+        decode = self._decoders.decoder(Any if read else type_, type_)
 
         def load(raw: Raw | bytes) -> Any:
             try:
@@ -128,8 +124,8 @@ class Payloads:
                 fault = _unreadable(type_, problem)
             raise fault
 
-        shape = self._shape(type_)
-        return _either(self._decode(shape, type_), load) if read and shape else load
+        shape = self._decoders.shape(type_)
+        return _either(self._decoders.decoder(shape, type_), load) if read and shape else load
 
     def many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         """A function that reads many values of this type in one go; one that does not fit fails them all.
@@ -140,7 +136,7 @@ class Payloads:
 
     def _new_many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         read = self._read(type_)
-        decode = self._decode(GenericAlias(list, (Any if read else type_,)), type_)
+        decode = self._decoders.decoder(GenericAlias(list, (Any if read else type_,)), type_)
         join = self.join
 
         def load_many(raws: Sequence[Raw] | bytes) -> list[Any]:
@@ -166,9 +162,8 @@ class Payloads:
         fewest = len(types) if required is None else required
         loaders = [self.loader(type_) for type_ in types]
         # What msgspec reads by itself is read at once; the others stay as they are, for their own loaders.
-        parts = tuple(self._shape(type_) or Raw for type_ in types)
-        shape = GenericAlias(tuple, parts)
-        decode: Load = self._decoder(shape).decode if self._json else untyped_maps.decoder(shape)
+        parts = [self._decoders.shape(type_) or Raw for type_ in types]
+        decode = self._decoders.array(parts)
         rest = [(index, loaders[index]) for index, part in enumerate(parts) if part is Raw]
 
         def load(raw: Raw) -> list[Any]:
@@ -221,8 +216,7 @@ class Payloads:
     def split_arguments(self, raw: Raw) -> list[Raw]:
         """The arguments of a call, undecoded."""
         with suppress(ValueError, RecursionError):
-            arguments: list[Raw] = self._decoder(list[Raw]).decode(raw)
-            return arguments
+            return self.split(raw)
         raise BindingError(_ARGUMENTS_UNFIT if self._json else "Reading array length for 'arguments' failed.")
 
     def _write(self, type_: object) -> Writer | None:
@@ -231,53 +225,12 @@ class Payloads:
 
     def _read(self, type_: object) -> Reader | None:
         """What turns what msgspec reads into a value; None when msgspec reads the type by itself."""
-        return None if self._is_plain(type_) else _found(self._readers.reader, type_)
-
-    def _shape(self, type_: object) -> Any:
-        """The shape by which msgspec alone reads all or most values of a type; None where there is no such shape."""
-        narrow = with_small_keys(type_)
-        return next((shape for shape in (type_, narrow) if self._is_plain(shape)), None)
-
-    def _is_plain(self, type_: object, plain: tuple[object, ...] = _PLAIN) -> bool:
-        """Whether a type is made of nothing but these, so that msgspec alone reads what is meant."""
-        if any(type_ is known for known in plain):
-            return True
-        origin = get_origin(type_)
-        arguments = [argument for argument in get_args(type_) if argument is not ...]
-        if origin in _HASHING:
-            # Numbers of any size, as they come in JSON, may collide on purpose; and keys there are texts.
-            keys = arguments if origin in (set, frozenset) else arguments[:1]
-            if not all(self._is_plain(key, self._plain_to_hash) for key in keys):
-                return False
-        return origin in _CONTAINERS and all(self._is_plain(argument, plain) for argument in arguments)
-
-    def _decode(self, shape: object, type_: object) -> Load:
-        """A decoder to this shape, on the way to this type."""
-        if self._json:
-            # Going by way of a float would change the digits of a decimal.
-            exact = Decimal if mentions(type_, lambda part: part is Decimal) else None
-            return msgspec.json.Decoder[Any](shape, float_hook=exact).decode
-        decode = untyped_maps.decoder(shape)
-
-        def decode_clamped(raw: Raw | bytes) -> Any:
-            try:
-                return decode(raw)
-            except msgspec.MsgspecError:
-                raise
-            except ValueError:
-                # .NET's last DateTime has 100 ns more than fit into Python's.
-                return decode(bytes(raw).replace(_DOTNET_LAST_DATETIME, _LAST_DATETIME))
-
-        return decode_clamped
+        return None if self._decoders.is_plain(type_) else _found(self._readers.reader, type_)
 
 
 _ARGUMENTS_UNFIT = (
     "Error binding arguments. "
     "Make sure that the types of the provided values match the types of the hub method being invoked."
-)
-_LAST_DATETIME = msgspec.msgpack.encode(datetime.max.replace(tzinfo=UTC))
-_DOTNET_LAST_DATETIME = _LAST_DATETIME.replace(
-    (999_999_000).to_bytes(4, "big"), (999_999_900).to_bytes(4, "big")
 )
 
 
@@ -306,6 +259,12 @@ _Found = TypeVar("_Found")
 def _found(find: Callable[[Any], _Found], type_: object) -> _Found:
     try:
         return find(type_)
+    except StructureHandlerNotFoundError as problem:
+        name = getattr(problem.type_, "__qualname__", str(problem.type_))
+        raise TypeError(
+            f"the type {type_!r} cannot be converted: register a structure hook for {name}, "
+            f"converter.register_structure_hook({name}, ...), {WHERE_HOOKS_GO}"
+        ) from problem
     except Exception as problem:
         raise TypeError(f"the type {type_!r} cannot be converted: {problem}") from problem
 

@@ -16,9 +16,11 @@ from collections.abc import (
 )
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
+from functools import reduce
 from itertools import repeat
+from operator import or_
 from types import GenericAlias, NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from cattrs import Converter, StructureHandlerNotFoundError
@@ -27,10 +29,13 @@ from cattrs.cols import is_namedtuple
 from .collisions import refuse_colliding
 from .enums import is_enum
 from .faults import Unfit, expected, unfit
-from .fields import Field, fields_of, has_fields, is_typed_dict, origin_of, without_names
+from .fields import Field, fields_of, has_fields, is_typed_dict, limits_of, origin_of, without_names
+from .hooks import Hooks
+from .models import is_model, model_reader
 from .naming import Format, Naming, folded
 from .scalars import Reader, scalar_readers, to_float
-from .unions import chooser
+from .structs import is_array, is_struct, struct_reader
+from .unions import by_value, chooser, indistinct
 from .writers import Writers
 
 _ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
@@ -57,15 +62,25 @@ class Readers:
         format: Of the wire.
         naming: Of fields.
         writers: What writes such values.
+        hooks: The user's.
+
+    Attributes:
+        reader: What reads values of a type.
+        hook: What reads values of a type by a hook of the user's; None where that is no hook's.
     """
 
-    def __init__(self, format: Format, naming: Naming, writers: Writers) -> None:
+    def __init__(self, format: Format, naming: Naming, writers: Writers, hooks: Hooks) -> None:
+        self.reader: Callable[[Any], Reader] = hooks.get_structure_hook
+        self.hook = hooks.read_hook
+        self._format: Format = format
         self._json = format == "json"
         self._rename = naming.rename(format)
         self._writers = writers
         self._enums = writers.enums
+        self._exact = frozenset(class_ for class_ in _EXACT if hooks.read_hook(class_) is None)
         self._under_way: dict[Any, list[Reader]] = {}
-        made = self._converter = Converter(detailed_validation=False)
+        made = Converter(detailed_validation=False)
+        hooks.reader = made.get_structure_hook
         for class_, read in scalar_readers(format).items():
             made.register_structure_hook(class_, self._scalar_reader(class_, read))
         made.register_structure_hook_func(_is_any, _to_plain if self._json else _same)
@@ -73,7 +88,7 @@ class Readers:
         made.register_structure_hook_factory(lambda type_: origin_of(type_) in _ARRAYS, self._array_reader)
         made.register_structure_hook_factory(lambda type_: origin_of(type_) in _MAPPINGS, self._map_reader)
         made.register_structure_hook_factory(is_namedtuple, self._named_tuple_reader)
-        made.register_structure_hook_factory(has_fields, self._class_reader)
+        made.register_structure_hook_factory(self._is_class, self._class_reader)
         made.register_structure_hook_factory(_is_union, self._union_reader)
         made.register_structure_hook_factory(_is_literal, self._literal_reader)
         made.register_structure_hook_factory(is_enum, self._enums.reader)
@@ -81,15 +96,15 @@ class Readers:
             lambda type_: without_names(type_) is not type_, self._named_reader
         )
 
-    def reader(self, type_: Any) -> Reader:
-        """What reads values of a type."""
-        reader: Reader = self._converter.get_structure_hook(type_)
-        return reader
-
     def _named_reader(self, type_: Any) -> Reader:
         plain = without_names(type_)
         read = self.reader(plain)
-        return lambda value, _: read(value, plain)
+        limits = limits_of(type_)
+        if not limits:
+            return lambda value, _: read(value, plain)
+        limited: Any = Annotated[(plain if _is_union(plain) else origin_of(plain), *limits)]
+        msgspec.json.Decoder(limited)  # which says now what they cannot be asked of
+        return lambda value, _: msgspec.convert(read(value, plain), limited)
 
     # ---- values without parts
 
@@ -129,7 +144,7 @@ class Readers:
             return self._tuple_reader(arguments)
         item = arguments[0] if arguments else Any
         read = self.reader(item)
-        exact = _exact(item)
+        exact = self._taken(item)
         build, hashed = _ARRAYS[origin], origin in _SETS
 
         def read_array(value: Any, _: Any) -> Any:
@@ -166,7 +181,7 @@ class Readers:
     def _map_reader(self, type_: Any) -> Reader:
         key, item = (*get_args(type_), Any, Any)[:2]
         read_keys, read = self._keys_reader(key), self.reader(item)
-        exact_key, exact = _exact(key), _exact(item)
+        exact_key, exact = self._taken(key), self._taken(item)
 
         def read_map(value: Any, _: Any) -> Any:
             keys: Collection[Any] = _object(value)
@@ -183,6 +198,9 @@ class Readers:
     def _keys_reader(self, type_: Any) -> Callable[[list[Any]], list[Any]] | None:
         """What reads keys, which are always texts in JSON; None where they are what msgspec has read."""
         plain = without_names(type_)
+        if self.hook(type_) is not None:
+            read_key = self.reader(type_)
+            return lambda keys: list(map(read_key, keys, repeat(type_)))
         if _is_any(plain) or (self._json and plain is str):
             return None
         if self._json and plain in (int, float):
@@ -195,7 +213,7 @@ class Readers:
         """What reads a text as a key."""
         if type_ is bool:
             return _to_bool
-        if is_enum(type_):
+        if is_enum(type_) and self.hook(type_) is None:
             return self._enums.key_reader(type_)
         if _is_literal(type_):
             literals = {self._writers.write_key(literal): literal for literal in get_args(type_)}
@@ -207,14 +225,49 @@ class Readers:
             return lambda value, of: made[0](value, of)  # noqa: PLW0108 - a class within itself has none yet
         ready = self._under_way[type_] = list[Reader]()
         try:
-            ready.append(self._fields_reader(type_))
+            ready.append(self._object_reader(type_))
         finally:
             del self._under_way[type_]
         return ready[0]
 
+    def _is_class(self, type_: Any) -> bool:
+        return has_fields(type_) or is_model(type_) or bool(self._tagged(type_))
+
+    def _tagged(self, type_: Any) -> list[type]:
+        """The classes with tags that are made of a class, itself included; none where it is alone."""
+        origin = origin_of(type_)
+        if not isinstance(origin, type) or is_typed_dict(origin) or origin.__module__ == "builtins":
+            return []
+        found = [class_ for class_ in self._writers.naming.tags if issubclass(class_, origin)]
+        return [] if found == [origin] else found
+
+    def _object_reader(self, type_: Any) -> Reader:
+        """What reads objects of a class, or of those with tags that are made of it."""
+        tag = self._writers.tag_of(type_)
+        if has_fields(type_):
+            read = self._fields_reader(type_)
+        elif is_model(type_):
+            read = model_reader(type_, self._format, tag[0] if tag else None)
+        else:
+            read = _to_untagged
+        classes = self._tagged(type_)
+        if not classes:
+            return read
+        field, tags = self._writers.naming.tag_field, self._writers.naming.tags
+        choose = by_value(field, {(type(tags[class_]), tags[class_]): class_ for class_ in classes})
+        readers = {class_: read if class_ is origin_of(type_) else self.reader(class_) for class_ in classes}
+
+        def read_tagged(value: Any, of: Any) -> Any:
+            if field not in _object(value):
+                return read(value, of)
+            class_ = choose(value)
+            return readers[class_](value, class_)
+
+        return read_tagged
+
     def _fields_reader(self, type_: Any) -> Reader:
         fields = {
-            self._writers.wire(field.name): field for field in fields_of(type_) if field.parameter is not None
+            self._writers.wire(field): field for field in fields_of(type_) if field.parameter is not None
         }
         known = {wire: (field.parameter, *self._field_reader(field)) for wire, field in fields.items()}
         by_fold = {folded(wire): field for wire, field in known.items()} if self._rename else {}
@@ -235,7 +288,7 @@ class Readers:
                 raise (fault.within(f".{parameter}") if parameter else fault) from None
             return make(given)
 
-        return read
+        return struct_reader(origin_of(type_), list(fields), read) if is_struct(origin_of(type_)) else read
 
     def _field_reader(self, field: Field) -> tuple[Any, Reader, Any]:
         """The class of which a field's values can be taken as they are, what reads others, and their type."""
@@ -245,20 +298,20 @@ class Readers:
             if not field.converted:
                 raise
             read = _same  # and the class makes of it what it wants
-        return (field.type if field.type in _EXACT else None), read, field.type
+        return (field.type if field.type in self._exact else None), read, field.type
 
     # ---- unions
 
     def _union_reader(self, type_: Any) -> Reader:
         parts = get_args(type_)
         plain = {without_names(part) for part in parts}
-        exact = frozenset(part for part in plain if part in _EXACT)
+        free = {without_names(part) for part in parts if not limits_of(part) and self.hook(part) is None}
+        exact = free & self._exact
         numbers = frozenset({int, Decimal} - plain if float in exact else ())  # what a float may come as
-        literals = {
-            key: found for part in plain if _is_literal(part) for key, found in self._literals(part).items()
-        }
+        chosen = set(filter(_is_literal, free))
+        literals = {key: found for part in chosen for key, found in self._literals(part).items()}
         kinds = frozenset(kind for kind, _ in literals)
-        rest = [part for part in parts if without_names(part) not in exact and not _is_literal(part)]
+        rest = [part for part in parts if without_names(part) not in exact | chosen]
         rest_type = rest[0] if len(rest) == 1 else type_
         read_rest = self._rest_reader(rest)
 
@@ -281,23 +334,31 @@ class Readers:
 
     def _classes_reader(self, classes: Sequence[Any]) -> Reader:
         """What reads objects of one of several classes."""
-        if not all(has_fields(class_) and not is_typed_dict(class_) for class_ in classes):
-            raise TypeError(f"{' | '.join(map(str, classes))} cannot be told apart")
+        if all(map(is_model, classes)) and not all(map(self._writers.tag_of, classes)):
+            return model_reader(reduce(or_, classes), self._format)
         fold: Callable[[str], str] = folded if self._rename else str
+        choose = chooser({class_: self._marks(class_, fold) for class_ in classes}, self._literals)
         readers = {class_: self.reader(class_) for class_ in classes}
-        choose = chooser(
-            {
-                class_: {fold(self._writers.wire(field.name)): field for field in fields_of(class_)}
-                for class_ in classes
-            },
-            self._literals,
-        )
 
         def read(value: Any, _: Any) -> Any:
             class_ = choose({fold(str(wire)): item for wire, item in _object(value).items()})
             return readers[class_](value, class_)
 
         return read
+
+    def _marks(self, class_: Any, fold: Callable[[str], str]) -> dict[str, Field]:
+        """What tells objects of a class from others."""
+        tag = self._writers.tag_of(class_)
+        marks = {fold(tag[0]): Field(tag[0], None, Literal[tag[1]], required=True)} if tag else {}
+        if not has_fields(class_) or is_typed_dict(class_) or is_array(class_):
+            if not tag or is_array(class_):
+                raise indistinct([class_])
+            return marks
+        return marks | {fold(self._writers.wire(field)): field for field in fields_of(class_)}
+
+    def _taken(self, type_: Any) -> frozenset[Any]:
+        """The class of which values can be taken as they are, if there is one."""
+        return frozenset({type_} if type_ in self._exact else ())
 
 
 # ---- pieces
@@ -333,11 +394,6 @@ def _items(
     return items
 
 
-def _exact(type_: Any) -> frozenset[Any]:
-    """The class of which values can be taken as they are, if there is one."""
-    return frozenset({type_} if type_ in _EXACT else ())
-
-
 def _maker(class_: Any, required: Collection[Any]) -> Callable[[dict[Any, Any]], Any]:
     """What makes an instance of the fields that are given, or says which of them is missing."""
 
@@ -361,6 +417,10 @@ def _maker(class_: Any, required: Collection[Any]) -> Callable[[dict[Any, Any]],
 
 def _to_none_of_these(value: Any, type_: Any) -> None:
     raise expected(" | ".join(getattr(part, "__name__", str(part)) for part in get_args(type_)), value)
+
+
+def _to_untagged(_: Any, __: Any) -> None:
+    raise Unfit("required tag missing")
 
 
 def _to_none(value: Any, _: Any) -> None:

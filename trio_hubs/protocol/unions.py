@@ -3,18 +3,18 @@
 It is decided when the type is given; classes that no object tells apart are refused there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, get_origin
 
 from .faults import Unfit
-from .fields import Field
+from .fields import Field, without_names
 
 Chooser: TypeAlias = Callable[[Mapping[str, Any]], Any]
 Literals: TypeAlias = Callable[[Any], Mapping[tuple[type, Any], Any]]
 
 
 def chooser(classes: Mapping[Any, Mapping[str, Field]], literals: Literals) -> Chooser:
-    """What finds the class of an object among some.
+    """What finds the class of an object among some: by a tag or another literal, or else by its fields.
 
     Args:
         classes: Each with its fields, by their names on the wire.
@@ -31,16 +31,18 @@ def _by_literal(classes: Mapping[Any, Mapping[str, Field]], literals: Literals) 
     first, *others = classes.values()
     for name in first:
         types = [fields[name].type if name in fields else None for fields in (first, *others)]
-        if not all(get_origin(type_) is Literal for type_ in types):
+        if not all(get_origin(without_names(type_)) is Literal for type_ in types):
             continue
-        values = [literals(type_) for type_ in types]
+        values = [literals(without_names(type_)) for type_ in types]
         found = {value: class_ for class_, own in zip(classes, values, strict=True) for value in own}
         if len(found) == sum(map(len, values)):
-            return _tagged(name, found)
+            return by_value(name, found)
     return None
 
 
-def _tagged(name: str, classes: Mapping[tuple[type, Any], Any]) -> Chooser:
+def by_value(name: str, classes: Mapping[tuple[type, Any], Any]) -> Chooser:
+    """What finds the class of an object by the value of one field."""
+
     def choose(fields: Mapping[str, Any]) -> Any:
         value = fields.get(name)
         try:
@@ -60,7 +62,7 @@ def _by_field(classes: Mapping[Any, Mapping[str, Field]]) -> Chooser:
         marks[name] = class_
         del left[class_]
     if len(left) > 1:
-        raise TypeError(f"{_names(tuple(left))} cannot be told apart")
+        raise indistinct(left)
 
     def choose(fields: Mapping[str, Any]) -> Any:
         for name, class_ in marks.items():
@@ -82,5 +84,9 @@ def _next_mark(classes: Mapping[Any, Mapping[str, Field]]) -> tuple[str, Any] | 
     return None
 
 
-def _names(classes: Sequence[Any]) -> str:
-    return " | ".join(class_.__qualname__ for class_ in classes)
+def indistinct(types: Iterable[Any]) -> TypeError:
+    """What is told of types that nothing tells apart."""
+    names = " | ".join(type_.__qualname__ if isinstance(type_, type) else str(type_) for type_ in types)
+    return TypeError(
+        f"{names} cannot be told apart: give them tags, Naming(tags=...), or register a structure hook for their union"
+    )

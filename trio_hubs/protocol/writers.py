@@ -7,7 +7,7 @@ cannot be written so raises.
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
 from math import isfinite
@@ -16,39 +16,52 @@ from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 import attrs
-import msgspec
 from cattrs import Converter, override
 from cattrs.fns import identity
 from cattrs.gen import make_dict_unstructure_fn, make_dict_unstructure_fn_from_attrs
 
 from .enums import Enums, is_enum
-from .fields import fields_of, has_fields, is_typed_dict, mentions, origin_of, without_names
-from .naming import Format, Naming
+from .fields import Field, fields_of, has_fields, is_typed_dict, mentions, origin_of, without_names
+from .hooks import Hooks
+from .models import is_model
+from .naming import Format, Naming, naming_of
 from .scalars import Writer, native, scalar_writers
+from .structs import is_array, is_struct, struct_writer, tag_of
 
 _ARRAYS = (list, tuple, set, frozenset, deque, Sequence, AbstractSet)
-_KEPT_OF_STRUCTS = (bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
 _MAPS = (dict, Mapping)
 _TEXTS = frozenset({str})
 _WITH_TEXT = frozenset({str, UUID, datetime, date, time, bytes})
 """Keys that msgspec writes as text."""
 _CATTRS = Converter()
+WHERE_HOOKS_GO = "and give it to HubOptions or open_hub_connection as converter=converter"
 
 
 class Writers:
     """What writes values in one format, under one way of naming.
 
+    Args:
+        format: Of the wire.
+        naming: Of fields, enums and classes.
+        hooks: The user's.
+
     Attributes:
+        naming: Of fields, enums and classes.
         enums: What writes and reads enums.
     """
 
-    def __init__(self, format: Format, naming: Naming) -> None:
+    def __init__(self, format: Format, naming: Naming, hooks: Hooks) -> None:
+        hooks.writer = self._typed_writer
+        self._hook = hooks.write_hook
+        self.naming = naming
         self._rename = naming.rename(format)
         self._scalars = scalar_writers(format, naming)
         self._json = format == "json"
         self.write_key = self._write_text if self._json else self.write
         self.enums = Enums(format, naming, self.write, self.write_key)
-        self._as_is = native(format, naming)
+        self._as_is = frozenset(
+            class_ for class_ in native(format, naming) if hooks.write_hook(class_) is None
+        )
         self._by_class = _WhenNeeded(self._writer_of)
         self._by_type = _WhenNeeded(self._fields_writer)
 
@@ -56,8 +69,7 @@ class Writers:
         """What writes values that are declared to be of a type; None where msgspec alone does."""
         if self._is_as_is(type_):
             return None
-        # Only of a TypedDict a value does not know itself how its fields are called.
-        if self._rename and mentions(type_, is_typed_dict):
+        if mentions(type_, self._says_more):
             return self._typed_writer(type_)
         if has_fields(type_) and not is_typed_dict(type_):
             return self._checked(origin_of(type_))
@@ -72,7 +84,11 @@ class Writers:
         """Write a value that msgspec has met, unawares, and does not know."""
         plain = self.write(value)
         if plain is value:
-            raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+            name = type(value).__qualname__
+            raise TypeError(
+                f"Encoding objects of type {name} is unsupported: register an unstructure hook for it, "
+                f"converter.register_unstructure_hook({name}, ...), {WHERE_HOOKS_GO}"
+            )
         return plain
 
     def _checked(self, class_: type) -> Writer:
@@ -90,10 +106,39 @@ class Writers:
 
     def _writer_of(self, class_: type) -> Writer:
         """What writes values of a class."""
+        hook = self._hook(class_)
+        if hook is not None:
+            return self._with_tag(class_, self._hooked_writer(class_, hook))
+        own = self._own_writer(class_)
+        return own if has_fields(class_) else self._with_tag(class_, own)
+
+    def _hooked_writer(self, type_: Any, hook: Writer) -> Writer:
+        """What writes by a hook, and then whatever that gives."""
+        own = self.write if self._declared(type_) else self._own_writer(type_)
+
+        def write(value: Any) -> Any:
+            plain = hook(value)
+            return own(plain) if type(plain) is type(value) else self.write(plain)
+
+        return write
+
+    def _with_tag(self, class_: type, write: Writer) -> Writer:
+        """What writes a class's tag, if it has one, before its fields."""
+        tag = self.tag_of(class_)
+        return write if tag is None else lambda value: dict([tag], **write(value))
+
+    def tag_of(self, class_: Any) -> tuple[str, str | int] | None:
+        """The field of a class's tag, and the tag, if it has one."""
+        if class_ in self.naming.tags:
+            return self.naming.tag_field, self.naming.tags[class_]
+        return tag_of(class_) if is_struct(class_) else None
+
+    def _own_writer(self, class_: type) -> Writer:
+        """What writes values of a class that has no hook."""
         if is_enum(class_):
             return self.enums.writer(class_)
-        if issubclass(class_, msgspec.Struct):
-            return lambda value: self.write(msgspec.to_builtins(value, builtin_types=_KEPT_OF_STRUCTS))
+        if is_model(class_) and not has_fields(class_):
+            return self._model_writer()
         if has_fields(class_):
             return self._fields_writer(class_)
         for base in class_.__mro__:
@@ -103,10 +148,19 @@ class Writers:
             return self._write_map
         return self._write_array if issubclass(class_, _ARRAYS) else identity
 
+    def _model_writer(self) -> Writer:
+        """What writes models of pydantic: whatever they make of themselves, with enums by value."""
+        if self._json:
+            return lambda value: value.model_dump(mode="json", by_alias=True)
+        write = Writers("messagepack", naming_of("python"), Hooks(None)).write
+        return lambda value: write(value.model_dump(by_alias=True))
+
     # ---- values with parts
 
     def _is_as_is(self, type_: Any) -> bool:
         """Whether msgspec alone writes what is meant by a type."""
+        if self._says_more(type_):
+            return False
         type_ = without_names(type_)
         origin, arguments = get_origin(type_), get_args(type_)
         if origin in _MAPS and without_names(arguments[0]) not in (str, int):
@@ -143,7 +197,10 @@ class Writers:
 
     def _write_text(self, key: Any) -> Any:
         """Write the key of a JSON object."""
-        plain = self.enums.write_key(key) if is_enum(type(key)) else key
+        if self._hook(type(key)) is not None:
+            plain = self.write(key)
+        else:
+            plain = self.enums.write_key(key) if is_enum(type(key)) else key
         match plain:
             case bool():
                 return "true" if plain else "false"
@@ -160,8 +217,10 @@ class Writers:
     def _fields_writer(self, type_: Any) -> Writer:
         """What writes a class with fields, or a TypedDict."""
         class_, fields = origin_of(type_), fields_of(type_)
-        wires = {field.name: self.wire(field.name) for field in fields}
-        if len(set(wires.values())) < len(wires):
+        wires = {field.name: self.wire(field) for field in fields}
+        tag = None if is_typed_dict(type_) else self.tag_of(class_)
+        names = [*wires.values(), *(tag or ())[:1]]
+        if len(set(names)) < len(names):
             raise TypeError(f"two fields of {class_.__qualname__} have one name on the wire")
         writers = {
             field.name: identity if self._is_as_is(field.type) else self._typed_writer(field.type)
@@ -171,6 +230,20 @@ class Writers:
             return lambda value: {
                 wires.get(key, key): writers.get(key, self.write)(item) for key, item in value.items()
             }
+        if is_struct(class_):
+            write = struct_writer(class_, wires, writers)
+        else:
+            write = self._attributes_writer(class_, wires, writers)
+        if not is_array(class_):
+            write = self._with_tag(class_, write)
+        if class_ is type_:
+            return write
+        return lambda value: write(value) if type(value) is class_ else self.write(value)
+
+    def _attributes_writer(
+        self, class_: Any, wires: Mapping[str, str], writers: Mapping[str, Writer]
+    ) -> Writer:
+        """What writes an attrs class or a dataclass."""
         overrides: Any = {name: override(rename=wires[name], unstruct_hook=writers[name]) for name in wires}
         # Given the fields of an attrs class, cattrs resolves no types in them.
         make: Any = (
@@ -179,18 +252,34 @@ class Writers:
             else make_dict_unstructure_fn
         )
         write: Writer = make(class_, _CATTRS, _cattrs_include_init_false=True, **overrides)
-        if class_ is type_:
-            return write
-        return lambda value: write(value) if type(value) is class_ else self.write(value)
+        return write
 
-    def wire(self, name: str) -> str:
+    def wire(self, field: Field) -> str:
         """What a field is called on the wire."""
-        return self._rename(name) if self._rename else name
+        return field.wire or (self._rename(field.name) if self._rename else field.name)
+
+    def _declared(self, type_: Any) -> bool:
+        """Whether values do not know themselves that they are of a type."""
+        return not isinstance(type_, type) or is_typed_dict(type_)
+
+    def _declared_hook(self, type_: Any) -> Writer | None:
+        """The user's hook for such a type."""
+        return self._hook(type_) if self._declared(type_) else None
+
+    def _says_more(self, type_: Any) -> bool:
+        """Whether a type knows of its values what they do not know themselves: their fields' names, or a hook."""
+        return bool(self._rename and is_typed_dict(type_)) or self._declared_hook(type_) is not None
 
     def _typed_writer(self, type_: Any) -> Writer:
-        """What writes a type that knows of its values what they do not know themselves."""
-        type_ = without_names(type_)
-        if not (self._rename and mentions(type_, is_typed_dict)):
+        """What writes a type that may know of its values what they do not know themselves."""
+        if (hook := self._declared_hook(type_)) is not None:
+            return self._hooked_writer(type_, hook)
+        plain = without_names(type_)
+        if plain is not type_:
+            return self._typed_writer(plain)
+        if not mentions(type_, self._says_more):
+            return self.write
+        if has_fields(type_) and not self._declared(type_):
             return self.write
         if has_fields(type_):
             # Not before it is needed: it may be within itself.
@@ -201,10 +290,14 @@ class Writers:
             known = [
                 (_class(part), write)
                 for part, write in zip(arguments, writers, strict=True)
-                if mentions(part, is_typed_dict)
+                if mentions(part, self._says_more)
             ]
 
+            others = {_class(part) for part in arguments if not mentions(part, self._says_more)}
+
             def write_part(value: Any) -> Any:
+                if type(value) in others:
+                    return self.write(value)
                 fitting = (write for class_, write in known if isinstance(value, class_))
                 return next(fitting, self.write)(value)
 

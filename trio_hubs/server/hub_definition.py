@@ -64,7 +64,9 @@ class HubDefinition:
                 something that cannot be called.
         """
         tables = {
-            name: MethodTable.of(hub, PROTOCOLS[name](options.naming), filtered=bool(filters))
+            name: MethodTable.of(
+                hub, PROTOCOLS[name](options.naming, options.converter), filtered=bool(filters)
+            )
             for name in options.supported_protocols
         }
         hooks = _hooks(hub, factory, filters)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import attrs
+from attrs.validators import instance_of, optional
+from cattrs import Converter
 
 from ..calls.options import Role, SessionOptions
 from ..connections.server.options import EndpointOptions
@@ -71,6 +73,8 @@ class HubOptions(EndpointOptions):
     """Whether clients see the texts of all exceptions; otherwise only of :exc:`HubException` [no]."""
     naming: Naming = attrs.field(default=naming_of("python"), converter=naming_of)
     """Names of fields, enums and classes on the wire: ``"python"``, ``"dotnet"``, or a :class:`Naming`."""
+    converter: Converter | None = attrs.field(default=None, validator=optional(instance_of(Converter)))
+    """A cattrs converter, whose hooks are copied when the hub is added; of its settings, none are."""
 
     @property
     def watched(self) -> tuple[float, ...]:
