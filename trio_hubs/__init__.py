@@ -45,6 +45,7 @@ from .server.filters import HubFilter, HubInvocationContext, HubLifetimeContext
 from .server.hub import Hub, HubCallerContext
 from .server.hub_context import HubContext
 from .server.options import HubOptions
+from .server.roster import ClientInfo
 from .server.slow_clients import Disconnect, SlowClientPolicy
 from .server.statistics import Statistics
 
@@ -57,6 +58,7 @@ __all__ = [
     "ChannelClosed",
     "ChannelReader",
     "ChannelWriter",
+    "ClientInfo",
     "ClientProxy",
     "Conflate",
     "Connection",

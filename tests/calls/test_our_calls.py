@@ -263,6 +263,59 @@ async def test_sending_waits_for_nothing_and_is_a_checkpoint(desk: Desk) -> None
     assert scope.cancelled_caught
 
 
+async def test_a_call_that_is_sent_in_place_is_queued_before_it_waits(
+    desk: Desk, nursery: trio.Nursery
+) -> None:
+    await desk.our_calls.send_in_place("log", (1,))
+    fill(desk)
+    waiting = Waiting(nursery, desk.our_calls.send_in_place, "log", (2,))
+    cancelled = Waiting(nursery, desk.our_calls.send_in_place, "log", (3,))
+    await wait_all_tasks_blocked()
+    cancelled.scope.cancel()
+    await wait_all_tasks_blocked()
+    assert cancelled.ended
+    assert not waiting.ended
+    assert sorted(message["arguments"] for message in desk.sent) == [[1], [2], [3]]
+    await make_room(desk, nursery)
+    assert waiting.ended
+    assert waiting.outcome is None
+    await desk.outbox.finish(1)
+
+
+async def test_a_call_that_is_sent_in_place_waits_where_far_too_much_does(
+    desk: Desk, nursery: trio.Nursery
+) -> None:
+    desk.outbox.size = 16 * TRANSPORT_BUFFER_SIZE
+    waiting = Waiting(nursery, desk.our_calls.send_in_place, "log", ())
+    await wait_all_tasks_blocked()
+    assert desk.sent == []
+    await make_room(desk, nursery)
+    assert waiting.ended
+    assert call("log") in desk.sent
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await desk.our_calls.send_in_place("late", ())
+    assert scope.cancelled_caught
+    desk.our_calls.abandon(GONE)
+    with pytest.raises(ConnectionClosed, match="gone"):
+        await desk.our_calls.send_in_place("late", ())
+    assert call("late") not in desk.sent
+    await desk.outbox.finish(1)
+
+
+async def test_a_call_that_is_sent_in_place_fails_with_the_connection(
+    desk: Desk, nursery: trio.Nursery
+) -> None:
+    fill(desk)
+    waiting = Waiting(nursery, desk.our_calls.send_in_place, "log", ())
+    await wait_all_tasks_blocked()
+    desk.outbox.close()
+    await wait_all_tasks_blocked()
+    assert type(waiting.outcome) is ConnectionClosed
+    with pytest.raises(ConnectionClosed):
+        await desk.our_calls.send_in_place("late", ())
+
+
 async def test_uploads_of_a_send_go_on_in_the_background(desk: Desk) -> None:
     await desk.our_calls.send("log", (count_up(2), "text"))
     await wait_all_tasks_blocked()

@@ -6,9 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.hub_peer import open_client
+from tests.hub_peer import open_client, served_hub
 from tests.messages import Message, call, ended, item, result, stream
 from trio_hubs import ChannelReader, Hub
+from trio_hubs.calls.outbox import TRANSPORT_BUFFER_SIZE
 
 from .witness import both_protocols
 
@@ -70,6 +71,64 @@ async def test_one_at_a_time_means_answers_in_order(autojump_clock: MockClock, p
     async with open_client(One, protocol) as client:
         await client.send(*[call("Inline" if n % 3 else "Plain", n, id=str(n)) for n in range(30)])
         assert await client.take(30) == [result(str(n), n) for n in range(30)]
+
+
+class Board(Hub):
+    """Tells what there is, then what changes."""
+
+    def __init__(self, board: "SharedBoard") -> None:
+        self.board = board
+
+    async def subscribe(self, count: int) -> None:
+        self.board.began.set()
+        await self.board.ready.wait()
+        await self.groups.add(self.context.connection_id, *map(str, range(count)))
+        await self.clients.caller.send("Snapshot", self.board.version)
+
+
+class SharedBoard:
+    """What there is, and who changes it."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.began, self.ready = trio.Event(), trio.Event()
+        self.served = served_hub(Board, lambda: Board(self))
+
+    async def publish(self, group: str) -> None:
+        while True:
+            self.version += 1
+            await self.served.clients.group(group).send("Update", self.version)
+            await trio.lowlevel.checkpoint()
+
+
+@both_protocols
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_snapshot_comes_before_the_updates_behind_it(
+    autojump_clock: MockClock, protocol: str, slow: bool
+) -> None:
+    """Whoever joins groups and then tells what there is leaves no gap, and nothing stale comes behind."""
+    for passes in range(50):
+        board = SharedBoard()
+        async with open_client(board.served, protocol, capacity=0 if slow else 1000) as client:
+            await client.send(call("Subscribe", 5))
+            await board.began.wait()
+            async with trio.open_nursery() as nursery:
+                for group in range(5):
+                    nursery.start_soon(board.publish, str(group))
+                for _ in range(passes):
+                    await trio.lowlevel.checkpoint()
+                for _ in range(2 * slow):
+                    await board.served.clients.all.send("Large", "x" * TRANSPORT_BUFFER_SIZE)
+                board.ready.set()
+                for _ in range(20):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            heard = [message for message in await client.arrived() if message["target"] != "Large"]
+        assert heard[0]["target"] == "Snapshot"
+        (snapshot,) = heard[0]["arguments"]
+        told = [message["arguments"][0] for message in heard[1:]]
+        assert told == list(range(snapshot + 1, snapshot + 1 + len(told)))
+        assert len(told) > 5
 
 
 async def test_no_more_run_than_may(autojump_clock: MockClock) -> None:

@@ -13,6 +13,7 @@ class FakeSession:
     """As much of a session as who is there is about."""
 
     protocol = outbox = None
+    ended = False
 
 
 def come(members: Members, id: str, user_id: str | None = None) -> None:
@@ -174,3 +175,17 @@ def test_whatever_happens_groups_are_as_a_plain_set_has_them(seed: int) -> None:
     for known in there:
         members.remove(known)
     assert is_empty(members)
+
+
+def test_what_ends_uses_no_name() -> None:
+    members = Members()
+    come(members, "a", "ann")
+    come(members, "b", "ben")
+    for id in "ab":
+        members.join(id, f"of {id}")
+        members.join(id, "both")
+    assert members.groups == {"of a", "of b", "both"}
+    assert members.users == {"ann", "ben"}
+    members.by_id["a"].session.ended = True  # type: ignore[misc]
+    assert members.groups == {"of b", "both"}
+    assert members.users == {"ben"}

@@ -201,3 +201,22 @@ async def test_a_hub_that_no_app_would_take_is_refused() -> None:
 
     with pytest.raises(TypeError, match="hear"):
         make_hub(Bad)
+
+
+async def test_groups_are_those_that_were_joined_and_not_left() -> None:
+    class Rooms(Hub):
+        async def move(self, *rooms: str) -> frozenset[str]:
+            await self.groups.add("1", "hall", *rooms)
+            await self.groups.remove("1", "hall")
+            return await self.groups.names()
+
+    hub = make_hub(Rooms)
+    assert await hub.move("a", "b") == {"a", "b"}
+    assert recorded(hub) == [Joined("1", "hall"), Joined("1", "a"), Joined("1", "b"), Left("1", "hall")]
+
+
+def test_a_reason_is_recorded() -> None:
+    hub = make_hub(Chat)
+    hub.context.abort("Enough.")
+    assert hub.context.transport is None
+    assert recorded(hub) == [Aborted("Enough.")]

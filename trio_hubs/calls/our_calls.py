@@ -147,6 +147,26 @@ class OurCalls:
                 self._nursery.start_soon(self._upload, id, items)
         await trio.lowlevel.cancel_shielded_checkpoint()  # it is sent, whatever comes
 
+    async def send_in_place(self, target: str, arguments: Sequence[Any]) -> None:
+        """Like :meth:`send`, without uploads; but it is queued before it waits for room. A checkpoint.
+
+        So it comes before all that others send from now on. A call that is cancelled while it waits has been queued.
+
+        Raises:
+            BindingError: An argument cannot be encoded.
+            ConnectionClosed: The connection is over.
+        """
+        data = self._protocol.encode(Invocation(target=target, arguments=self._dump(arguments)))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        await self._outbox.wait_place()
+        self._check_open()
+        self._outbox.put_now(data)
+        if self._outbox.full:
+            await self._outbox.wait_room()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
     async def invoke(self, target: str, arguments: Sequence[Any], result_type: Any) -> Any:
         """Call and wait for the result. A checkpoint; when cancelled the peer is told to cancel the call, too.
 

@@ -245,6 +245,19 @@ class Outbox:
         """
         while self.full and self.state.holds:
             await self._producers.park()
+        self._check_holds()
+
+    async def wait_place(self) -> None:
+        """Wait while far too much waits, for a producer that queues before it waits. A checkpoint only when it has to.
+
+        Raises:
+            ConnectionClosed: The connection is over, or about to be.
+        """
+        while self.size >= _FLOOD * self.transport_buffer_size and self.state.holds:
+            await self._producers.park()
+        self._check_holds()
+
+    def _check_holds(self) -> None:
         if not self.state.holds:
             raise ConnectionClosed("The connection is over.")
 

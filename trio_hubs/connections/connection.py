@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 
 from ..protocol.hub_protocol import TransferFormat
+from ..protocol.negotiate import Transport
 from .http import Request
 from .users import User
 
@@ -19,6 +20,7 @@ class Connection(abc.ABC):
         id: The public connection id; ``None`` on a client that skipped negotiation.
         request: The HTTP request that made the connection.
         user: Who the client is, as last seen; ``None`` for nobody known.
+        transport: What carries it; ``None`` where that is memory.
         transfer_format: How :meth:`send` marks its bytes where the transport tells text from binary.
     """
 
@@ -26,6 +28,7 @@ class Connection(abc.ABC):
         self.id = id
         self.request = request
         self.user: User | None = None
+        self.transport: Transport | None = None
         self.transfer_format = TransferFormat.TEXT
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ it is connected, in the order of sending. Nothing here waits for a client while 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..server.address import Address, Recipients
 from ..server.local_roster import LocalRoster
 from ..server.members import Member
-from ..server.roster import ClientCall, Roster
+from ..server.roster import ClientCall, ClientInfo, Roster
 from ..server.slow_clients import SlowClientPolicy
 from ..tasks import open_background
 from .bus import Bus, Hear
@@ -120,7 +120,27 @@ class FleetRoster(Roster):
         """Whether a client is connected to this server."""
         return connection_id in self._local.members.by_id
 
-    async def join(self, connection_id: str, group: str) -> None:
+    async def find(self, address: Address) -> Sequence[ClientInfo]:
+        """The clients of this server alone that an address stands for."""
+        return await self._local.find(address)
+
+    async def users(self) -> frozenset[str]:
+        """The users of this server alone."""
+        return await self._local.users()
+
+    async def groups(self) -> frozenset[str]:
+        """The groups of this server alone."""
+        return await self._local.groups()
+
+    async def abort(self, address: Address, reason: str) -> None:
+        """End connections to this server alone."""
+        await self._local.abort(address, reason)
+
+    async def join(self, connection_id: str, *groups: str) -> None:
+        for group in groups:
+            await self._join(connection_id, group)
+
+    async def _join(self, connection_id: str, group: str) -> None:
         if not self.has(connection_id):
             await self._commands.ask(GroupAction.ADD, connection_id, group)
             return

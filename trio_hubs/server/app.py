@@ -299,7 +299,7 @@ class HubApp(Generic[S]):
     # ---- from outside of hubs
 
     def hub(self, hub: type[Hub[C]]) -> HubContext[C]:
-        """The clients and groups of a hub, to be called from anywhere in this process.
+        """The clients and groups of a hub, to be called and asked for from anywhere in this process.
 
         Args:
             hub: The class that was given to :meth:`add_hub`; clients of all of its paths are included.
@@ -309,7 +309,7 @@ class HubApp(Generic[S]):
         """
         for known, served in self.site.hubs:
             if known is hub:
-                return HubContext(served.clients, served.groups)
+                return HubContext(served.clients, served.groups, served.roster)
         raise LookupError(f"{hub.__qualname__} was not added to this app")
 
     def statistics(self) -> Statistics:

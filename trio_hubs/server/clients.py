@@ -135,6 +135,7 @@ class CallerProxy(ClientProxy):
     async def send(self, method: str, /, *args: Any) -> None:
         """Call a method of the client, without waiting for its end. A checkpoint; waits while the client is slow.
 
+        It has its place among all that is sent to the client before it waits, also where it is cancelled then.
         A client that has said goodbye, while invocations that it cannot wait for still run, hears nothing more.
 
         Args:
@@ -149,7 +150,7 @@ class CallerProxy(ClientProxy):
         if self._session.parting:
             await trio.lowlevel.checkpoint()
         else:
-            await self._session.our_calls.send(method, args)
+            await self._session.our_calls.send_in_place(method, args)
 
 
 C = TypeVar("C", default=ClientProxy)
@@ -292,10 +293,18 @@ class Groups:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
 
-    async def add(self, connection_id: str, name: str) -> None:
-        """Put a client into a group; nothing happens when it is in it already, or has left. A checkpoint."""
-        await self._roster.join(connection_id, name)
+    async def add(self, connection_id: str, *names: str) -> None:
+        """Put a client into groups, all at once; nothing happens when it is in them already, or has left.
+
+        A checkpoint. When it returns, nothing has been sent to the groups yet that reaches the client: so what this
+        task sends it next, without waiting for anything else before, comes first.
+        """
+        await self._roster.join(connection_id, *names)
 
     async def remove(self, connection_id: str, name: str) -> None:
         """Take a client out of a group, if it is in it. A checkpoint."""
         await self._roster.leave(connection_id, name)
+
+    async def names(self) -> frozenset[str]:
+        """The groups that have a member at this moment. A checkpoint."""
+        return await self._roster.groups()

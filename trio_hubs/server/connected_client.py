@@ -24,6 +24,7 @@ from .filters import HubLifetimeContext
 from .hub import HubCallerContext
 from .hub_definition import Unauthorized
 from .method_table import MethodTable
+from .roster import Aborted
 
 if TYPE_CHECKING:
     from .served_hub import ServedHub
@@ -174,4 +175,6 @@ class ConnectedClient(Face, Life):
     def close_text(self, error: Exception) -> str:
         if isinstance(error, ConnectionClosed):
             return ""
+        if isinstance(error, Aborted):
+            return str(error)
         return self._definition.fault(texts.CLOSED, error)

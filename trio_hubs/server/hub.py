@@ -12,7 +12,9 @@ from ..calls.names import given_name, wire_name
 from ..calls.session import Session
 from ..connections.http import Request
 from ..connections.users import Policy, User, policies_of_method
+from ..protocol.negotiate import Transport
 from .clients import C, Groups, HubCallerClients
+from .roster import Aborted
 
 if TYPE_CHECKING:
     from .app import HubApp
@@ -47,9 +49,19 @@ class HubCallerContext:
         """The user's id, by which ``clients.user`` calls all of their connections."""
         return None if self.user is None else self.user.id
 
-    def abort(self) -> None:
-        """End the connection; its invocations, this one included, are cancelled. The client is not to reconnect."""
-        self._session.end()
+    @property
+    def transport(self) -> Transport | None:
+        """What carries the connection; ``None`` where that is memory."""
+        return self._session.connection.transport
+
+    def abort(self, reason: str = "") -> None:
+        """End the connection; its invocations, this one included, are cancelled. The client is not to reconnect.
+
+        Args:
+            reason: What the client is told, as its connection's error. ``on_disconnected`` gets it as a
+                :exc:`HubException`.
+        """
+        self._session.end(Aborted(reason) if reason else None)
 
 
 class Hub(Generic[C]):

@@ -5,6 +5,8 @@ All that is sent in one pass of the scheduler leaves together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
@@ -19,7 +21,7 @@ from . import texts
 from .address import Address
 from .members import Member, Members
 from .options import HubOptions
-from .roster import ClientCall, EncodedCall, Roster
+from .roster import Aborted, ClientCall, ClientInfo, EncodedCall, Roster
 from .slow_clients import Disconnect, SlowClientPolicy
 
 
@@ -62,13 +64,32 @@ class LocalRoster(Roster):
         if (member := self.members.remove(connection_id)) is not None:
             self._dropped += member.backlog.dropped
 
-    async def join(self, connection_id: str, group: str) -> None:
+    async def join(self, connection_id: str, *groups: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.members.join(connection_id, group)
+        for group in groups:
+            self.members.join(connection_id, group)
 
     async def leave(self, connection_id: str, group: str) -> None:
         await trio.lowlevel.checkpoint()
         self.members.leave(connection_id, group)
+
+    async def find(self, address: Address) -> Sequence[ClientInfo]:
+        await trio.lowlevel.checkpoint()
+        found = {member.id: member for member in self.members.at(address) if not member.session.ended}
+        return tuple(map(_info, found.values()))
+
+    async def users(self) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
+        return self.members.users
+
+    async def groups(self) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
+        return self.members.groups
+
+    async def abort(self, address: Address, reason: str) -> None:
+        await trio.lowlevel.checkpoint()
+        for member in self.members.at(address):
+            member.session.end(Aborted(reason) if reason else None)
 
     # ---- calling them
 
@@ -155,3 +176,14 @@ class LocalRoster(Roster):
             like = outbox.flush(like, now)
         self._unflushed.clear()
         self._sends = self._bytes = 0
+
+
+def _info(member: Member) -> ClientInfo:
+    connection = member.session.connection
+    return ClientInfo(
+        id=member.id,
+        user=connection.user,
+        transport=connection.transport,
+        since=datetime.fromtimestamp(member.since, UTC),
+        groups=frozenset(member.groups),
+    )

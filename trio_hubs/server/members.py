@@ -5,6 +5,7 @@ A connection is known here until it has ended; of one that has left nothing is k
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
@@ -25,9 +26,10 @@ class Member:
         outbox: What waits to be sent to it.
         backlog: What of that may be dropped.
         groups: The groups that it is in.
+        since: When it came, in Unix seconds.
     """
 
-    __slots__ = ("backlog", "groups", "id", "outbox", "protocol", "session", "user_id")
+    __slots__ = ("backlog", "groups", "id", "outbox", "protocol", "session", "since", "user_id")
 
     def __init__(self, id: str, session: Session, user_id: str | None) -> None:
         self.id = id
@@ -37,6 +39,7 @@ class Member:
         self.outbox = session.outbox
         self.backlog = Backlog(session.outbox)
         self.groups: set[str] = set()
+        self.since = time.time()
 
 
 class Members:
@@ -79,6 +82,16 @@ class Members:
             member.groups.discard(group)
             _discard(self._groups, group, id)
 
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups of those that are not about to end."""
+        return _used(self._groups)
+
+    @property
+    def users(self) -> frozenset[str]:
+        """The users of those that are not about to end."""
+        return _used(self._users)
+
     def at(self, address: Address) -> tuple[Member, ...]:
         """The connections that an address stands for."""
         found: Iterable[Member]
@@ -106,6 +119,14 @@ class Members:
 
 def _of_each(index: dict[str, dict[str, Member]], names: Iterable[str]) -> Iterable[Member]:
     return chain.from_iterable(index[name].values() for name in names if name in index)
+
+
+def _used(index: dict[str, dict[str, Member]]) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, members in index.items()
+        if any(not member.session.ended for member in members.values())
+    )
 
 
 def _discard(index: dict[str, dict[str, Member]], name: str, id: str) -> None:

@@ -1,18 +1,25 @@
 """What a roster is: the clients of one hub, wherever they are connected.
 
-Addresses and calls go in, and no connection comes out: so the clients may be those of other processes, too.
+Addresses and calls go in, and data comes out, but no connection: so the clients may be those of other processes, too.
+Whatever may have to ask these is async.
 """
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
+import attrs
 from msgspec import Raw
 
 from ..calls.session import Session
+from ..connections.users import User
+from ..errors import HubException
 from ..protocol.hub_protocol import HubProtocol
 from ..protocol.messages import Invocation
+from ..protocol.negotiate import Transport
 from .address import Address
 from .slow_clients import SlowClientPolicy
 
@@ -70,6 +77,29 @@ class ClientCall:
         return data
 
 
+@attrs.frozen(kw_only=True)
+class ClientInfo:
+    """A client as it was when somebody asked.
+
+    Attributes:
+        id: Its connection's id.
+        user: Who it is; ``None`` for nobody known.
+        transport: What carries its connection; ``None`` where that is memory.
+        since: When it connected, in UTC.
+        groups: The groups that it is in.
+    """
+
+    id: str
+    user: User | None
+    transport: Transport | None
+    since: datetime
+    groups: frozenset[str]
+
+
+class Aborted(HubException):
+    """A hub ended a connection, for a reason that its client is told as it is."""
+
+
 class Roster(abc.ABC):
     """The clients of one hub: who is there, and how to call them."""
 
@@ -91,15 +121,35 @@ class Roster(abc.ABC):
     # ---- clients anywhere
 
     @abc.abstractmethod
-    async def join(self, connection_id: str, group: str) -> None:
-        """Put a client into a group; nothing happens when it has left or is in it already. A checkpoint.
+    async def join(self, connection_id: str, *groups: str) -> None:
+        """Put a client into groups, all at once; nothing happens when it has left or is in them already. A checkpoint.
 
-        When this returns, all that is sent to the group reaches the client.
+        When this returns, all that is sent to the groups reaches the client; where that is connected to this process,
+        nothing has been sent to it between its joining and the return.
         """
 
     @abc.abstractmethod
     async def leave(self, connection_id: str, group: str) -> None:
         """Take a client out of a group, if it is in it. A checkpoint."""
+
+    @abc.abstractmethod
+    async def find(self, address: Address) -> Sequence[ClientInfo]:
+        """The clients that an address stands for, each once, without those that are about to end. A checkpoint.
+
+        It is what the roster knows when this returns.
+        """
+
+    @abc.abstractmethod
+    async def users(self) -> frozenset[str]:
+        """The ids of all users that have a client, as :meth:`find` knows them. A checkpoint."""
+
+    @abc.abstractmethod
+    async def groups(self) -> frozenset[str]:
+        """The groups that have a member, as :meth:`find` knows them. A checkpoint."""
+
+    @abc.abstractmethod
+    async def abort(self, address: Address, reason: str) -> None:
+        """Begin to end connections, without leave to reconnect, and tell the clients why. A checkpoint."""
 
     @abc.abstractmethod
     async def send(self, address: Address, call: ClientCall, policy: SlowClientPolicy) -> None:

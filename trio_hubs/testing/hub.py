@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
@@ -19,7 +19,7 @@ from ..server.clients import C, ClientProxy, Groups, HubCallerClients, HubClient
 from ..server.hub import Hub, HubCallerContext
 from ..server.hub_definition import HubDefinition
 from ..server.options import HubOptions
-from ..server.roster import ClientCall, Roster
+from ..server.roster import ClientCall, ClientInfo, Roster
 from ..server.slow_clients import SlowClientPolicy, checked
 
 H = TypeVar("H", bound=Hub[Any])
@@ -91,7 +91,13 @@ class Left:
 
 @attrs.frozen
 class Aborted:
-    """The connection was ended."""
+    """The connection was ended.
+
+    Attributes:
+        reason: What its client is told.
+    """
+
+    reason: str = ""
 
 
 Recorded: TypeAlias = Sent | Invoked | Joined | Left | Aborted
@@ -177,8 +183,12 @@ class _Context(HubCallerContext):
     def request(self) -> Request:
         return self._request
 
-    def abort(self) -> None:
-        self._record.append(Aborted())
+    @property
+    def transport(self) -> None:
+        return None
+
+    def abort(self, reason: str = "") -> None:
+        self._record.append(Aborted(reason))
 
 
 class _Clients(HubCallerClients[C]):
@@ -230,13 +240,32 @@ class _Roster(Roster):
     def dropped(self) -> int:
         return 0
 
-    async def join(self, connection_id: str, group: str) -> None:
+    async def join(self, connection_id: str, *groups: str) -> None:
         await trio.lowlevel.checkpoint()
-        self._record.append(Joined(connection_id, group))
+        self._record += [Joined(connection_id, group) for group in groups]
 
     async def leave(self, connection_id: str, group: str) -> None:
         await trio.lowlevel.checkpoint()
         self._record.append(Left(connection_id, group))
+
+    async def find(self, address: Address) -> Sequence[ClientInfo]:
+        raise NotImplementedError
+
+    async def users(self) -> frozenset[str]:
+        raise NotImplementedError
+
+    async def groups(self) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
+        members: set[tuple[str, str]] = set()
+        for each in self._record:
+            if isinstance(each, Joined):
+                members.add((each.connection_id, each.group))
+            elif isinstance(each, Left):
+                members.discard((each.connection_id, each.group))
+        return frozenset(group for _, group in members)
+
+    async def abort(self, address: Address, reason: str) -> None:
+        raise NotImplementedError
 
     async def send(self, address: Address, call: ClientCall, policy: SlowClientPolicy) -> None:
         await trio.lowlevel.checkpoint()

@@ -113,13 +113,13 @@ async def open_duplex(
     requests.tokens.forget()
     timeout = requests.options.connect_timeout
     target = ConnectTarget(base=requests.url, url=requests.url)
-    started = None
+    started, transport = None, Transport.WEBSOCKETS
     failures: dict[str, ConnectionFailed] = {}
     with trio.move_on_after(timeout):
         if skip_negotiation:
             started = await start_websocket(requests, target)
         else:
-            started, target = await _start(requests, transfer_format, stateful_reconnect, failures)
+            started, target, transport = await _start(requests, transfer_format, stateful_reconnect, failures)
     if started is None:
         kind = ConnectionClosed if skip_negotiation else NegotiationError
         raise kind(
@@ -127,12 +127,13 @@ async def open_duplex(
             failures=failures,
         )
     async with refreshing(requests, target), started as connection:
+        connection.transport = transport
         yield connection
 
 
 async def _start(
     requests: Requests, transfer_format: TransferFormat, stateful: bool, failures: dict[str, ConnectionFailed]
-) -> tuple[AbstractAsyncContextManager[Duplex], ConnectTarget]:
+) -> tuple[AbstractAsyncContextManager[Duplex], ConnectTarget, Transport]:
     """Start the first of the server's transports that works, and note why others do not."""
     target = await negotiate(requests, requests.url, stateful_reconnect=stateful)
     tried = False
@@ -145,7 +146,7 @@ async def _start(
             started = await start(requests, target)
             if target.stateful_reconnect and start is start_websocket:
                 started = resuming(target, started, partial(start_websocket, requests, target))
-            return started, target
+            return started, target, Transport(offered.transport)
         except ConnectionFailed as error:
             failures[offered.transport] = error
     if not failures:

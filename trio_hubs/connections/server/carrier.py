@@ -120,6 +120,7 @@ class Carrier(abc.ABC, Generic[D]):
 
     def _open(self, connection: D, user: User | None) -> None:
         self.connection = connection
+        connection.transport = self.transport
         self._lease.open(self, user)
 
     def _see(self, user: User | None) -> None:
