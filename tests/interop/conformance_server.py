@@ -1,15 +1,20 @@
 """`python -m tests.interop.conformance_server --port N`: the conformance hubs, at the peer's addresses.
 
 Prints `listening http://127.0.0.1:N` once it answers; port 0 takes a free one. Pages of other origins may connect
-when each is named by `--allow-origin`. With `--redis` it is one of a fleet.
+when each is named by `--allow-origin`. With `--redis` it is one of a fleet. With `--mounted PATH` it is
+Hypercorn that serves them, mounted there in an application of Starlette's.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import trio
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from tests.asgi.hypercorn_server import open_hypercorn
 from tests.interop.conformance_hubs import (
     AuthHub,
     ConformanceHub,
@@ -81,11 +86,31 @@ def answer_seen(request: Request) -> Response:
     return Response(body=seen(request.query["key"]))
 
 
-async def main(port: int, allowed_origins: Sequence[str], redis: str | None) -> None:
+@asynccontextmanager
+async def open_mounted(app: HubApp, path: str, port: int) -> AsyncGenerator[str]:
+    """Serve an app by Hypercorn, mounted at a path, for the body; gives its address."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with app.running():
+            yield
+
+    host = Starlette(routes=[Mount(path, app.asgi())], lifespan=lifespan)
+    async with open_hypercorn(host, port=port) as address:
+        yield address + path
+
+
+async def main(port: int, allowed_origins: Sequence[str], redis: str | None, mounted: str | None) -> None:
     """Serve until the process is ended."""
-    async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(build_app(allowed_origins, redis).serve, "127.0.0.1", port)
+    app = build_app(allowed_origins, redis)
+    async with AsyncExitStack() as stack:
+        if mounted is None:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            address = await nursery.start(app.serve, "127.0.0.1", port)
+        else:
+            address = await stack.enter_async_context(open_mounted(app, mounted, port))
         print(f"listening {address}", flush=True)
+        await trio.sleep_forever()
 
 
 if __name__ == "__main__":
@@ -93,5 +118,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
     parser.add_argument("--redis", metavar="URL")
+    parser.add_argument("--mounted", metavar="PATH")
     chosen = parser.parse_args()
-    trio.run(main, chosen.port, chosen.allow_origin, chosen.redis)
+    trio.run(main, chosen.port, chosen.allow_origin, chosen.redis, chosen.mounted)

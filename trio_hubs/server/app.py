@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from os import PathLike
-from typing import Any, Generic, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
 import trio
 from typing_extensions import TypeVar
@@ -28,7 +28,7 @@ from ..connections.server.origins import OriginPredicate, Origins, checked_origi
 from ..connections.server.proxies import TrustedProxies
 from ..connections.server.resource import Handler, RouteHandler
 from ..connections.server.router import Pattern
-from ..connections.users import Authenticate, Policy, policies_for, policies_of
+from ..connections.users import Authenticate, Policy, User, policies_for, policies_of
 from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
@@ -45,9 +45,15 @@ from .served_hub import ServedHub
 from .site import Site
 from .statistics import LimitCounter, Statistics
 
+if TYPE_CHECKING:
+    from ..asgi.fallback import Fallback
+
 logger = get_logger(__name__)
 
 S = TypeVar("S", default=Any)
+
+AsgiApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI 3 application: called with a scope, ``receive`` and ``send``."""
 
 Lifespan: TypeAlias = "Callable[[HubApp[Any]], AbstractAsyncContextManager[S]]"
 """Called with the app: what is held around serving it. What that yields is the app's state."""
@@ -68,10 +74,13 @@ class HubApp(Generic[S]):
         maximum_connections: How many connections there may be at a time; further ones get 503.
         backplane: Joins the hubs with those of other servers.
         trusted_proxies: Whose word counts of who makes a request, and how; nobody's by default.
+        fallback: An ASGI 3 application, such as Starlette's or FastAPI's, that answers at all other paths. Its lifespan
+            is held within that of the app.
 
     Attributes:
         addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
         site: What it offers at its paths, for what brings requests there.
+        life: When it runs, for the same.
 
     Example:
         ::
@@ -92,6 +101,7 @@ class HubApp(Generic[S]):
         maximum_connections: int = 100_000,
         backplane: Backplane | None = None,
         trusted_proxies: TrustedProxies | None = None,
+        fallback: AsgiApplication | None = None,
     ) -> None:
         if lifespan is not None and not callable(lifespan):
             raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
@@ -112,9 +122,15 @@ class HubApp(Generic[S]):
         self._lifespan = lifespan
         self.site = Site(self)
         self.site.router.proxies = trusted_proxies
-        self._life = AppLife[S](self.site, self._admission)
+        self.life = AppLife[S](self.site, self._admission)
         self._backplane = backplane
         self.addresses: tuple[str, ...] = ()
+        self._fallback: Fallback | None = None
+        if fallback is not None:
+            from ..asgi.fallback import Fallback  # noqa: PLC0415 - of the roof, for who asks for it
+
+            self._fallback = Fallback(fallback)
+            self.site.router.fallback = self._fallback.route
 
     # ---- what it offers
 
@@ -333,12 +349,12 @@ class HubApp(Generic[S]):
         Raises:
             RuntimeError: The app does not run, or its lifespan has not yielded yet.
         """
-        return self._life.state
+        return self.life.state
 
     @property
     def draining(self) -> bool:
         """Whether it is running empty, or has: for a route that tells a load balancer."""
-        return self._life.draining
+        return self.life.draining
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
         """Run the app without a door, for the body: its lifespan, its endpoints and hubs.
@@ -355,11 +371,33 @@ class HubApp(Generic[S]):
         """
         backplane = nullcontext() if self._backplane is None else self._backplane.open()
         if self._lifespan is None:
-            return self._life.run(nullcontext(cast("Any", None)), backplane)
+            return self._run(nullcontext(cast("S", None)), backplane)
         lifespan = self._lifespan(self)
         if not isinstance(lifespan, AbstractAsyncContextManager):
             raise TypeError(f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it")
-        return self._life.run(lifespan, backplane)
+        return self._run(lifespan, backplane)
+
+    def _run(
+        self, lifespan: AbstractAsyncContextManager[S], backplane: AbstractAsyncContextManager[None]
+    ) -> AbstractAsyncContextManager[trio.Nursery]:
+        held = lifespan if self._fallback is None else self._fallback.within(lifespan)
+        return self.life.run(held, backplane)
+
+    def asgi(
+        self, *, user: Callable[[Mapping[str, Any]], User | Awaitable[User | None] | None] | None = None
+    ) -> AsgiApplication:
+        """The app as an ASGI 3 application, over every transport, to be served by Hypercorn's trio worker.
+
+        It can be mounted in an application of another framework, at any path. Where no lifespan reaches it then, as in
+        Starlette's ``Mount``, the lifespan of the other one must hold :meth:`running`.
+
+        Args:
+            user: Finds out from an ASGI scope who makes its request; may be async. By default it is ``scope["user"]``,
+                a :class:`User` or one of Starlette's. ``authenticate`` is asked where that is nobody.
+        """
+        from ..asgi.application import AsgiApp  # noqa: PLC0415 - of the roof, for who asks for it
+
+        return AsgiApp(self, user)
 
     async def drain(self, seconds: float) -> None:
         """Let the app run empty: the way to stop it without tearing anybody's work.
@@ -370,7 +408,7 @@ class HubApp(Generic[S]):
         Args:
             seconds: How long invocations and streams may still run.
         """
-        await self._life.drain(seconds)
+        await self.life.drain(seconds)
 
     async def serve(
         self,

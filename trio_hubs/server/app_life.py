@@ -26,6 +26,11 @@ LAST_CLIENTS_TIMEOUT = 10.0
 LIFESPAN_TIMEOUT = 10.0
 """Seconds that a lifespan has to end, once all connections have."""
 
+NO_TRIO = (
+    "a HubApp runs on trio, and what runs here does not: of ASGI servers Hypercorn does, with its trio worker: "
+    "'hypercorn --worker-class trio module:app'"
+)
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -39,10 +44,12 @@ class AppLife(Generic[S]):
 
     Attributes:
         draining: Whether it is running empty, or will before long.
+        doors: The nursery of doors, while it runs and requests may come.
     """
 
     def __init__(self, site: Site, admission: Admission) -> None:
         self.draining = False
+        self.doors: trio.Nursery | None = None
         self._site = site
         self._admission = admission
         self._states: list[S] = []  # one, while it runs
@@ -73,9 +80,11 @@ class AppLife(Generic[S]):
             connections have ended that run in no request of their own, as those of long polling, and need theirs.
 
         Raises:
-            RuntimeError: The app is running already.
+            RuntimeError: The app is running already, or the event loop is not trio's.
             BaseException: The exception of the body, or of the lifespan, bare.
         """
+        if not trio.lowlevel.in_trio_task():
+            raise RuntimeError(NO_TRIO)
         if self._site.closed:
             raise RuntimeError("the app is being served already")
         self._site.closed = True
@@ -87,7 +96,11 @@ class AppLife(Generic[S]):
                         await nursery.start(endpoint.run)
                     for _, served in self._site.hubs:
                         nursery.start_soon(served.watch)
-                    yield doors
+                    self.doors = doors
+                    try:
+                        yield doors
+                    finally:
+                        self.doors = None
         finally:
             self._states.clear()
             self._site.closed = False

@@ -61,7 +61,7 @@ def _websocket_fault(request: Request, version: bytes | None) -> str:
     return "" if len(key) == 16 else "Sec-WebSocket-Key must be 16 bytes in base64"
 
 
-def _in_order(headers: Headers) -> list[tuple[bytes, bytes]]:
+def in_order(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The headers of an acceptance; raises when they could not be sent so."""
     return (
         list(h11.InformationalResponse(status_code=101, headers=header_lines(headers)).headers)
@@ -146,7 +146,7 @@ class _HttpConnection:
                 request,
                 rest=self._wire.take_rest(),
                 subprotocol=answer.subprotocol,
-                headers=_in_order(answer.headers),
+                headers=in_order(answer.headers),
                 close_timeout=answer.close_timeout,
                 express=self._server.express,
             ) as connection:
@@ -213,7 +213,7 @@ class _HttpConnection:
         try:
             answer = await route.answer(request)
             if isinstance(answer, Upgrade):
-                _in_order(answer.headers)
+                in_order(answer.headers)
                 fault = _websocket_fault(request, self._wire.http.their_http_version)
                 return render(Response(fault, status=400), {}) if fault else answer
             return answer if isinstance(answer, Deferred) else render(answer, {})
