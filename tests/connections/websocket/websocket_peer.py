@@ -209,7 +209,7 @@ class DirectStream(DirectSocketStream):
         self.ready = trio.Event()
         self.ready.set()
 
-    def send_nowait(self, data: bytes) -> int:
+    def send_nowait(self, data: bytes | memoryview) -> int:
         part = data[: self.room]
         self._far.put_data(part)
         return len(part)

@@ -97,8 +97,9 @@ class HttpAnswer:
         except httpx2.HTTPError as error:
             raise ConnectionFailed(reason_of(error)) from error
         finally:
-            await _end(parts)
-            await self.response.aclose()
+            if not self.response.is_closed:  # it closes itself at its end
+                await _end(parts)
+                await self.response.aclose()
 
     async def failure(self) -> ConnectionFailed:
         """What the answer of a server that does not do what it was asked means; it is done with then."""
@@ -265,21 +266,23 @@ class Requests:
             fields["Authorization"] = f"Bearer {token}"
         try:
             with unwrapping(), masking(*_LOGGERS):
-                if trusted:
+                if trusted and not self._is_own:  # the user's client may have headers and the like of its own
                     request = self._http.build_request(
                         method, url, headers=fields, content=content, timeout=self._timeout
                     )
-                    self._add_cookies(request)
-                    return await self._http.send(request, stream=True, follow_redirects=False)
-                request = httpx2.Request(
-                    method,
-                    url,
-                    headers=fields,
-                    cookies=self._http.cookies,
-                    content=content,
-                    extensions={"timeout": self._timeout.as_dict()},
-                )
-                return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
+                else:
+                    request = httpx2.Request(
+                        method,
+                        url,
+                        headers=fields,
+                        cookies=self._http.cookies,
+                        content=content,
+                        extensions={"timeout": self._timeout.as_dict()},
+                    )
+                if not trusted:
+                    return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
+                self._add_cookies(request)
+                return await self._http.send(request, stream=True, follow_redirects=False)
         except httpx2.ConnectError as error:
             _, host, port = origin_of(url)
             raise ConnectionFailed(f"cannot connect to {host}:{port}: {reason_of(error)}") from error

@@ -18,7 +18,6 @@ from .negotiation import ConnectTarget
 from .requests import HttpAnswer, Requests
 
 _READ_SIZE = 64 * 1024
-_MOST_EARLY_BYTES = 1 << 20  # behind the server's answer; the HTTP client reads less
 
 
 class _UpgradedStream(trio.abc.Stream):
@@ -47,6 +46,21 @@ class _UpgradedStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
+class _UpgradedSocketStream(DirectSocketStream):
+    """A plain socket of the HTTP client, which may have read more than the server's answer, and gives that first."""
+
+    def __init__(self, stream: trio.SocketStream, upgraded: _UpgradedStream) -> None:
+        super().__init__(stream)
+        self._upgraded: _UpgradedStream | None = upgraded
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._upgraded is None:
+            return await super().receive_some(max_bytes)
+        data = await self._upgraded.receive_some(max_bytes)
+        self._upgraded = None
+        return data
+
+
 async def start_websocket(requests: Requests, target: ConnectTarget) -> AbstractAsyncContextManager[Duplex]:
     """Open a server's WebSocket. A checkpoint.
 
@@ -65,7 +79,7 @@ async def start_websocket(requests: Requests, target: ConnectTarget) -> Abstract
         if not line.startswith("HTTP/1.1 101 ") or not opens(response.headers, key):
             error = await answer.failure()
             raise error.retold(ConnectionFailed, f"it answered '{line}'")
-        stream, early = await _stream_of(answer)
+        stream = _stream_of(answer)
     except ConnectionFailed as error:
         raise error.retold(
             ConnectionClosed, f"The server did not open a WebSocket at {public_url(target.url)}: {error}."
@@ -77,15 +91,15 @@ async def start_websocket(requests: Requests, target: ConnectTarget) -> Abstract
                 await answer.response.aclose()
         raise
     connection = WebSocketConnection(target.connection_id, target.request, stream, masked=False)
-    return _keep_open(answer, stream, connection, early)
+    return _keep_open(answer, stream, connection)
 
 
 @asynccontextmanager
 async def _keep_open(
-    answer: HttpAnswer, stream: trio.abc.Stream, connection: WebSocketConnection, early: bytes
+    answer: HttpAnswer, stream: trio.abc.Stream, connection: WebSocketConnection
 ) -> AsyncGenerator[Duplex]:
     try:
-        async with connection.opened(early, express=True):
+        async with connection.opened(b"", express=True):
             yield connection
     finally:
         try:
@@ -94,8 +108,8 @@ async def _keep_open(
             await answer.response.aclose()
 
 
-async def _stream_of(answer: HttpAnswer) -> tuple[trio.abc.Stream, bytes]:
-    """The socket of an answer, and what has come behind the answer."""
+def _stream_of(answer: HttpAnswer) -> trio.abc.Stream:
+    """The socket of an answer, from which comes first what has come behind the answer."""
     upgraded: httpcore2.AsyncNetworkStream | None = answer.response.extensions.get("network_stream")
     if upgraded is None:
         raise ConnectionFailed("the HTTP client gives no stream")
@@ -105,9 +119,5 @@ async def _stream_of(answer: HttpAnswer) -> tuple[trio.abc.Stream, bytes]:
     except AssertionError:  # the HTTP client does not know its kind
         socket = None
     if not isinstance(socket, trio.socket.SocketType):
-        return stream, b""
-    early = b""
-    with trio.CancelScope() as scope:  # what has come already needs no waiting, and nothing else is wanted
-        scope.cancel()
-        early = await upgraded.read(_MOST_EARLY_BYTES)
-    return DirectSocketStream(trio.SocketStream(socket)), early
+        return stream
+    return _UpgradedSocketStream(trio.SocketStream(socket), stream)

@@ -179,8 +179,10 @@ class WebSocketConnection(Duplex):
                 if not rest:
                     break
                 while rest:
-                    await self._stream.send_all(rest[:READ_SIZE])
-                    rest = rest[READ_SIZE:]
+                    sent = self._direct.send_nowait(rest) if self._direct is not None else 0
+                    if not sent:
+                        await self._stream.send_all(rest[:READ_SIZE])
+                    rest = rest[sent or READ_SIZE :]
                     self._last_progress = trio.current_time()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ConnectionClosed("The WebSocket broke.") from None
