@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from trio_hubs import Hub, HubApp, HubException, Response
+from trio_hubs import FileResponse, Hub, HubApp, HubException
 
-PAGE = Path(__file__).with_name("chat.html").read_bytes()
+PAGES = Path(__file__).with_name("pages")
 
 
 class Chat(Hub):
@@ -36,4 +36,5 @@ class Chat(Hub):
 
 app = HubApp()
 app.add_hub("/chat", Chat)
-app.add_route("/", lambda _: Response(PAGE, content_type="text/html; charset=utf-8"))
+app.add_route("/", lambda _: FileResponse(PAGES / "chat.html"))
+app.add_static("/pages", PAGES)  # with SignalR's client for browsers

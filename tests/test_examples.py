@@ -1,5 +1,8 @@
 """The examples do what they say."""
 
+import re
+
+import httpx2
 import pytest
 import trio
 
@@ -46,6 +49,17 @@ async def test_a_room_hears_what_is_said_in_it_and_who_comes_and_goes(nursery: t
         ]
         await ann.invoke("Join", "Ann", "elsewhere")
         assert await heard.read() == "Ann is here"
+
+
+async def test_the_page_of_the_chat_needs_no_other_server(nursery: trio.Nursery) -> None:
+    address = await nursery.start(chat_server.app.serve, "127.0.0.1", 0)
+    async with httpx2.AsyncClient(base_url=address) as http:
+        page = (await http.get("/")).text
+        assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["/pages/signalr.min.js"]
+        script = await http.get("/pages/signalr.min.js")
+        assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert "HubConnectionBuilder" in script.text
+    assert not re.search(r"https?://", page)
 
 
 async def test_a_client_that_lives_for_days_outlives_its_server(nursery: trio.Nursery) -> None:
