@@ -57,12 +57,10 @@ def build_app(allowed_origins: Sequence[str] = (), redis: str | None = None) -> 
     app.add_route("/seen", answer_seen)
 
     async def announce(request: Request) -> Response:
-        if request.method != "POST":
-            return Response(status=405)
         await app.hub(ConformanceHub).clients.all.send("Message", request.query["text"])
         return Response()
 
-    app.add_route("/announce", announce)
+    app.add_route("/announce", announce, methods=["POST"])
     return app
 
 
