@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,17 +11,24 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.connections.client.http_answers import TARGET
-from tests.hub_peer import PROTOCOLS, no_task_left, served_hub
-from trio_hubs import ChannelReader, Hub, HubConnection, HubConnectionOptions, HubConnectionState, StateChange
+from tests.hub_peer import PROTOCOLS, no_task_left
+from trio_hubs import (
+    ChannelReader,
+    Hub,
+    HubApp,
+    HubConnection,
+    HubConnectionOptions,
+    HubConnectionState,
+    HubOptions,
+    StateChange,
+)
 from trio_hubs.client.link import HubLink
 from trio_hubs.client.opening import open_over
 from trio_hubs.connections.client.resuming import resuming
 from trio_hubs.connections.duplex import Duplex
-from trio_hubs.connections.http import Request
-from trio_hubs.connections.memory import MemoryConnection, memory_connection_pair
-from trio_hubs.connections.resumable import ResumableConnection, ResumableState
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
+from trio_hubs.testing import Network, open_test_client
 
 from .dials import Dials
 
@@ -53,88 +59,26 @@ class Numbers(Hub):
         return total
 
 
-class Network:
-    """WebSockets in memory between our client and a hub, which can be torn: what is under way is lost.
-
-    Attributes:
-        opened: How many there have been.
-        refuses: Whether the server knows the connection no more.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.opened = 0
-        self.refuses = False
-        self._nursery = nursery
-        self._served = served_hub(Numbers)
-        self._known: list[ResumableConnection] = []
-        self._ends: tuple[MemoryConnection, MemoryConnection] | None = None
-
-    @asynccontextmanager
-    async def dial(self, _: TransferFormat) -> AsyncGenerator[Duplex]:
-        """A new connection."""
-        behind = ResumableConnection("id", Request())
-        self._known.append(behind)
-        start = partial(self._start, behind)
-        async with resuming(TARGET, await start(), start) as connection:
-            yield connection
-
-    async def _handle(self, behind: ResumableConnection) -> None:
-        try:
-            await self._served.handle(behind)
-        finally:
-            behind.close()
-
-    async def _start(self, behind: ResumableConnection) -> AbstractAsyncContextManager[Duplex]:
-        await trio.lowlevel.checkpoint()
-        if self.refuses:
-            self.expire()
-            raise ConnectionClosed("unknown", status=404)
-        return self._open(behind)
-
-    @asynccontextmanager
-    async def _open(self, behind: ResumableConnection) -> AsyncGenerator[Duplex]:
-        far, near = memory_connection_pair()
-        self._ends = near, far
-        self.opened += 1
-
-        async def carry() -> None:
-            if behind.state is ResumableState.NEW:
-                self._nursery.start_soon(self._handle, behind)
-            await behind.carry(far)
-            far.close()
-
-        self._nursery.start_soon(carry)
-        try:
-            yield near
-        finally:
-            near.close()
-
-    def expire(self) -> None:
-        """The server waits for nobody any longer."""
-        for behind in self._known:
-            behind.close()
-
-    def tear(self) -> None:
-        """Lose the WebSocket of the moment."""
-        assert self._ends is not None
-        for end in self._ends:
-            end.cut()
-
-
 @asynccontextmanager
 async def connected(
     protocol: Any = "json", **chosen: Any
 ) -> AsyncGenerator[tuple[HubConnection, Network, list[int]]]:
-    """Our client beside the hub, and the totals that its handler has heard."""
+    """Our client beside the hub, and the totals that its handler has heard; the server waits for it for 3 seconds."""
+    app = HubApp(options=HubOptions(stateful_reconnect=True, disconnect_timeout=3.0))
+    app.add_hub("/numbers", Numbers)
     heard: list[int] = []
+    network = Network()
     with no_task_left():
-        async with trio.open_nursery() as nursery:
-            network = Network(nursery)
-            async with open_over(
-                [network.dial], protocol=protocol, handlers={"Total": heard.append}, **chosen
-            ) as connection:
-                yield connection, network, heard
-            network.expire()
+        async with open_test_client(
+            app,
+            "/numbers",
+            network=network,
+            protocol=protocol,
+            handlers={"Total": heard.append},
+            options=HubConnectionOptions(stateful_reconnect=True),
+            **chosen,
+        ) as connection:
+            yield connection, network, heard
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -180,34 +124,34 @@ async def test_calls_streams_and_uploads_run_through_any_tears(
                     nursery.start_soon(task)
                 for _ in range(moments.randrange(1, 8)):
                     await trio.sleep(moments.uniform(0, 0.12))
-                    network.tear()
+                    network.cut()
             await wait_all_tasks_blocked()
             told = changes.read_ready()
-        assert connection.connection_id == "id"
+        assert set_up == [connection.connection_id]
         assert connection.state is CONNECTED
     for name in ("count", "echo", "collect"):
         assert results[name] == list(range(300))
     assert results["add"] == heard == list(range(1, 51))
-    assert set_up == ["id"]
     assert told
     assert set(told) == {RECOVERED}
 
 
 async def test_calls_that_are_made_while_it_is_torn_are_sent_later(autojump_clock: MockClock) -> None:
     async with connected() as (connection, network, _):
-        network.tear()
+        id = connection.connection_id
+        network.cut()
         assert await connection.invoke("Add", 5, result_type=int) == 5
-        assert network.opened == 2
+        assert connection.connection_id == id
 
 
 async def test_one_that_cannot_go_on_is_lost_like_any_other(autojump_clock: MockClock) -> None:
     async with connected(reconnect=lambda *_: 1.0) as (connection, network, _):
         assert await connection.invoke("Add", 5, result_type=int) == 5
-        network.refuses = True
         with connection.state_changes() as changes:
-            network.tear()
+            network.down()
+            await trio.sleep(5)
+            network.up()
             assert (await changes.read()).state is HubConnectionState.RECONNECTING
-            network.refuses = False
             assert await changes.read() == StateChange(CONNECTED)
         assert await connection.invoke("Add", 7, result_type=int) == 7
 
@@ -236,7 +180,6 @@ async def _not_again() -> AbstractAsyncContextManager[Duplex]:
 
 async def test_leaving_while_it_is_torn_is_bounded(autojump_clock: MockClock) -> None:
     async with connected() as (_, network, _):
-        network.refuses = True
-        network.tear()
+        network.down()
         await trio.lowlevel.checkpoint()
     assert trio.current_time() <= 5
