@@ -21,6 +21,7 @@ from trio_hubs import (
     open_hub_connection,
 )
 from trio_hubs.client.opening import open_over
+from trio_hubs.testing import open_test_client
 
 from .sources import numbers
 
@@ -303,17 +304,13 @@ async def test_a_client_and_the_app_over_a_socket(protocol: Any, skip: bool) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_where_there_is_no_hub_there_is_no_connection() -> None:
-    app = HubApp()
-    async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(app.serve, "127.0.0.1", 0)
-        with pytest.raises(NegotiationError, match="404"):
-            async with open_hub_connection(f"{address}/nowhere"):
-                raise AssertionError
-        with pytest.raises(ConnectionClosed, match="404"):
-            async with open_hub_connection(f"{address}/nowhere", skip_negotiation=True):
-                raise AssertionError
-        nursery.cancel_scope.cancel()
+@pytest.mark.parametrize(("skip", "error"), [(False, NegotiationError), (True, ConnectionClosed)])
+async def test_where_there_is_no_hub_there_is_no_connection(
+    autojump_clock: MockClock, skip: bool, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="404"):
+        async with open_test_client(HubApp(), "/nowhere", skip_negotiation=skip):
+            raise AssertionError
 
 
 async def test_a_handler_that_fails_is_logged(

@@ -1,7 +1,6 @@
 """A server that ends and starts again gets all of its clients back, and not all of them at the same moment."""
 
 import random
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -16,8 +15,8 @@ from trio_hubs import (
     HubConnectionState,
     HubLink,
     Transport,
-    open_hub_connection,
 )
+from trio_hubs.testing import open_test_app, open_test_client
 
 from .dials import open_over
 from .hub_dials import Sample, open_hub_dials
@@ -76,14 +75,19 @@ async def test_all_clients_come_back_after_a_restart(autojump_clock: MockClock, 
 
 
 @pytest.mark.parametrize("transport", Transport)
-async def test_clients_come_back_to_an_app_that_is_served_again(transport: Transport) -> None:
+async def test_clients_come_back_to_an_app_that_is_served_again(
+    autojump_clock: MockClock, transport: Transport
+) -> None:
     visits = 0
     all_are_here, over = trio.Event(), trio.Event()
+    app = HubApp()
+    app.add_hub("/sample", Sample)
 
     async def live() -> None:
         nonlocal visits
-        async with open_hub_connection(
-            f"{address}/sample",
+        async with open_test_client(
+            app,
+            "/sample",
             reconnect=lambda *_: random.uniform(0, 0.1),
             options=HubConnectionOptions(transports=[transport]),
         ) as connection:
@@ -98,25 +102,11 @@ async def test_clients_come_back_to_an_app_that_is_served_again(transport: Trans
                     await over.wait()
                     return
 
-    def new_app() -> HubApp:
-        app = HubApp()
-        app.add_hub("/sample", Sample)
-        return app
-
-    async def serve(port: int, *, task_status: trio.TaskStatus[str]) -> None:
-        with trio.CancelScope() as serving:
-            stop.append(serving.cancel)
-            await new_app().serve("127.0.0.1", port, task_status=task_status)
-
-    stop: list[Callable[[], None]] = []
     async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(serve, 0)
-        port = int(address.rpartition(":")[2])
-        for _ in range(5):
-            nursery.start_soon(live)
-        await all_are_here.wait()
-        stop[0]()
+        async with open_test_app(app):
+            for _ in range(5):
+                nursery.start_soon(live)
+            await all_are_here.wait()
         await trio.sleep(0.2)
-        await nursery.start(serve, port)
-        await over.wait()
-        stop[1]()
+        async with open_test_app(app):
+            await over.wait()

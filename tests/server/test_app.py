@@ -1,4 +1,4 @@
-"""The app on a real socket: hubs and routes at their paths, where it listens, and how it ends."""
+"""The app: hubs and routes at their paths, the sockets on which it listens, and how it ends."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -32,6 +32,7 @@ from trio_hubs import (
     authorize,
     open_hub_connection,
 )
+from trio_hubs.testing import open_test_http
 
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
@@ -102,23 +103,20 @@ def whole_app() -> HubApp:
 
 
 async def test_hubs_and_routes_are_at_their_paths() -> None:
-    async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(whole_app().serve, "127.0.0.1", 0)
-        async with httpx2.AsyncClient(base_url=address) as http:
-            root = await http.get("/")
-            assert (root.status_code, root.text, root.headers["Content-Type"]) == (
-                200,
-                "<p>hello",
-                "text/html",
-            )
-            later = await http.get("/later?q=1")
-            assert (later.status_code, later.text, later.headers["X-Odd"]) == (202, "later /later", "yes")
-            echo = await http.post("/echo", content=b"\x00body")
-            assert (echo.status_code, echo.content) == (201, b"\x00body")
-            assert (await http.get("/nowhere")).status_code == 404
-            assert (await http.get("/sample")).status_code == 400
-            assert (await http.post("/sample/negotiate")).json()["availableTransports"] != []
-        nursery.cancel_scope.cancel()
+    async with open_test_http(whole_app()) as http:
+        root = await http.get("/")
+        assert (root.status_code, root.text, root.headers["Content-Type"]) == (
+            200,
+            "<p>hello",
+            "text/html",
+        )
+        later = await http.get("/later?q=1")
+        assert (later.status_code, later.text, later.headers["X-Odd"]) == (202, "later /later", "yes")
+        echo = await http.post("/echo", content=b"\x00body")
+        assert (echo.status_code, echo.content) == (201, b"\x00body")
+        assert (await http.get("/nowhere")).status_code == 404
+        assert (await http.get("/sample")).status_code == 400
+        assert (await http.post("/sample/negotiate")).json()["availableTransports"] != []
 
 
 async def test_routes_have_methods_parameters_and_a_gate(caplog: pytest.LogCaptureFixture) -> None:
@@ -263,14 +261,11 @@ async def test_an_answer_is_streamed_while_it_is_made(nursery: trio.Nursery) -> 
 
 
 async def test_a_route_that_fails_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async with trio.open_nursery() as nursery:
-        address: str = await nursery.start(whole_app().serve, "127.0.0.1", 0)
-        async with httpx2.AsyncClient(base_url=address) as http:
-            failed = await http.get("/failing")
-            assert failed.status_code == 500
-            assert "secret" not in failed.text
-            assert (await http.get("/")).status_code == 200
-        nursery.cancel_scope.cancel()
+    async with open_test_http(whole_app()) as http:
+        failed = await http.get("/failing")
+        assert failed.status_code == 500
+        assert "secret" not in failed.text
+        assert (await http.get("/")).status_code == 200
     assert "ValueError: secret" in caplog.text
 
 
