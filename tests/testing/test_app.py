@@ -25,6 +25,7 @@ from trio_hubs import (
     Request,
     Response,
     StateChange,
+    UploadBroken,
     User,
     authorize,
     open_connection,
@@ -54,6 +55,9 @@ class Chat(Hub):
 
     def who(self) -> tuple[str | None, str | None]:
         return self.context.user_id, self.context.connection_id
+
+    def transport(self) -> str:
+        return str(self.context.transport)
 
     async def say(self, text: str) -> None:
         await self.clients.group("room").send("Said", self.context.user_id, text)
@@ -146,6 +150,7 @@ async def test_clients_call_and_hear_over_each_transport(
             open_test_client(app, "/chat", user=BOB, **chosen) as bob,
         ):
             assert await ann.invoke("Who", result_type=tuple[str, str]) == ("ann", ann.connection_id)
+            assert await ann.invoke("Transport") == transport
             assert await bob.invoke("Ask", result_type=int) == 17
             await ann.invoke("Say", "hi")
             await bob.invoke("Tell", "ann", "psst")
@@ -187,8 +192,9 @@ async def test_gates_let_in_whom_they_let_in(autojump_clock: MockClock) -> None:
 
 
 async def test_a_client_that_the_hub_refuses_hears_why(autojump_clock: MockClock) -> None:
-    async with open_test_client(chat_app(), "/chat", user=User("mallory")) as connection:
-        assert "not you" in str(await connection.wait_closed())
+    with pytest.raises(ConnectionClosed, match="not you"):  # at once, or before long
+        async with open_test_client(chat_app(), "/chat", user=User("mallory")) as connection:
+            raise await connection.wait_closed()
 
 
 async def test_a_client_that_the_hub_aborts_hears_of_it(autojump_clock: MockClock) -> None:
@@ -293,6 +299,33 @@ async def test_an_http_client_serves_any_connection(autojump_clock: MockClock) -
             assert await connection.receive() == b"hello"
         async with open_hub_connection("http://test/chat", http_client=http) as hub:
             assert (await hub.invoke("Who"))[0] == "ann"
+
+
+async def test_a_handler_that_returns_at_once_ends_its_connection(autojump_clock: MockClock) -> None:
+    async def nothing(_: Connection) -> None:
+        await trio.lowlevel.checkpoint()
+
+    app = HubApp()
+    app.add_connection_handler("/nothing", nothing)
+    async with (
+        open_test_http(app) as http,
+        open_connection("http://test/nothing", http_client=http) as connection,
+    ):
+        assert await connection.receive() == b""
+
+
+async def test_every_host_is_the_app_and_cookies_are_kept_as_its_scheme_wants(
+    autojump_clock: MockClock,
+) -> None:
+    app = HubApp(authenticate=lambda request: User(request.cookies.get("name")))
+    app.add_hub("/members", authorize(Members))
+    app.add_route("/login", lambda _: Response(headers={"Set-Cookie": "name=ann; Secure"}))
+    async with open_test_http(app) as http:
+        await http.get("https://chat.example/login")
+        async with open_hub_connection("https://chat.example/members", http_client=http) as connection:
+            assert await connection.invoke("Who") == "ann"
+        async with open_hub_connection("http://chat.example/members", http_client=http) as connection:
+            assert await connection.invoke("Who") is None
 
 
 async def test_the_environments_proxies_are_no_matter_here(
@@ -426,6 +459,39 @@ async def test_a_client_that_does_not_come_back_is_lost(autojump_clock: MockCloc
         assert "broke" in str(await connection.wait_closed())
         with pytest.raises(ConnectionClosed):
             await connection.invoke("Who")
+
+
+async def test_what_runs_for_a_client_that_is_cut_ends(autojump_clock: MockClock) -> None:
+    ends: list[str] = []
+
+    class Work(Hub):
+        async def sleep(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ends.append("cancelled")
+
+        async def take(self, items: AsyncIterator[int]) -> None:
+            try:
+                async for _ in items:
+                    pass
+            except UploadBroken:
+                ends.append("broken")
+                raise
+
+    async def endless() -> AsyncIterator[int]:
+        yield 1
+        await trio.sleep_forever()
+
+    app, network = HubApp(options=HubOptions(maximum_parallel_invocations=2)), Network()
+    app.add_hub("/work", Work)
+    async with open_test_client(app, "/work", network=network) as connection:
+        await connection.send("Sleep")
+        await connection.send("Take", endless())
+        await wait_all_tasks_blocked()
+        network.cut()
+        await connection.wait_closed()
+    assert sorted(ends) == ["broken", "cancelled"]
 
 
 async def test_only_the_clients_of_a_network_are_cut(autojump_clock: MockClock) -> None:

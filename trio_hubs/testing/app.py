@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from math import inf
@@ -69,8 +70,8 @@ async def open_test_http(
 ) -> AsyncGenerator[httpx2.AsyncClient]:
     """Open an HTTP client of an app without sockets, for the body of ``async with``.
 
-    It is for plain routes, and for :func:`.open_connection`'s and :func:`.open_hub_connection`'s ``http_client``; the
-    app's host is ``http://test``, and need not be written where a URL is relative.
+    It is for plain routes, and for :func:`.open_connection`'s and :func:`.open_hub_connection`'s ``http_client``. A URL
+    may be relative; every host is the app, and ``https`` goes without TLS.
 
     Args:
         app: The app, which is run for the body, if it does not run yet.
@@ -193,6 +194,11 @@ class _HttpStream(httpcore2.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         await self._end.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        return self  # nobody listens here
 
     def get_extra_info(self, info: str) -> Any:
         return self._end.readable if info == "is_readable" else None
