@@ -101,7 +101,7 @@ async def test_what_was_cancelled_is_told_why(cancelled: bool) -> None:
     ("failure", "level"),
     [
         (ValueError("x"), logging.ERROR),
-        (HubException("x"), logging.WARNING),
+        (HubException("x"), logging.DEBUG),
         (ConnectionClosed("x"), logging.WARNING),
         (UploadBroken("x"), logging.ERROR),
     ],

@@ -137,3 +137,8 @@ async def test_what_lies_unread_counts_for_the_connection_by_which_more_comes() 
     assert not other.wanted
     assert stream.reader.read_ready() == list(range(10))
     assert other.wanted
+
+
+def test_readers_have_no_periods() -> None:
+    with pytest.raises(ValueError, match="every is for what is sent, and not for readers"):
+        newest(policy=Conflate(by_tens, every=1))

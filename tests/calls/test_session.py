@@ -364,10 +364,11 @@ async def test_a_connection_refused_on_purpose_is_one_line_in_the_log(
 
         side.life.on_open = refuse
 
+    caplog.set_level(logging.INFO)
     async with open_side(prepare=prepare) as side:
         await side.over.wait()
     (record,) = caplog.records
-    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
     assert record.getMessage() == "connection memory was refused: HubException('not you')"
 
 

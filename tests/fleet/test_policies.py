@@ -15,6 +15,7 @@ POLICIES = [
     Conflate(),
     Conflate("x"),
     Conflate(("a", (1, None))),
+    Conflate("x", every=2.5),
 ]
 
 
@@ -33,7 +34,15 @@ def test_another_server_cannot_wait() -> None:
 
 @pytest.mark.parametrize(
     "told",
-    [("disconnect",), ("disconnect", -1), ("disconnect", "x"), ("conflate", {"a": 1}), ("?",), (1, 2, 3)],
+    [
+        ("disconnect",),
+        ("disconnect", -1),
+        ("disconnect", "x"),
+        ("conflate", {"a": 1}, None),
+        ("conflate", "a", 0),
+        ("?",),
+        (1, 2, 3),
+    ],
 )
 def test_anything_else(told: tuple[Any, ...]) -> None:
     with pytest.raises(ProtocolError):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.server.app_peer import (
     open_app,
     visit,
 )
-from trio_hubs import ChannelReader, Connection, ConnectionClosed, Hub, HubApp, Response
+from trio_hubs import ChannelReader, Connection, ConnectionClosed, Hub, HubApp, Request, Response
 
 every_pair = pytest.mark.parametrize(("transport", "protocol"), PAIRS)
 COME_BACK = close(allow_reconnect=True)
@@ -396,3 +397,28 @@ async def test_on_connected_goes_on_to_its_end_too(autojump_clock: MockClock) ->
         Drained(nursery, served.app, 60)
         assert await client.rest() == [COME_BACK]
     assert events == ["connected", "disconnected"]
+
+
+async def test_an_app_is_not_ready_any_more_before_it_drains(autojump_clock: MockClock) -> None:
+    """So a load balancer can send new clients elsewhere before any is refused."""
+    app = hub_app(Work, lambda: Work([]))
+
+    def ready(request: Request) -> Response:
+        return Response(status=503 if request.app.draining else 200)
+
+    app.add_route("/ready", ready)
+    async with open_app(app) as served, trio.open_nursery() as nursery:
+        assert (await served.ask("GET", "/ready")).status == 200
+        nursery.start_soon(partial(app.drain, 10, notice=5))
+        await wait_all_tasks_blocked()
+        assert (await served.ask("GET", "/ready")).status == 503
+        client = await visit(served, "/hub")
+        await client.send(call("Inline", id="1"))
+        assert await client.receive() == result("1", "done")
+        await trio.sleep(4.9)
+        late = await visit(served, "/hub")
+        await trio.sleep(0.2)
+        for each in (client, late):
+            assert await each.receive() == COME_BACK
+        with pytest.raises(ConnectionClosed):
+            await visit(served, "/hub")

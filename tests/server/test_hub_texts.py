@@ -191,7 +191,7 @@ async def test_an_argument_with_a_default_may_be_left_out(autojump_clock: MockCl
         (call("Fail", "other", id="1"), logging.ERROR, "connection c1: 'Fail' failed"),
         (
             call("Fail", "hub", id="1"),
-            logging.WARNING,
+            logging.DEBUG,
             "connection c1: 'Fail' answered: HubException('told')",
         ),
         (call("Fail", "other"), logging.ERROR, "connection c1: 'Fail' failed"),
@@ -226,7 +226,7 @@ async def test_what_fails_is_logged_with_its_method_and_connection(
     expected: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     async with open_client(Calls, id="c1") as client:
         await client.send(message)
         await client.arrived()

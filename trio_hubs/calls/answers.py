@@ -202,11 +202,13 @@ class Answers:
             self._outbox.put(data)
 
     def log(self, method: Method, error: Exception) -> None:
-        """Log a call that failed; at debug level where the end of its connection is the reason."""
+        """Log a call that failed; at debug level where it refused, or the end of its connection is the reason."""
         gone = self.mute or not self._outbox.state.sends
         if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
             logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
-        elif isinstance(error, (HubException, ConnectionClosed, trio.TooSlowError, RecursionError)):
+        elif isinstance(error, HubException):
+            logger.debug("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
+        elif isinstance(error, (ConnectionClosed, trio.TooSlowError, RecursionError)):
             logger.warning("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
         else:
             logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)

@@ -38,6 +38,8 @@ class NewestItems(Unread[T]):
         policy: DropOldest | Conflate,
     ) -> None:
         super().__init__(id, reading, load)
+        if isinstance(policy, Conflate) and policy.every is not None:
+            raise ValueError("every is for what is sent, and not for readers")
         self._capacity = capacity
         self._key = _key_of(policy)
         self._items: OrderedDict[Hashable, T] = OrderedDict()

@@ -24,9 +24,15 @@ class Conflate:
 
     Attributes:
         key: What the message is about, such as a share's name; for a reader, a function that tells it of a message.
+        every: Seconds in which a client gets at most one message of a key: the first at once, then the newest when
+            they are over. What has left our hands waits in the network, where nothing can replace it; so this is what
+            keeps the messages of a slow client new. Not for readers.
     """
 
     key: Hashable = None
+    every: float | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.gt(0))
+    )
 
 
 ReaderPolicy: TypeAlias = Wait | DropOldest | Conflate

@@ -241,7 +241,7 @@ class Session:
             if self.ended and isinstance(error, ConnectionClosed):
                 logger.debug("connection %s ended before it was open: %r", self.connection.id, error)
             elif isinstance(error, HubException):
-                logger.warning("connection %s was refused: %r", self.connection.id, error)
+                logger.info("connection %s was refused: %r", self.connection.id, error)
             else:
                 logger.error("connection %s was refused", self.connection.id, exc_info=error)
             self.end(error)

@@ -14,7 +14,7 @@ def dump_policy(policy: SlowClientPolicy) -> tuple[Any, ...]:
     """What another server is told of a policy."""
     match policy:
         case Conflate(key):
-            return "conflate", key
+            return "conflate", key, policy.every
         case Disconnect(after):
             return "disconnect", after
         case DropOldest():
@@ -32,8 +32,10 @@ def load_policy(told: tuple[Any, ...]) -> SlowClientPolicy | None:
     match told:
         case ():
             return None
-        case ("conflate", key):
+        case ("conflate", key, None):
             return Conflate(_hashable(key))
+        case ("conflate", key, int() | float() as every) if every > 0:
+            return Conflate(_hashable(key), every=every)
         case ("disconnect", None):
             return Disconnect()
         case ("disconnect", int() | float() as after) if after > 0:

@@ -87,6 +87,9 @@ class FleetRoster(Roster):
                 for channel in heard:
                     bus.unsubscribe(channel)
 
+    async def run(self) -> None:
+        await self._local.run()
+
     # ---- who is there
 
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:

@@ -353,7 +353,7 @@ class HubApp(Generic[S]):
 
     @property
     def draining(self) -> bool:
-        """Whether it is running empty, or has: for a route that tells a load balancer."""
+        """Whether it is running empty, has, or will after its notice: for a route that tells a load balancer."""
         return self.life.draining
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
@@ -399,16 +399,19 @@ class HubApp(Generic[S]):
 
         return AsgiApp(self, user)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, *, notice: float = 0.0) -> None:
         """Let the app run empty: the way to stop it without tearing anybody's work.
 
-        New connections get 503 from now on. Each connection ends, with leave to reconnect, as soon as none of its
-        invocations and streams waits or runs; what still runs in the end is cancelled. :meth:`serve` goes on.
+        :attr:`draining` is true at once. After the notice new connections get 503. Each connection ends, with leave to
+        reconnect, as soon as none of its invocations and streams waits or runs; what still runs in the end is
+        cancelled. :meth:`serve` goes on.
 
         Args:
-            seconds: How long invocations and streams may still run.
+            seconds: How long invocations and streams may still run, after the notice.
+            notice: Seconds in which all goes on as before, until load balancers have seen that the app is not ready
+                any more, and send new clients elsewhere.
         """
-        await self.life.drain(seconds)
+        await self.life.drain(seconds, notice)
 
     async def serve(
         self,

@@ -96,6 +96,8 @@ class AppLife(Generic[S]):
                         await nursery.start(endpoint.run)
                     for _, served in self._site.hubs:
                         nursery.start_soon(served.watch)
+                    for roster in {served.roster for _, served in self._site.hubs}:
+                        nursery.start_soon(roster.run)
                     self.doors = doors
                     try:
                         yield doors
@@ -105,9 +107,12 @@ class AppLife(Generic[S]):
             self._states.clear()
             self._site.closed = False
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, notice: float) -> None:
         """See :meth:`HubApp.drain`."""
-        self.draining = self._admission.draining = True
+        self.draining = True
+        if notice:
+            await trio.sleep(notice)
+        self._admission.draining = True
         for _, served in self._site.hubs:
             served.drain()
         with trio.move_on_after(seconds):

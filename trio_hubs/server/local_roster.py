@@ -21,6 +21,7 @@ from . import texts
 from .address import Address
 from .members import Member, Members
 from .options import HubOptions
+from .pace import Pace
 from .roster import Aborted, ClientCall, ClientInfo, EncodedCall, Roster
 from .slow_clients import Disconnect, SlowClientPolicy
 
@@ -38,6 +39,7 @@ class LocalRoster(Roster):
 
     def __init__(self, *, send_timeout: float, maximum_waiting: int) -> None:
         self.members = Members()
+        self._pace = Pace(maximum_waiting)
         self._dropped = 0  # messages for clients that have left
         self._send_timeout = send_timeout
         self._maximum_waiting = maximum_waiting
@@ -55,6 +57,9 @@ class LocalRoster(Roster):
     def dropped(self) -> int:
         return self._dropped + sum(member.backlog.dropped for member in self.members.by_id.values())
 
+    async def run(self) -> None:
+        await self._pace.run()
+
     # ---- who is there
 
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
@@ -62,10 +67,13 @@ class LocalRoster(Roster):
 
     def remove(self, connection_id: str) -> None:
         if (member := self.members.remove(connection_id)) is not None:
+            self._pace.leave(member.backlog)
             self._dropped += member.backlog.dropped
 
     async def join(self, connection_id: str, *groups: str) -> None:
         await trio.lowlevel.checkpoint()
+        if (member := self.members.by_id.get(connection_id)) is not None:
+            self._pace.release(member.backlog)  # which is older than what comes next
         for group in groups:
             self.members.join(connection_id, group)
 
@@ -135,7 +143,9 @@ class LocalRoster(Roster):
         encoded = {protocol: call.encoded(protocol) for protocol in {member.protocol for member in members}}
         slow: list[tuple[Session, bytes]] = []
         waits, expendable = isinstance(policy, Wait), isinstance(policy, DropOldest)
-        latest = (call.target, policy.key) if isinstance(policy, Conflate) else None
+        latest, every = None, None
+        if isinstance(policy, Conflate):
+            latest, every = (call.target, policy.key), policy.every
         overdue = inf
         if isinstance(policy, Disconnect):
             overdue = trio.current_time() + (policy.after or self._send_timeout)
@@ -150,6 +160,8 @@ class LocalRoster(Roster):
                 slow.append((member.session, data))
             elif expendable:
                 member.backlog.put_expendable(data)
+            elif every is not None:
+                self._pace.put(member.backlog, latest, data, every)
             elif latest is not None:
                 member.backlog.put_latest(latest, data)
             elif outbox.put_later(data, overdue):

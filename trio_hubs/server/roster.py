@@ -103,6 +103,10 @@ class Aborted(HubException):
 class Roster(abc.ABC):
     """The clients of one hub: who is there, and how to call them."""
 
+    @abc.abstractmethod
+    async def run(self) -> None:
+        """Do what has to be done in time, as long as the app runs; runs until cancelled."""
+
     # ---- connections to this process
 
     @abc.abstractmethod

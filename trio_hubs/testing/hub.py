@@ -230,6 +230,9 @@ class _Roster(Roster):
         self._protocols = protocols
         self._answer = answer
 
+    async def run(self) -> None:
+        raise NotImplementedError
+
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
         raise NotImplementedError
 
