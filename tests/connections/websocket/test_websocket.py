@@ -1,5 +1,6 @@
 """A WebSocket is a duplex of bytes with WebSocket's manners, on either side, with the express lane and without."""
 
+import sys
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -32,6 +33,7 @@ from tests.connections.websocket.websocket_peer import (
     receive_all,
 )
 from trio_hubs.connections.websocket import WebSocketConnection
+from trio_hubs.connections.websocket.websocket import READ_SIZE
 from trio_hubs.errors import ConnectionClosed
 from trio_hubs.protocol.hub_protocol import TransferFormat
 
@@ -201,6 +203,30 @@ async def test_what_is_sent_without_waiting_arrives_in_order(
         assert not connection.unsent
         await connection.send(b"two")
         assert [await peer.next_frame(), await peer.next_frame()] == [(TEXT, b"one"), (TEXT, b"two")]
+        await peer.send_close()
+
+
+@sides
+async def test_a_small_frame_goes_to_the_socket_at_once_and_a_large_one_in_parts_that_wait(
+    side: Side, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So others have a turn, however fast the peer takes it."""
+    near, far = direct_stream_pair(sys.maxsize)
+    waited: list[int] = []
+    send_all = near.send_all
+
+    async def note(data: bytes | bytearray | memoryview) -> None:
+        waited.append(len(data))
+        await send_all(data)
+
+    monkeypatch.setattr(near, "send_all", note)
+    async with open_pair(side, near=near, far=far) as (connection, peer):
+        await connection.send(b"small")
+        assert waited == []
+        await connection.send(b"x" * 5 * READ_SIZE)
+        assert waited == [READ_SIZE] * 5
+        assert await peer.next_frame() == (TEXT, b"small")
+        assert await peer.next_frame() == (TEXT, b"x" * 5 * READ_SIZE)
         await peer.send_close()
 
 

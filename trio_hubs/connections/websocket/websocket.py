@@ -179,7 +179,11 @@ class WebSocketConnection(Duplex):
                 if not rest:
                     break
                 while rest:
-                    sent = self._direct.send_nowait(rest) if self._direct is not None else 0
+                    sent = 0
+                    if (
+                        self._direct is not None and len(rest) <= READ_SIZE
+                    ):  # else others have a turn meanwhile
+                        sent = self._direct.send_nowait(rest)
                     if not sent:
                         await self._stream.send_all(rest[:READ_SIZE])
                     rest = rest[sent or READ_SIZE :]
