@@ -44,6 +44,13 @@ def expected(what: str, value: Any) -> Unfit:
     return Unfit(f"Expected `{what}`, got `{_KINDS.get(kind, kind.__name__)}`")
 
 
+def an_object(value: Any) -> dict[Any, Any]:
+    """The value itself, which must be an object."""
+    if type(value) is not dict:
+        raise expected("object", value)
+    return value
+
+
 def unfit(problem: Exception) -> Unfit:
     """The fault that an exception stands for. What users' classes say may hold the value: only its kind is told."""
     match problem:

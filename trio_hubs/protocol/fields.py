@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from functools import cache
+from types import UnionType
 from typing import (
     Annotated,
     Any,
@@ -14,6 +15,7 @@ from typing import (
     NewType,
     NotRequired,
     Required,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -64,6 +66,16 @@ def without_names(type_: Any) -> Any:
             type_ = type_.__supertype__
         else:
             return type_
+
+
+def is_literal(type_: Any) -> bool:
+    """Whether it is one of some values."""
+    return get_origin(type_) is Literal
+
+
+def is_union(type_: Any) -> bool:
+    """Whether it is one of some types."""
+    return get_origin(type_) in (Union, UnionType)
 
 
 def limits_of(type_: Any) -> list[Meta]:
@@ -161,7 +173,7 @@ def mentions(type_: Any, fits: Callable[[Any], bool], seen: frozenset[Any] = fro
     """Whether a value of this type may hold one of a type that fits."""
     if fits(type_) or fits(type_ := without_names(type_)):
         return True
-    if get_origin(type_) is Literal or type_ in seen:
+    if is_literal(type_) or type_ in seen:
         return False
     parts = [part for part in get_args(type_) if part is not ...]
     if has_fields(type_):

@@ -16,11 +16,9 @@ from collections.abc import (
 )
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from functools import reduce
 from itertools import repeat
-from operator import or_
-from types import GenericAlias, NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import GenericAlias, NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from cattrs import Converter, StructureHandlerNotFoundError
@@ -28,14 +26,24 @@ from cattrs.cols import is_namedtuple
 
 from .collisions import refuse_colliding
 from .enums import is_enum
-from .faults import Unfit, expected, unfit
-from .fields import Field, fields_of, has_fields, is_typed_dict, limits_of, origin_of, without_names
+from .faults import Unfit, an_object, expected, unfit
+from .fields import (
+    Field,
+    fields_of,
+    has_fields,
+    is_literal,
+    is_typed_dict,
+    is_union,
+    limits_of,
+    origin_of,
+    without_names,
+)
 from .hooks import Hooks
 from .models import is_model, model_reader
 from .naming import Format, Naming, folded
 from .scalars import Reader, scalar_readers, to_float
-from .structs import is_array, is_struct, struct_reader
-from .unions import by_value, chooser, indistinct
+from .structs import is_struct, struct_reader
+from .unions import Unions
 from .writers import Writers
 
 _ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
@@ -78,6 +86,7 @@ class Readers:
         self._writers = writers
         self._enums = writers.enums
         self._exact = frozenset(class_ for class_ in _EXACT if hooks.read_hook(class_) is None)
+        self._unions = Unions(format, writers, hooks, self._exact)
         self._under_way: dict[Any, list[Reader]] = {}
         made = Converter(detailed_validation=False)
         hooks.reader = made.get_structure_hook
@@ -89,8 +98,8 @@ class Readers:
         made.register_structure_hook_factory(lambda type_: origin_of(type_) in _MAPPINGS, self._map_reader)
         made.register_structure_hook_factory(is_namedtuple, self._named_tuple_reader)
         made.register_structure_hook_factory(self._is_class, self._class_reader)
-        made.register_structure_hook_factory(_is_union, self._union_reader)
-        made.register_structure_hook_factory(_is_literal, self._literal_reader)
+        made.register_structure_hook_factory(is_union, self._unions.reader)
+        made.register_structure_hook_factory(is_literal, self._literal_reader)
         made.register_structure_hook_factory(is_enum, self._enums.reader)
         made.register_structure_hook_factory(
             lambda type_: without_names(type_) is not type_, self._named_reader
@@ -102,7 +111,7 @@ class Readers:
         limits = limits_of(type_)
         if not limits:
             return lambda value, _: read(value, plain)
-        limited: Any = Annotated[(plain if _is_union(plain) else origin_of(plain), *limits)]
+        limited: Any = Annotated[(plain if is_union(plain) else origin_of(plain), *limits)]
         msgspec.json.Decoder(limited)  # which says now what they cannot be asked of
         return lambda value, _: msgspec.convert(read(value, plain), limited)
 
@@ -120,13 +129,8 @@ class Readers:
 
         return read_scalar
 
-    def _literals(self, type_: Any) -> dict[tuple[type, Any], Any]:
-        """The values of a literal, by their values on the wire."""
-        wires = [(self._enums.as_read(self._writers.write(literal)), literal) for literal in get_args(type_)]
-        return {(type(wire), wire): literal for wire, literal in wires}
-
     def _literal_reader(self, type_: Any) -> Reader:
-        literals = self._literals(type_)
+        literals = self._writers.literals(type_)
 
         def read(value: Any, _: Any) -> Any:
             try:
@@ -184,7 +188,7 @@ class Readers:
         exact_key, exact = self._taken(key), self._taken(item)
 
         def read_map(value: Any, _: Any) -> Any:
-            keys: Collection[Any] = _object(value)
+            keys: Collection[Any] = an_object(value)
             if read_keys is not None and not (exact_key and exact_key.issuperset(map(type, keys))):
                 try:
                     keys = read_keys(list(keys))
@@ -215,7 +219,7 @@ class Readers:
             return _to_bool
         if is_enum(type_) and self.hook(type_) is None:
             return self._enums.key_reader(type_)
-        if _is_literal(type_):
+        if is_literal(type_):
             literals = {self._writers.write_key(literal): literal for literal in get_args(type_)}
             return lambda key, _: literals[key]
         return self.reader(type_)
@@ -231,39 +235,16 @@ class Readers:
         return ready[0]
 
     def _is_class(self, type_: Any) -> bool:
-        return has_fields(type_) or is_model(type_) or bool(self._tagged(type_))
-
-    def _tagged(self, type_: Any) -> list[type]:
-        """The classes with tags that are made of a class, itself included; none where it is alone."""
-        origin = origin_of(type_)
-        if not isinstance(origin, type) or is_typed_dict(origin) or origin.__module__ == "builtins":
-            return []
-        found = [class_ for class_ in self._writers.naming.tags if issubclass(class_, origin)]
-        return [] if found == [origin] else found
+        return has_fields(type_) or is_model(type_) or bool(self._unions.made_of(type_))
 
     def _object_reader(self, type_: Any) -> Reader:
         """What reads objects of a class, or of those with tags that are made of it."""
-        tag = self._writers.tag_of(type_)
         if has_fields(type_):
-            read = self._fields_reader(type_)
-        elif is_model(type_):
-            read = model_reader(type_, self._format, tag[0] if tag else None)
-        else:
-            read = _to_untagged
-        classes = self._tagged(type_)
-        if not classes:
-            return read
-        field, tags = self._writers.naming.tag_field, self._writers.naming.tags
-        choose = by_value(field, {(type(tags[class_]), tags[class_]): class_ for class_ in classes})
-        readers = {class_: read if class_ is origin_of(type_) else self.reader(class_) for class_ in classes}
-
-        def read_tagged(value: Any, of: Any) -> Any:
-            if field not in _object(value):
-                return read(value, of)
-            class_ = choose(value)
-            return readers[class_](value, class_)
-
-        return read_tagged
+            return self._unions.base_reader(type_, self._fields_reader(type_))
+        if is_model(type_):
+            tag = self._writers.tag_of(type_)
+            return self._unions.base_reader(type_, model_reader(type_, self._format, tag[0] if tag else None))
+        return self._unions.base_reader(type_, _to_untagged)
 
     def _fields_reader(self, type_: Any) -> Reader:
         fields = {
@@ -278,7 +259,7 @@ class Readers:
             given: dict[Any, Any] = {}
             parameter: Any = None
             try:
-                for wire, item in _object(value).items():
+                for wire, item in an_object(value).items():
                     field = known.get(wire) or by_fold.get(folded(str(wire)))
                     if field:
                         parameter, exact, read_item, of = field
@@ -300,62 +281,6 @@ class Readers:
             read = _same  # and the class makes of it what it wants
         return (field.type if field.type in self._exact else None), read, field.type
 
-    # ---- unions
-
-    def _union_reader(self, type_: Any) -> Reader:
-        parts = get_args(type_)
-        plain = {without_names(part) for part in parts}
-        free = {without_names(part) for part in parts if not limits_of(part) and self.hook(part) is None}
-        exact = free & self._exact
-        numbers = frozenset({int, Decimal} - plain if float in exact else ())  # what a float may come as
-        chosen = set(filter(_is_literal, free))
-        literals = {key: found for part in chosen for key, found in self._literals(part).items()}
-        kinds = frozenset(kind for kind, _ in literals)
-        rest = [part for part in parts if without_names(part) not in exact | chosen]
-        rest_type = rest[0] if len(rest) == 1 else type_
-        read_rest = self._rest_reader(rest)
-
-        def read(value: Any, _: Any) -> Any:
-            if type(value) in exact:
-                return value
-            if type(value) in kinds and (type(value), value) in literals:
-                return literals[type(value), value]
-            if type(value) in numbers:
-                return to_float(value, float)
-            return read_rest(value, rest_type)
-
-        return read
-
-    def _rest_reader(self, types: Sequence[Any]) -> Reader:
-        """What reads values of one of several types that only look at them can tell."""
-        if len(types) == 1:
-            return self.reader(types[0])
-        return self._classes_reader(types) if types else _to_none_of_these
-
-    def _classes_reader(self, classes: Sequence[Any]) -> Reader:
-        """What reads objects of one of several classes."""
-        if all(map(is_model, classes)) and not all(map(self._writers.tag_of, classes)):
-            return model_reader(reduce(or_, classes), self._format)
-        fold: Callable[[str], str] = folded if self._rename else str
-        choose = chooser({class_: self._marks(class_, fold) for class_ in classes}, self._literals)
-        readers = {class_: self.reader(class_) for class_ in classes}
-
-        def read(value: Any, _: Any) -> Any:
-            class_ = choose({fold(str(wire)): item for wire, item in _object(value).items()})
-            return readers[class_](value, class_)
-
-        return read
-
-    def _marks(self, class_: Any, fold: Callable[[str], str]) -> dict[str, Field]:
-        """What tells objects of a class from others."""
-        tag = self._writers.tag_of(class_)
-        marks = {fold(tag[0]): Field(tag[0], None, Literal[tag[1]], required=True)} if tag else {}
-        if not has_fields(class_) or is_typed_dict(class_) or is_array(class_):
-            if not tag or is_array(class_):
-                raise indistinct([class_])
-            return marks
-        return marks | {fold(self._writers.wire(field)): field for field in fields_of(class_)}
-
     def _taken(self, type_: Any) -> frozenset[Any]:
         """The class of which values can be taken as they are, if there is one."""
         return frozenset({type_} if type_ in self._exact else ())
@@ -371,12 +296,6 @@ def _same(value: Any, _: Any) -> Any:
 def _array(value: Any) -> list[Any]:
     if type(value) is not list:
         raise expected("array", value)
-    return value
-
-
-def _object(value: Any) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise expected("object", value)
     return value
 
 
@@ -415,10 +334,6 @@ def _maker(class_: Any, required: Collection[Any]) -> Callable[[dict[Any, Any]],
     return keep if is_typed_dict(class_) else make
 
 
-def _to_none_of_these(value: Any, type_: Any) -> None:
-    raise expected(" | ".join(getattr(part, "__name__", str(part)) for part in get_args(type_)), value)
-
-
 def _to_untagged(_: Any, __: Any) -> None:
     raise Unfit("required tag missing")
 
@@ -449,11 +364,3 @@ def _to_plain(value: Any, _: Any) -> Any:
 
 def _is_any(type_: Any) -> bool:
     return type_ is Any or type_ is object
-
-
-def _is_literal(type_: Any) -> bool:
-    return get_origin(type_) is Literal
-
-
-def _is_union(type_: Any) -> bool:
-    return get_origin(type_) in (Union, UnionType)

@@ -57,7 +57,8 @@ class Writers:
         self._rename = naming.rename(format)
         self._scalars = scalar_writers(format, naming)
         self._json = format == "json"
-        self.write_key = self._write_text if self._json else self.write
+        text = self._write_hooked_text if hooks.some else self._write_text
+        self.write_key = text if self._json else self.write
         self.enums = Enums(format, naming, self.write, self.write_key)
         self._as_is = frozenset(
             class_ for class_ in native(format, naming) if hooks.write_hook(class_) is None
@@ -155,6 +156,11 @@ class Writers:
         write = Writers("messagepack", naming_of("python"), Hooks(None)).write
         return lambda value: write(value.model_dump(by_alias=True))
 
+    def literals(self, type_: Any) -> dict[tuple[type, Any], Any]:
+        """The values of a literal, by what is read of them, and its class."""
+        wires = [(self.enums.as_read(self.write(literal)), literal) for literal in get_args(type_)]
+        return {(type(wire), wire): literal for wire, literal in wires}
+
     # ---- values with parts
 
     def _is_as_is(self, type_: Any) -> bool:
@@ -197,10 +203,7 @@ class Writers:
 
     def _write_text(self, key: Any) -> Any:
         """Write the key of a JSON object."""
-        if self._hook(type(key)) is not None:
-            plain = self.write(key)
-        else:
-            plain = self.enums.write_key(key) if is_enum(type(key)) else key
+        plain = self.enums.write_key(key) if is_enum(type(key)) else key
         match plain:
             case bool():
                 return "true" if plain else "false"
@@ -213,6 +216,9 @@ class Writers:
         if type(plain) not in _WITH_TEXT:
             raise TypeError(f"a key of type {type(key).__qualname__!r} has no text")
         return plain
+
+    def _write_hooked_text(self, key: Any) -> Any:
+        return self._write_text(key if self._hook(type(key)) is None else self.write(key))
 
     def _fields_writer(self, type_: Any) -> Writer:
         """What writes a class with fields, or a TypedDict."""
