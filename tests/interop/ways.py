@@ -41,7 +41,7 @@ class Server:
         options["options"] = attrs.evolve(chosen, transports=[self.transport])
         with trio.fail_after(PATIENCE):
             async with open_hub_connection(
-                url, protocol=self.protocol, naming="dotnet", **options
+                url, protocol=self.protocol, **{"naming": "dotnet", **options}
             ) as connection:
                 yield connection
 
