@@ -13,6 +13,7 @@ from uuid import UUID
 import attrs
 import msgspec
 import pytest
+from cattrs import Converter
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -20,9 +21,24 @@ from msgspec import Raw
 
 from tests.protocol.shapes import Box, Cat, Color, Dog, Level, Node, Options, Pair, Point
 from trio_hubs.errors import BindingError
+from trio_hubs.protocol.naming import Naming
 from trio_hubs.protocol.payloads import Payloads
 
 from .pieces import mutations
+
+
+class Ring(msgspec.Struct, tag="ring"):
+    radius: float
+
+
+class Bar(msgspec.Struct, tag="bar", rename="kebab"):
+    the_length: int = 1
+
+
+HOOKS = Converter()
+HOOKS.register_structure_hook(UUID, lambda text, _: UUID(text[::-1]))
+HOOKS.register_unstructure_hook(UUID, lambda value: value.hex[::-1])
+OTHERS = Naming(fields="camel", enums="name", tags={Point: "point", Node: 7})
 
 EVERY = pytest.mark.parametrize(
     "payloads",
@@ -31,8 +47,17 @@ EVERY = pytest.mark.parametrize(
         Payloads("json", "dotnet"),
         Payloads("messagepack"),
         Payloads("messagepack", "dotnet"),
+        Payloads("json", OTHERS, HOOKS),
+        Payloads("messagepack", OTHERS, HOOKS),
     ],
-    ids=["json-python", "json-dotnet", "messagepack-python", "messagepack-dotnet"],
+    ids=[
+        "json-python",
+        "json-dotnet",
+        "messagepack-python",
+        "messagepack-dotnet",
+        "json-hooks",
+        "messagepack-hooks",
+    ],
 )
 
 
@@ -70,6 +95,7 @@ CLASSES = [
     Kind(Node, st.builds(Node, FLOATS, st.lists(st.builds(Node, FLOATS, st.just([])), max_size=2))),
     Kind(Options, st.fixed_dictionaries({"dry_run": st.booleans()}, optional={"depth": INTS})),
     Kind(Pair, st.builds(Pair, INTS, st.none() | POINTS)),
+    Kind(Ring | Bar, st.builds(Ring, FLOATS) | st.builds(Bar, INTS)),
     Kind(
         Cat | Dog,
         st.builds(Cat, st.just("cat"), INTS) | st.builds(Dog, st.just("dog"), st.lists(TEXT, max_size=2)),

@@ -116,8 +116,9 @@ async def test_models(server: Server) -> None:
     person = model(name="Zoë", born=BORN, id=ID, parent=child, nickname="Z")
     async with server.connect() as connection:
         assert await connection.invoke("EchoPerson", person, result_type=model) == person
-        given = await connection.invoke("EchoPerson", person, result_type=Person)
-        assert (given.parent.avatar, given.parent.favourite) == (b"\x00\xff", Color.GREEN)
+        given = (await connection.invoke("EchoPerson", person, result_type=Person)).parent
+        assert given is not None
+        assert (given.avatar, given.favourite) == (b"\x00\xff", Color.GREEN)
 
 
 async def test_hooks(server: Server) -> None:
