@@ -206,6 +206,11 @@ async def test_a_trusted_proxy_says_who_asks(nursery: trio.Nursery) -> None:
                 assert negotiated.status_code == (200 if own else 403)
 
 
+def test_trusted_proxies_are_some() -> None:
+    with pytest.raises(TypeError, match="trusted_proxies must be TrustedProxies, not list"):
+        HubApp(trusted_proxies=["10.0.0.0/8"])  # type: ignore[arg-type]
+
+
 async def test_a_folder_is_served_beside_hubs_and_routes(nursery: trio.Nursery, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "index.html").write_text("index")

@@ -158,6 +158,7 @@ class Request:
         *,
         scheme: str = "http",
         client: str | None = None,
+        app: object = None,
     ) -> Request:
         """Make a request of the raw parts of an HTTP/1.1 message.
 
@@ -179,6 +180,7 @@ class Request:
             body=body,
             scheme=scheme,
             client=client,
+            app=app,
         )
 
 

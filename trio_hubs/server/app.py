@@ -107,8 +107,8 @@ class HubApp(Generic[S]):
             raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
         if authenticate is not None and not callable(authenticate):
             raise TypeError(f"authenticate is called with each request, which {authenticate!r} cannot be")
-        if not isinstance(trusted_proxies, TrustedProxies | None):
-            raise TypeError(f"trusted_proxies are TrustedProxies, which {trusted_proxies!r} is not")
+        if trusted_proxies is not None:
+            check_kind(trusted_proxies, TrustedProxies, "trusted_proxies")
         if maximum_connections < 1:
             raise ValueError(f"maximum_connections must be above 0: {maximum_connections}")
         _check_options(options)

@@ -93,6 +93,29 @@ async def test_the_type_and_further_headers_are_ones_own(text: Path) -> None:
         assert answer.headers["etag"] == '"mine"'
 
 
+async def test_a_client_that_asks_much_at_once_gets_it_in_order(tmp_path: Path) -> None:
+    file, body = tmp_path / "file", os.urandom(2 * READ_SIZE)
+    file.write_bytes(body)
+    async with open_files(file) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.send, request("GET", "/") + request("GET", "/describe") * 1000)
+        assert (await client.answer()).body == body
+        for _ in range(1000):
+            assert (await client.answer()).status == 200
+
+
+async def test_a_client_that_says_no_more_still_gets_its_file(text: Path) -> None:
+    near, far = memory_stream_pair()
+
+    async def route(request: Request) -> Deferred:
+        return FileResponse(text).deferred(request)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server({"/": route}).serve_stream, near)
+        await far.send_all(request("GET", "/"))
+        await far.send_eof()
+        assert (await Client(far).answer()).body == TEXT
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

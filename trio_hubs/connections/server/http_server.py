@@ -175,7 +175,12 @@ class _HttpConnection:
                 return Response("A body has one length.", status=400, headers=_CLOSE)
             try:
                 request = Request.parse(
-                    head.method, head.target, head.headers, scheme=self._scheme, client=self._client
+                    head.method,
+                    head.target,
+                    head.headers,
+                    scheme=self._scheme,
+                    client=self._client,
+                    app=self._server.router.app,
                 )
             except ValueError:
                 logger.info("bad HTTP request: its target is no URL")
@@ -186,7 +191,9 @@ class _HttpConnection:
             body = await self._read_body(
                 MAXIMUM_BODY_SIZE if self._route is None else self._route.maximum_body_size
             )
-            return body if isinstance(body, Response) else attrs.evolve(request, body=body)
+            return (
+                body if isinstance(body, Response) else attrs.evolve(request, body=body) if body else request
+            )
         except h11.RemoteProtocolError as error:
             return _refusal(error)
 

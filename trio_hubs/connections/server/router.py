@@ -91,10 +91,8 @@ class Pattern:
 class Router:
     """The places of an app.
 
-    Args:
-        app: What requests are told to be their app.
-
     Attributes:
+        app: What requests are told to be their app.
         fallback: What answers where there is no place.
         proxies: Through which proxies requests are seen, if any.
     """
@@ -102,7 +100,7 @@ class Router:
     def __init__(self, app: object = None) -> None:
         self.fallback: Route | None = None
         self.proxies: TrustedProxies | None = None
-        self._app = app
+        self.app = app
         self._exact: dict[str, Place] = {}
         self._patterns: list[tuple[Pattern, Place]] = []
 
@@ -133,7 +131,8 @@ class Router:
 
     def find(self, request: Request) -> tuple[Request, Route | None]:
         """What answers a request, if anything does; and the request, as it is to be answered."""
-        request = attrs.evolve(request, app=self._app)
+        if request.app is not self.app:
+            request = attrs.evolve(request, app=self.app)
         if self.proxies is not None:
             request = self.proxies.look_through(request)
         place = self._exact.get(request.path)
