@@ -29,7 +29,7 @@ FLOORS = {
     "connections.client": {"errors", "logs", "tasks", "protocol", "connections", "connections.websocket"},
     "calls": {"errors", "logs", "tasks", "protocol", "connections"},
     "server": {"errors", "logs", "tasks", "protocol", "connections", "connections.server", "calls"},
-    "fleet": {"errors", "logs", "tasks", "protocol", "calls", "server"},
+    "fleet": {"errors", "logs", "tasks", "protocol", "connections", "calls", "server"},
     "client": {
         "errors",
         "logs",

@@ -23,6 +23,7 @@ from .connections.server.proxies import TrustedProxies
 from .connections.server.streamed import StreamedResponse
 from .connections.users import Authenticate, Policy, User, authorize
 from .errors import (
+    BackplaneError,
     BindingError,
     ChannelClosed,
     ConnectionClosed,
@@ -53,6 +54,7 @@ __all__ = [
     "AccessToken",
     "Authenticate",
     "Backoff",
+    "BackplaneError",
     "BindingError",
     "CallerProxy",
     "ChannelClosed",

@@ -56,7 +56,6 @@ class RedisBackplane(FleetBackplane):
         on_gap: Hears that this server was cut off from the others. Must not block, nor raise.
 
     Attributes:
-        bus: The way to the other servers.
         gaps: How often this server was cut off.
 
     Example:
@@ -85,15 +84,15 @@ class RedisBackplane(FleetBackplane):
             if value <= 0:
                 raise ValueError(f"{name} must be above 0: {value}")
         client = coredis.Redis.from_url(redis) if isinstance(redis, str) else redis
-        self.bus = RedisBus(client, channel_prefix, publish_timeout, publish_buffer_size, self._note_gap)
-        super().__init__(self.bus, hub_names)
+        self._redis = RedisBus(client, channel_prefix, publish_timeout, publish_buffer_size, self._note_gap)
+        super().__init__(self._redis, hub_names)
         self.gaps = 0
         self._on_gap = on_gap
 
     @asynccontextmanager
     async def open_bus(self) -> AsyncGenerator[None]:
         async with open_background() as nursery:
-            nursery.start_soon(self.bus.run)
+            nursery.start_soon(self._redis.run)
             yield
 
     def _note_gap(self, gap: Gap) -> None:

@@ -53,6 +53,7 @@ async def open_bus(
 ) -> AsyncGenerator[RedisBus]:
     backplane = RedisBackplane(url, channel_prefix=prefix, on_gap=gaps, publish_timeout=publish_timeout)
     async with backplane.open_bus():
+        assert isinstance(backplane.bus, RedisBus)
         yield backplane.bus
 
 

@@ -28,8 +28,9 @@ WAYS: list[Way] = [
 class Server:
     """A server with the conformance hubs, and what its methods saw."""
 
-    def __init__(self, address: str, way: Way) -> None:
+    def __init__(self, address: str, way: Way, patience: float = PATIENCE) -> None:
         self.address = address
+        self._patience = patience
         self.protocol: Protocol = way[0]
         self.transport: Transport = way[1]
 
@@ -39,7 +40,7 @@ class Server:
         url = self.address + path
         chosen: HubConnectionOptions = options.pop("options", HubConnectionOptions())
         options["options"] = attrs.evolve(chosen, transports=[self.transport])
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(self._patience):
             async with open_hub_connection(
                 url, protocol=self.protocol, **{"naming": "dotnet", **options}
             ) as connection:

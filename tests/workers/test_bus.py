@@ -31,7 +31,7 @@ async def open_buses(count: int) -> AsyncGenerator[list[WorkerBus]]:
             ours, theirs = trio.testing.memory_stream_pair()
             bus = WorkerBus(ours)
             nursery.start_soon(bus.run)
-            nursery.start_soon(broker.serve, theirs)
+            nursery.start_soon(broker.serve, theirs, print)
             buses.append(bus)
         yield buses
 
@@ -85,14 +85,14 @@ async def test_a_worker_that_hangs_delays_nobody_and_is_given_up(
 
         @nursery.start_soon
         async def _() -> None:
-            await broker.serve(its_end)
+            await broker.serve(its_end, print)
             given_up.set()
 
         await hanging.send_all(encode(Subscribe("a")))
         ours, theirs = trio.testing.memory_stream_pair()
         bus = WorkerBus(ours)
         nursery.start_soon(bus.run)
-        nursery.start_soon(broker.serve, theirs)
+        nursery.start_soon(broker.serve, theirs, print)
         heard = Heard[bytes]()
         bus.subscribe("a", heard)
         await bus.wait_subscribed("a")
@@ -110,5 +110,5 @@ async def test_a_worker_that_lies(autojump_clock: MockClock, data: bytes) -> Non
     await ours.send_all(encode(Subscribe("a")) + data)
     broker = Broker()
     with pytest.raises(ProtocolError):
-        await broker.serve(theirs)
+        await broker.serve(theirs, print)
     assert not broker._subscribers

@@ -23,18 +23,22 @@ class FleetBackplane(Backplane):
     Args:
         bus: The way to the other servers.
         hub_names: The names that all servers have for hubs, where these are not the full names of their classes.
+
+    Attributes:
+        bus: The way to the other servers.
+        hub_names: As given.
     """
 
     def __init__(self, bus: Bus, hub_names: Mapping[type[Hub[Any]], str]) -> None:
-        self._bus = bus
-        self._hub_names = hub_names
+        self.bus = bus
+        self.hub_names = hub_names
         self._rosters: list[FleetRoster] = []
 
     def roster(self, hub: type[Hub[Any]], local: LocalRoster, options: HubOptions) -> Roster:
-        name = self._hub_names.get(hub) or f"{hub.__module__}.{hub.__qualname__}"
+        name = self.hub_names.get(hub) or f"{hub.__module__}.{hub.__qualname__}"
         # All that there are: other servers may support more than this one does.
         protocols = {name: protocol(options.naming) for name, protocol in PROTOCOLS.items()}
-        roster = FleetRoster(local, self._bus, name, protocols, options.slow_clients)
+        roster = FleetRoster(local, self.bus, name, protocols, options.slow_clients)
         self._rosters.append(roster)
         return roster
 

@@ -35,6 +35,15 @@ class Channels:
         """Where a server awaits the results of clients elsewhere."""
         return f"{self.hub}:internal:return:{server}"
 
+    @property
+    def queries(self) -> str:
+        """Heard by every server of ours."""
+        return f"{self.hub}:internal:queries"
+
+    def answers(self, server: str) -> str:
+        """Where a server awaits what others say of their clients."""
+        return f"{self.hub}:internal:answers:{server}"
+
     def group(self, name: str) -> str:
         """Calls of a group; heard by servers that have a member."""
         return f"{self.hub}:group:{name}"

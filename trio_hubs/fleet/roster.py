@@ -6,12 +6,14 @@ it is connected, in the order of sending. Nothing here waits for a client while 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import attrs
+import trio
 
 from ..calls.session import Session
 from ..errors import ProtocolError
@@ -30,6 +32,7 @@ from .client_results import ClientResults
 from .group_commands import GroupCommands
 from .messages import FleetInvocation, GroupAction, decode, encode
 from .policies import dump_policy, load_policy, without_waiting
+from .queries import Queries
 
 logger = get_logger(__name__)
 
@@ -60,6 +63,8 @@ class FleetRoster(Roster):
         self._policy = policy
         self._results = ClientResults(bus, self._channels, local.members, protocols)
         self._commands = GroupCommands(bus, self._channels, self)
+        self._queries = Queries(bus, self._channels, local)
+        self._joining: Counter[str] = Counter()  # groups whose channels a client is about to need
         self._unread: set[str] = set()  # protocols for which other servers send nothing
 
     @property
@@ -75,6 +80,8 @@ class FleetRoster(Roster):
             channels.group_commands: self._commands.hear_command,
             channels.acks(bus.server): self._commands.hear_ack,
             channels.completions(bus.server): self._results.hear_completion,
+            channels.queries: self._queries.hear_query,
+            channels.answers(bus.server): self._queries.hear_answer,
         }
         async with open_background() as nursery:
             self._commands.start(nursery)
@@ -96,7 +103,7 @@ class FleetRoster(Roster):
         await self._local.add(connection_id, session, user_id)
         try:
             await self._hear_calls(Address.connections(connection_id))
-            if user_id:
+            if user_id is not None:
                 await self._hear_calls(Address.users(user_id))
         except BaseException:
             self.remove(connection_id)
@@ -104,9 +111,9 @@ class FleetRoster(Roster):
 
     async def _hear_calls(self, address: Address) -> None:
         """Hear what others send to an address of one name."""
-        (channel,) = self._channels.of(address)
-        self._bus.subscribe(channel, partial(self._hear, address))
-        await self._bus.wait_subscribed(channel)
+        for channel in self._channels.of(address):  # none for a group or a user without a name
+            self._bus.subscribe(channel, partial(self._hear, address))
+            await self._bus.wait_subscribed(channel)
 
     def remove(self, connection_id: str) -> None:
         member = self._local.members.by_id.get(connection_id)
@@ -124,37 +131,38 @@ class FleetRoster(Roster):
         return connection_id in self._local.members.by_id
 
     async def find(self, address: Address) -> Sequence[ClientInfo]:
-        """The clients of this server alone that an address stands for."""
-        return await self._local.find(address)
+        return await self._queries.find(address)
 
     async def users(self) -> frozenset[str]:
-        """The users of this server alone."""
-        return await self._local.users()
+        clients = await self._queries.find(Address.all())
+        return frozenset(
+            client.user.id for client in clients if client.user is not None and client.user.id is not None
+        )
 
     async def groups(self) -> frozenset[str]:
-        """The groups of this server alone."""
-        return await self._local.groups()
+        clients = await self._queries.find(Address.all())
+        return frozenset(group for client in clients for group in client.groups)
 
     async def abort(self, address: Address, reason: str) -> None:
-        """End connections to this server alone."""
-        await self._local.abort(address, reason)
+        await self._queries.abort(address, reason)
 
     async def join(self, connection_id: str, *groups: str) -> None:
-        for group in groups:
-            await self._join(connection_id, group)
-
-    async def _join(self, connection_id: str, group: str) -> None:
         if not self.has(connection_id):
-            await self._commands.ask(GroupAction.ADD, connection_id, group)
+            for group in groups:
+                await self._commands.ask(GroupAction.ADD, connection_id, group)
             return
-        await self._local.join(connection_id, group)
-        if group and self._local.members.in_group(group):
-            try:
+        # First the channels are heard, then it joins all of the groups at once.
+        await trio.lowlevel.checkpoint()
+        self._joining.update(groups)
+        try:
+            for group in groups:
                 await self._hear_calls(Address.groups(group))
-            except BaseException:
-                self._local.members.leave(connection_id, group)
+            for group in groups:
+                self._local.members.join(connection_id, group)
+        finally:
+            self._joining.subtract(groups)
+            for group in groups:
                 self._left(group)
-                raise
 
     async def leave(self, connection_id: str, group: str) -> None:
         if not self.has(connection_id):
@@ -164,7 +172,9 @@ class FleetRoster(Roster):
         self._left(group)
 
     def _left(self, group: str) -> None:
-        if not self._local.members.in_group(group):
+        if not self._joining[group]:
+            del self._joining[group]
+        if not self._local.members.in_group(group) and group not in self._joining:
             self._bus.unsubscribe(self._channels.group(group))
 
     # ---- calling them

@@ -6,7 +6,6 @@ import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
@@ -21,7 +20,6 @@ from ..connections.server.endpoint import Endpoint
 from ..connections.server.exchange import MAXIMUM_BODY_SIZE
 from ..connections.server.folder import Folder
 from ..connections.server.gate import Gate
-from ..connections.server.http_server import HttpServer
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
 from ..connections.server.origins import OriginPredicate, Origins, checked_origins
@@ -35,6 +33,7 @@ from ..tasks import open_tasks
 from .app_life import AppLife
 from .backplane import Backplane
 from .clients import C
+from .door import Door
 from .filters import HubFilter
 from .hub import Hub
 from .hub_context import HubContext
@@ -44,6 +43,7 @@ from .roster import Roster
 from .served_hub import ServedHub
 from .site import Site
 from .statistics import LimitCounter, Statistics
+from .worker import current_worker
 
 if TYPE_CHECKING:
     from ..asgi.fallback import Fallback
@@ -123,7 +123,9 @@ class HubApp(Generic[S]):
         self.site = Site(self)
         self.site.router.proxies = trusted_proxies
         self.life = AppLife[S](self.site, self._admission)
-        self._backplane = backplane
+        worker = current_worker.get()
+        self._backplane = backplane if worker is None else worker.others.backplane(backplane)
+        self._door = Door(self.site.router, worker)
         self.addresses: tuple[str, ...] = ()
         self._fallback: Fallback | None = None
         if fallback is not None:
@@ -188,6 +190,7 @@ class HubApp(Generic[S]):
                 authenticate=self._authenticate,
                 policies=policies_of(hub),
                 transfer_formats=served.definition.transfer_formats,
+                token_prefix=self._door.token_prefix,
             ),
         )
         self.site.hubs.append((hub, served))
@@ -230,6 +233,7 @@ class HubApp(Generic[S]):
             admission=self._admission,
             authenticate=self._authenticate,
             policies=policies_of(handler),
+            token_prefix=self._door.token_prefix,
         )
         self.site.add_endpoint(path, endpoint)
 
@@ -356,6 +360,11 @@ class HubApp(Generic[S]):
         """Whether it is running empty, has, or will after its notice: for a route that tells a load balancer."""
         return self.life.draining
 
+    @property
+    def worker_number(self) -> int | None:
+        """Which of the workers this process is, from 0 on; ``None`` where there are none."""
+        return None if self._door.worker is None else self._door.worker.number
+
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
         """Run the app without a door, for the body: its lifespan, its endpoints and hubs.
 
@@ -402,15 +411,16 @@ class HubApp(Generic[S]):
     async def drain(self, seconds: float, *, notice: float = 0.0) -> None:
         """Let the app run empty: the way to stop it without tearing anybody's work.
 
-        :attr:`draining` is true at once. After the notice new connections get 503. Each connection ends, with leave to
-        reconnect, as soon as none of its invocations and streams waits or runs; what still runs in the end is
-        cancelled. :meth:`serve` goes on.
+        :attr:`draining` is true at once. After the notice new connections get 503, or are another worker's. Each
+        connection ends, with leave to reconnect, as soon as none of its invocations and streams waits or runs; what
+        still runs in the end is cancelled. :meth:`serve` goes on.
 
         Args:
             seconds: How long invocations and streams may still run, after the notice.
             notice: Seconds in which all goes on as before, until load balancers have seen that the app is not ready
                 any more, and send new clients elsewhere.
         """
+        self._door.leave_to_others()
         await self.life.drain(seconds, notice)
 
     async def serve(
@@ -449,12 +459,9 @@ class HubApp(Generic[S]):
             self.running() as doors,
             open_listeners(host, port, uds, fd, ssl_context, listeners) as everywhere,
         ):
-            server = HttpServer(self.site.router)
-            await doors.start(server.arrivals.run)
-            serve = partial(trio.serve_listeners, server.serve_stream, everywhere, handler_nursery=doors)
             try:
                 async with open_tasks() as nursery:
-                    await nursery.start(serve)
+                    await nursery.start(self._door.open, everywhere, doors)
                     self.addresses = tuple(map(address_of, everywhere))
                     for address in self.addresses:
                         logger.info("listening on %s", address)

@@ -83,6 +83,10 @@ class LocalRoster(Roster):
 
     async def find(self, address: Address) -> Sequence[ClientInfo]:
         await trio.lowlevel.checkpoint()
+        return self.find_now(address)
+
+    def find_now(self, address: Address) -> Sequence[ClientInfo]:
+        """See :meth:`find`."""
         found = {member.id: member for member in self.members.at(address) if not member.session.ended}
         return tuple(map(_info, found.values()))
 
@@ -96,6 +100,10 @@ class LocalRoster(Roster):
 
     async def abort(self, address: Address, reason: str) -> None:
         await trio.lowlevel.checkpoint()
+        self.abort_now(address, reason)
+
+    def abort_now(self, address: Address, reason: str) -> None:
+        """See :meth:`abort`."""
         for member in self.members.at(address):
             member.session.end(Aborted(reason) if reason else None)
 

@@ -5,7 +5,7 @@ It waits for no worker. One that lets too much lie, since it hangs or was stoppe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -13,7 +13,7 @@ import trio
 
 from ..errors import ProtocolError
 from ..logs import get_logger
-from .frames import Count, Counted, Frame, Publish, Subscribe, Unsubscribe, encode
+from .frames import Alive, Count, Counted, Frame, Publish, Ready, Subscribe, Unsubscribe, Up, encode
 from .pipe import Pipe
 
 logger = get_logger(__name__)
@@ -25,7 +25,8 @@ MOST_QUEUED = 64 * 1024 * 1024
 class _Worker:
     """A worker's end of the bus, and the scope in which it is served."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, on_sign: Callable[[Ready | Alive], None]) -> None:
+        self.on_sign = on_sign
         self.pipe = Pipe(stream, lambda: None)
         self.scope = trio.CancelScope()
 
@@ -34,19 +35,32 @@ class Broker:
     """Joins workers."""
 
     def __init__(self) -> None:
+        self._workers: set[_Worker] = set()
         self._subscribers: dict[str, dict[_Worker, None]] = {}
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
+    def tell_all(self, frame: Frame) -> None:
+        """Tell every worker something."""
+        data = encode(frame)
+        for worker in self._workers:
+            self._put(worker, data)
+
+    async def serve(self, stream: trio.abc.Stream, on_sign: Callable[[Ready | Alive], None]) -> None:
         """Serve one worker, until it has gone or is given up.
+
+        Args:
+            stream: Leads to it.
+            on_sign: Hears what it says of itself.
 
         Raises:
             ProtocolError: It sent something else than frames.
         """
-        worker = _Worker(stream)
+        worker = _Worker(stream, on_sign)
+        self._workers.add(worker)
         try:
             with worker.scope:
                 await worker.pipe.run(partial(self._take, worker))
         finally:
+            self._workers.remove(worker)
             for channel in [name for name, workers in self._subscribers.items() if worker in workers]:
                 self._forget(channel, worker)
 
@@ -67,8 +81,10 @@ class Broker:
                     self._put(worker, encode(frame))
                 case Unsubscribe(channel):
                     self._forget(channel, worker)
-                case Counted():
-                    raise ProtocolError("a worker answers what nobody asked")
+                case Ready() | Alive():
+                    worker.on_sign(frame)
+                case Counted() | Up():
+                    raise ProtocolError("a worker says what only its supervisor does")
 
     def _put(self, worker: _Worker, data: bytes) -> None:
         if worker.pipe.queued > MOST_QUEUED:

@@ -11,7 +11,7 @@ import trio
 
 from ..errors import BackplaneError
 from ..fleet.bus import Bus, Hear
-from .frames import Count, Counted, Frame, Publish, Subscribe, Unsubscribe, encode
+from .frames import Count, Counted, Frame, Publish, Subscribe, Unsubscribe, Up, encode
 from .pipe import Pipe
 
 PUBLISH_BUFFER_SIZE = 1024 * 1024
@@ -23,10 +23,14 @@ class WorkerBus(Bus):
 
     Args:
         stream: Leads to the supervisor.
+
+    Attributes:
+        up: The numbers of the workers that serve.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.server = uuid.uuid4().hex
+        self.up: tuple[int, ...] = ()
         self._changed = trio.lowlevel.ParkingLot()
         self._pipe = Pipe(stream, self._changed.unpark_all)
         self._heard: dict[str, Hear] = {}
@@ -55,7 +59,13 @@ class WorkerBus(Bus):
                         del self._unconfirmed[channel]
                 case Counted(id, number) if id in self._counts:  # else whoever asked was cancelled
                     self._counts[id] = number
+                case Up(workers):
+                    self.up = workers
         self._changed.unpark_all()
+
+    def tell(self, frame: Frame) -> None:
+        """Tell the supervisor something of this worker itself."""
+        self._pipe.put(encode(frame))
 
     # ---- what servers do
 

@@ -51,7 +51,27 @@ class Counted(Struct, array_like=True, tag=5, gc=False):
     count: int | None
 
 
-Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted
+class Ready(Struct, array_like=True, tag=6, gc=False):
+    """A worker serves.
+
+    Attributes:
+        address: Where.
+    """
+
+    address: str
+
+
+class Alive(Struct, array_like=True, tag=7, gc=False):
+    """A worker has not stopped."""
+
+
+class Up(Struct, array_like=True, tag=8, gc=False):
+    """The numbers of the workers that serve."""
+
+    workers: tuple[int, ...]
+
+
+Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Up
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

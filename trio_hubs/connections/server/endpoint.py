@@ -63,6 +63,7 @@ class Endpoint:
         authenticate: Finds out who makes a request.
         policies: What users must meet to come in.
         transfer_formats: What the handler's bytes may be.
+        token_prefix: Stands before each connection's token.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Endpoint:
         authenticate: Authenticate | None = None,
         policies: Sequence[Policy] = (),
         transfer_formats: frozenset[TransferFormat] = frozenset(TransferFormat),
+        token_prefix: str = "",
     ) -> None:
         self._options = options
         self._admission = admission
@@ -82,7 +84,7 @@ class Endpoint:
             options.allowed_origins, own_scheme=options.own_scheme, check_gets=options.check_browser_gets
         )
         self._gate = Gate(origins, authenticate, policies, answer_headers=options.answer_headers)
-        self._leases = Leases(options, admission)
+        self._leases = Leases(options, admission, token_prefix)
         self._refresh = Refresh(options, self._leases)
         self._negotiation = Negotiation(
             options,
@@ -95,9 +97,12 @@ class Endpoint:
     def routes(self, path: str) -> Mapping[str, Route]:
         """What answers for a path and those below it."""
         base = path.rstrip("/")
-        routes = {path: Route(self.connect, unread=_POST), f"{base}/negotiate": Route(self.negotiate)}
+        routes = {
+            path: Route(self.connect, unread=_POST, tokens=True),
+            f"{base}/negotiate": Route(self.negotiate),
+        }
         if self._refresh.enabled:
-            routes[f"{base}/refresh"] = Route(self.refresh)
+            routes[f"{base}/refresh"] = Route(self.refresh, tokens=True)
         return routes
 
     # ---- its life

@@ -153,11 +153,13 @@ class Route:
         answer: Answers it.
         maximum_body_size: Bytes of a body, which is read whole; above it the answer is 413.
         unread: The methods whose body is left unread, for a :class:`Deferred` to read.
+        tokens: Whether requests may bear a connection's token, and are answered where that was made.
     """
 
     answer: Answering
     maximum_body_size: int = attrs.field(default=MAXIMUM_BODY_SIZE, kw_only=True)
     unread: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
+    tokens: bool = attrs.field(default=False, kw_only=True)
 
 
 FAILED = Response("The handler failed.", status=500)

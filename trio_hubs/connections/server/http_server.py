@@ -21,6 +21,7 @@ from ..direct_socket import DirectSocketStream, close_at_once
 from ..http import Headers, Request, Response
 from ..websocket import accept_websocket
 from .arrivals import Arrivals
+from .elsewhere import Elsewhere
 from .exchange import (
     FAILED,
     MAXIMUM_BODY_SIZE,
@@ -81,25 +82,32 @@ class HttpServer:
     Args:
         router: What answers them.
         express: Whether WebSockets' frames in order are read by us, rather than all by trio-websocket.
+        elsewhere: The other processes on the same port.
     """
 
-    def __init__(self, router: Router, *, express: bool = True) -> None:
+    def __init__(self, router: Router, *, express: bool = True, elsewhere: Elsewhere | None = None) -> None:
         self.router = router
         self.express = express
+        self.elsewhere = elsewhere
         self.arrivals = Arrivals()
 
-    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+    async def serve_stream(
+        self, stream: trio.abc.Stream, data: bytes = b"", scheme: str = "", client: str | None = None
+    ) -> None:
         """Serve one client's connection until it ends; the stream is closed then.
 
         Never raises for anything that the client does. Cancellation ends it in order.
 
         Args:
             stream: The socket, or TLS on it.
+            data: What another process has read of it.
+            scheme: The scheme, where the stream does not tell it.
+            client: The client's address, where the stream does not tell it.
         """
         if isinstance(stream, trio.SocketStream):
             stream = DirectSocketStream(stream)
         try:
-            await _HttpConnection(stream, self).serve()
+            await _HttpConnection(stream, self, data, scheme, client).serve()
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed) as error:
             logger.debug("a client left: %s", error)
         except Exception:
@@ -111,13 +119,16 @@ class HttpServer:
 class _HttpConnection:
     """One client's stream of requests."""
 
-    def __init__(self, stream: trio.abc.Stream, server: HttpServer) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, server: HttpServer, data: bytes, scheme: str, client: str | None
+    ) -> None:
         self._stream = stream
-        self._scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
+        self._scheme = scheme or ("https" if isinstance(stream, trio.SSLStream) else "http")
         self._server = server
-        self._wire = HttpWire(stream, server.arrivals)
-        self._client = client_of(stream)
+        self._wire = HttpWire(stream, server.arrivals, data)
+        self._client = client or client_of(stream)
         self._route: Route | None = None  # of the request under way
+        self._owner: int | None = None  # of the request under way, where another process has its connection
         self._with_body = True
 
     async def serve(self) -> None:
@@ -137,6 +148,8 @@ class _HttpConnection:
             return False
         if request is None:
             return False
+        if self._owner is not None:
+            return await self._hand_over(self._owner)
         answer = await self._answer(request) if isinstance(request, Request) else render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
@@ -186,6 +199,11 @@ class _HttpConnection:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)
             request, self._route = self._server.router.find(request)
+            elsewhere = self._server.elsewhere
+            if elsewhere is not None and self._route is not None and self._route.tokens:
+                self._owner = elsewhere.owner(request.query.get("id", ""))
+                if self._owner is not None:
+                    return request
             if self._route is not None and request.method in self._route.unread:
                 return request
             body = await self._read_body(
@@ -196,6 +214,15 @@ class _HttpConnection:
             )
         except h11.RemoteProtocolError as error:
             return _refusal(error)
+
+    async def _hand_over(self, owner: int) -> bool:
+        assert self._server.elsewhere is not None
+        if not await self._server.elsewhere.hand_over(
+            owner, self._stream, self._wire.take_back(), self._scheme, self._client
+        ):
+            answer = render(Response("The connection's process is away.", status=503, headers=_CLOSE), {})
+            await HttpExchange(self._wire, {}, with_body=self._with_body).send(*answer)
+        return False
 
     async def _read_body(self, maximum: int) -> bytes | Response:
         body = bytearray()

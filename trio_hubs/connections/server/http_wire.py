@@ -29,19 +29,21 @@ class HttpWire:
     Args:
         stream: The socket.
         arrivals: What numbers the requests.
+        rest: What has been read of the stream already.
 
     Attributes:
         http: The request under way, and its answer.
         cut: Whether an event is being sent, or was and was cut, after which nothing more can be sent.
     """
 
-    def __init__(self, stream: trio.abc.Stream, arrivals: Arrivals) -> None:
+    def __init__(self, stream: trio.abc.Stream, arrivals: Arrivals, rest: bytes = b"") -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
         self.cut = False
         self._stream = stream
         self._arrivals = arrivals
         self._arrival: Arrival | None = None  # of the next request
-        self._rest = b""  # what came behind the last event
+        self._head = b""  # of the request under way
+        self._rest = rest  # what came behind the last event
         self._parts = 0
         self._watching = trio.CancelScope()
 
@@ -74,8 +76,8 @@ class HttpWire:
                 return await self.next_event()
             data += more
         self.end()
-        self._rest = data[size:]
-        self.http.receive_data(data[:size])
+        self._head, self._rest = data[:size], data[size:]
+        self.http.receive_data(self._head)
         return await self.next_event()
 
     def expect(self) -> None:
@@ -95,6 +97,10 @@ class HttpWire:
         rest = self.http.trailing_data[0] + self._rest
         self._rest = b""
         return rest
+
+    def take_back(self) -> bytes:
+        """The request of which nothing but the head was taken, byte by byte, and what came behind."""
+        return self._head + self.take_rest()
 
     async def next_event(self) -> h11.Event | type[h11.PAUSED]:
         """Wait for the next part of the request.

@@ -185,18 +185,20 @@ class Leases:
     Args:
         options: The path's options.
         admission: The app's count of connections.
+        token_prefix: Stands before each token.
 
     Attributes:
         early: What is posted to those that are not open yet.
         judged_until: What expires by then has expired, though it be later: our own lateness is no client's.
     """
 
-    def __init__(self, options: EndpointOptions, admission: Admission) -> None:
+    def __init__(self, options: EndpointOptions, admission: Admission, token_prefix: str = "") -> None:
         self.early = EarlyPosts(options.early_posts_buffer_size)
         self.judged_until = inf
         self._timeout = options.disconnect_timeout
         self._buffer_size = options.application_buffer_size
         self._admission = admission
+        self._token_prefix = token_prefix
         self._all: dict[str, Lease] = {}
         self._unused: dict[str, Lease] = {}  # those without a connection, oldest first
 
@@ -220,8 +222,8 @@ class Leases:
             secret: Whether its token is another one than its public id.
             stateful: Whether its connection may be resumed when torn.
         """
-        id = new_id()
-        return Lease(self, id, new_id() if secret else id, user, stateful=stateful)
+        token = self._token_prefix + new_id()
+        return Lease(self, new_id() if secret else token, token, user, stateful=stateful)
 
     def make_posts(self, *, opened: bool) -> Posts:
         """The posts of a lease."""

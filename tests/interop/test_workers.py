@@ -1,0 +1,137 @@
+"""Workers on one port, as real processes: no client needs to come to the same one, and none notices who comes and goes.
+
+The clients are ours, over every way; those of others have their turn in their own suites.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import httpx2
+import pytest
+import trio
+
+from trio_hubs import ConnectionClosed, HubConnection, Transport
+from trio_hubs.tasks import open_background
+from trio_hubs.workers.supervisor import Supervisor, WorkerFailed, serve_workers
+
+from .ways import WAYS, Server, Way
+
+PATIENCE = 120.0  # seconds; each worker is a Python that starts
+APP = "tests.interop.workers_app:app"
+
+
+class Workers:
+    """Two workers, and who is connected."""
+
+    def __init__(self, supervisor: Supervisor, stack: AsyncExitStack) -> None:
+        self.supervisor = supervisor
+        (self.address,) = supervisor.addresses
+        self._stack = stack
+
+    async def connect(self, way: Way) -> tuple[HubConnection, trio.MemoryReceiveChannel[str]]:
+        """A client, and what it is told; open to the end."""
+        send, told = trio.open_memory_channel[str](1000)
+        connecting = Server(self.address, way, PATIENCE).connect(handlers={"Message": send.send})
+        return await self._stack.enter_async_context(connecting), told
+
+    async def worker(self) -> str:
+        """The number of the worker that has answered a new client."""
+        async with httpx2.AsyncClient() as http:
+            return (await http.get(f"{self.address}/worker", headers={"Connection": "close"})).text
+
+
+@asynccontextmanager
+async def open_workers(*, drain: float = 0.0) -> AsyncGenerator[Workers]:
+    async with open_background() as nursery, AsyncExitStack() as stack:
+        with trio.fail_after(PATIENCE):
+            serve = partial(serve_workers, APP, "127.0.0.1", 0, workers=2, drain=drain)
+            supervisor = await nursery.start(serve)
+        yield Workers(supervisor, stack)
+
+
+async def test_every_way_goes_over_any_worker() -> None:
+    async with open_workers() as workers:
+        clients = [await workers.connect(way) for way in WAYS * 4]
+        for client, _ in clients:
+            assert await client.invoke("Add", 40, 2) == 42
+            async with client.stream("Counter", 20, 0) as reader:
+                assert [item async for item in reader] == list(range(20))
+            assert await client.invoke("Sum", _numbers()) == 10
+        await clients[0][0].invoke("CallAll", "to all")
+        for _, told in clients:
+            assert await told.receive() == "to all"
+        ids = [await client.invoke("ConnectionId") for client, _ in clients]
+        for id, (client, _) in zip(ids, clients, strict=True):
+            client.on("Answer", str.upper)
+            assert await clients[0][0].invoke("AskConnection", id, "x") == "X"
+            await clients[0][0].invoke("AddConnectionToGroup", id, "room")
+        await clients[1][0].invoke("CallGroup", "room", "to the room")
+        for _, told in clients:
+            assert await told.receive() == "to the room"
+
+
+async def _numbers() -> AsyncGenerator[int]:
+    for number in range(5):
+        yield number
+
+
+async def test_a_worker_that_is_killed_is_started_again_and_its_clients_come_back() -> None:
+    async with open_workers() as workers:
+        clients: list[HubConnection] = []
+        back = 0
+
+        def heard(_: str) -> None:
+            nonlocal back
+            back += 1
+
+        async with AsyncExitStack() as stack:
+            for _ in range(20):
+                server = Server(workers.address, ("json", Transport.WEBSOCKETS), PATIENCE)
+                connecting = server.connect(reconnect=lambda *_: 0.05, handlers={"Message": heard})
+                clients.append(await stack.enter_async_context(connecting))
+            for victim in workers.supervisor.processes:
+                os.kill(victim, signal.SIGKILL)
+            for client in clients:
+                with trio.fail_after(PATIENCE):
+                    while True:
+                        try:
+                            await client.invoke("CallCaller", "Message", "back", wait_for_ready=True)
+                            break
+                        except ConnectionClosed:  # it has not noticed yet
+                            await trio.sleep(0.01)
+            assert back == 20
+
+
+async def test_a_hangup_replaces_the_workers_and_refuses_nobody() -> None:
+    async with open_workers(drain=5) as workers:
+        before = workers.supervisor.processes
+        over = trio.Event()
+        answered = 0
+
+        async def ask() -> None:
+            nonlocal answered
+            while not over.is_set():
+                assert await workers.worker() in "01"
+                answered += 1
+
+        client, _ = await workers.connect(("json", Transport.LONG_POLLING))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+            async with client.stream("Counter", 50, 10) as reader:
+                await workers.supervisor.replace_all()
+                assert [item async for item in reader] == list(range(50))
+            over.set()
+        assert answered > 10
+        assert not set(before) & set(workers.supervisor.processes)
+
+
+async def test_an_app_that_is_none_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WorkerFailed):
+        await serve_workers("tests.interop.workers_app:nothing", "127.0.0.1", 0, workers=2)
+    assert "has no 'nothing'" in capfd.readouterr().err

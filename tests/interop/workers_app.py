@@ -1,0 +1,15 @@
+"""The conformance hubs, as an app for workers; each says which of them it is."""
+
+from trio_hubs import Request, Response
+
+from .conformance_server import build_app
+
+app = build_app()
+
+
+def answer_worker(_: Request) -> Response:
+    """The number of the worker that answers."""
+    return Response(str(app.worker_number))
+
+
+app.add_route("/worker", answer_worker)

@@ -1,0 +1,169 @@
+"""What a server asks the others of their clients: who is there. Each answers for its own.
+
+ASP.NET Core's servers know nothing of this: their clients are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from ..connections.users import User
+from ..errors import BackplaneError, ProtocolError
+from ..logs import get_logger
+from ..protocol.negotiate import Transport
+from ..server.address import Address, Recipients
+from ..server.local_roster import LocalRoster
+from ..server.roster import ClientInfo
+from .bus import Bus
+from .channels import Channels
+
+logger = get_logger(__name__)
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds that the others may take to say who is there."""
+
+
+class _Query(Struct, array_like=True):
+    """A question, or with a reason the order to end connections."""
+
+    id: int
+    sender: str
+    recipients: Recipients
+    names: tuple[str, ...]
+    reason: str | None = None
+
+
+class _Client(Struct, array_like=True):
+    """What another server says of a client."""
+
+    id: str
+    known: bool
+    user_id: str | None
+    claims: Mapping[str, Any]
+    expires_at: float | None
+    transport: Transport | None
+    since: datetime
+    groups: frozenset[str]
+
+    @classmethod
+    def of(cls, info: ClientInfo) -> _Client:
+        user = info.user or User()
+        known = info.user is not None
+        return cls(
+            info.id, known, user.id, user.claims, user.expires_at, info.transport, info.since, info.groups
+        )
+
+    def info(self) -> ClientInfo:
+        user = User(self.user_id, claims=self.claims, expires_at=self.expires_at) if self.known else None
+        return ClientInfo(
+            id=self.id, user=user, transport=self.transport, since=self.since, groups=self.groups
+        )
+
+
+class _Answer(Struct, array_like=True):
+    """Whom a server has."""
+
+    id: int
+    clients: tuple[_Client, ...]
+
+
+class _Asked:
+    """A question that waits for answers."""
+
+    def __init__(self) -> None:
+        self.clients: list[_Client] = []
+        self.answers = 0
+        self.changed = trio.lowlevel.ParkingLot()
+
+
+class Queries:
+    """Asks other servers, and answers them.
+
+    Args:
+        bus: The way to the others.
+        channels: The hub's channels.
+        local: The clients of this server.
+    """
+
+    def __init__(self, bus: Bus, channels: Channels, local: LocalRoster) -> None:
+        self._bus = bus
+        self._channels = channels
+        self._local = local
+        self._ids = count()
+        self._asked: dict[int, _Asked] = {}
+
+    async def find(self, address: Address) -> Sequence[ClientInfo]:
+        """The clients of all servers that an address stands for. A checkpoint.
+
+        Raises:
+            BackplaneError: The others cannot be reached, or do not answer.
+        """
+        id = next(self._ids)
+        asked = self._asked[id] = _Asked()
+        query = _Query(id, self._bus.server, address.recipients, address.names)
+        try:
+            servers = await self._bus.publish_counted(self._channels.queries, _encode(query))
+            with trio.move_on_after(ANSWER_TIMEOUT):
+                while asked.answers < servers:
+                    await asked.changed.park()
+                return [client.info() for client in asked.clients]
+        finally:
+            del self._asked[id]
+        raise BackplaneError(f"{servers - asked.answers} servers did not say who is there.")
+
+    async def abort(self, address: Address, reason: str) -> None:
+        """Have all servers end connections. A checkpoint.
+
+        Raises:
+            BackplaneError: The others cannot be reached.
+        """
+        await self._bus.wait_room()
+        order = _Query(next(self._ids), self._bus.server, address.recipients, address.names, reason)
+        self._bus.publish(self._channels.queries, _encode(order))
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # ---- what comes over the bus
+
+    def hear_query(self, data: bytes) -> None:
+        """A server, which may be this one, asks."""
+        try:
+            query = _decode(data, _Query)
+        except ProtocolError as error:
+            logger.warning("a question of another server cannot be read: %s", error)
+            return
+        address = Address(query.recipients, query.names)
+        if query.reason is not None:
+            self._local.abort_now(address, query.reason)
+            return
+        answer = _Answer(query.id, tuple(map(_Client.of, self._local.find_now(address))))
+        self._bus.publish(self._channels.answers(query.sender), _encode(answer))
+
+    def hear_answer(self, data: bytes) -> None:
+        """A server has answered."""
+        try:
+            answer = _decode(data, _Answer)
+        except ProtocolError as error:
+            logger.warning("an answer of another server cannot be read: %s", error)
+            return
+        if (asked := self._asked.get(answer.id)) is not None:
+            asked.clients += answer.clients
+            asked.answers += 1
+            asked.changed.unpark_all()
+
+
+def _encode(message: Struct) -> bytes:
+    return msgspec.msgpack.encode(message, enc_hook=str)  # claims may be anything
+
+
+def _decode(data: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(str(error)) from error

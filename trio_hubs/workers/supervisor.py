@@ -1,0 +1,281 @@
+"""Several processes on one port: the supervisor starts the workers, joins them, and looks after them.
+
+The listening sockets are its own, and are handed down: while a worker is replaced, its clients wait in the sockets'
+queues or are another's. A worker that dies is started again, later each time that it dies young.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from os import PathLike, fspath
+
+import msgspec
+import trio
+
+from ..cli.process import WRONG_INPUT
+from ..connections.server.listeners import UnixListener, address_of, open_listeners
+from ..connections.timer import sleep_late
+from ..errors import ProtocolError
+from ..logs import get_logger
+from ..tasks import open_background, open_tasks
+from .broker import Broker
+from .frames import Alive, Ready, Up
+from .handover import make_mailbox
+from .worker import ALIVE_PERIOD, Orders
+
+logger = get_logger(__name__)
+
+WORKER = "trio_hubs.workers.worker"
+"""The module that a worker runs."""
+
+SILENCE_TIMEOUT = 30.0
+"""Seconds without a sign of life after which a worker is killed."""
+YOUNG = 10.0
+"""Seconds of life below which a worker that dies is started again later each time."""
+LONGEST_DELAY = 10.0
+"""Seconds between two starts of a worker, at most."""
+STOP_TIMEOUT = 30.0
+"""Seconds beyond the drain that a worker has to end."""
+
+
+class WorkerFailed(Exception):
+    """A worker could not start; it has said why."""
+
+
+async def serve_workers(
+    app: str,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    workers: int,
+    uds: str | PathLike[str] | None = None,
+    fd: int | None = None,
+    drain: float = 0.0,
+    ssl_certfile: str | PathLike[str] | None = None,
+    ssl_keyfile: str | PathLike[str] | None = None,
+    log_level: str = "WARNING",
+    task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an app by several processes on the same port, until cancelled or stopped.
+
+    Each worker imports the app. Clients of any transport may come to any of them, and all of them are one hub's:
+    groups, users and client results reach every worker. SIGHUP replaces the workers one by one.
+
+    Args:
+        app: Names the app, as ``module:attribute``.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        workers: How many there are.
+        uds: The path of a Unix socket to listen on.
+        fd: The descriptor of a socket that was opened before.
+        drain: Seconds that invocations and streams may still run in a worker that is to end.
+        ssl_certfile: The file with the certificate, to serve ``https`` and ``wss``.
+        ssl_keyfile: The file with its key, unless that is in the former.
+        log_level: The least of what workers log.
+        task_status: Started with the supervisor, once all workers serve.
+
+    Raises:
+        OSError: An address cannot be bound.
+        RuntimeError: This system cannot hand sockets from process to process.
+        ValueError: No place is given, or no worker.
+        WorkerFailed: A worker cannot start; it has said why on standard error.
+    """
+    if not hasattr(socket, "SCM_RIGHTS"):
+        raise RuntimeError("workers need a system with Unix sockets: serve with one process here")
+    if workers < 1:
+        raise ValueError(f"workers must be above 0: {workers}")
+    orders = Orders(
+        app=app,
+        drain=drain,
+        certfile=None if ssl_certfile is None else fspath(ssl_certfile),
+        keyfile=None if ssl_keyfile is None else fspath(ssl_keyfile),
+        log_level=log_level,
+    )
+    async with open_listeners(host, port, uds, fd, None, ()) as everywhere:
+        sockets = [each for each in everywhere if isinstance(each, trio.SocketListener | UnixListener)]
+        supervisor = Supervisor(orders, workers, sockets)
+        async with open_tasks() as nursery:
+            await nursery.start(supervisor.run)
+            task_status.started(supervisor)
+
+
+class _Worker:
+    """One of the workers, whatever process it is at the moment."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.inbox, self.outbox = make_mailbox()
+        self.process: trio.Process | None = None
+        self.ready = trio.Event()  # of the process that there is
+        self.heard = 0.0  # when that gave a sign of life
+        self.replaced = False  # whether it ends by our will
+
+    def sign(self, sign: Ready | Alive) -> None:
+        """The process says something of itself."""
+        self.heard = trio.current_time()
+        if isinstance(sign, Ready):
+            self.ready.set()
+
+    def end(self) -> None:
+        """Have the process end in order."""
+        self.replaced = True
+        if self.process is not None:
+            self.process.terminate()
+
+
+class Supervisor:
+    """Keeps workers going.
+
+    Args:
+        orders: What each is told, but for its number and sockets.
+        count: How many there are.
+        listeners: Where clients come in.
+
+    Attributes:
+        addresses: Where the app is served, such as ``http://127.0.0.1:8000``.
+    """
+
+    def __init__(
+        self, orders: Orders, count: int, listeners: Sequence[trio.SocketListener | UnixListener]
+    ) -> None:
+        scheme = "http:" if orders.certfile is None else "https:"
+        self.addresses = tuple(address_of(each).replace("http:", scheme, 1) for each in listeners)
+        self._orders = orders
+        self._listeners = listeners
+        self._broker = Broker()
+        self._workers = [_Worker(number) for number in range(count)]
+        self._stopping = trio.Event()
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The ids of the workers' processes that there are at the moment."""
+        return tuple(worker.process.pid for worker in self._workers if worker.process is not None)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the workers going until :meth:`stop` has ended them; when cancelled, end them at once, in order.
+
+        Args:
+            task_status: Started once all workers serve.
+
+        Raises:
+            WorkerFailed: One cannot start.
+        """
+        try:
+            async with open_background() as watchers:
+                await watchers.start(self._heed_hangups)
+                watchers.start_soon(self._watch)
+                async with open_tasks() as keepers:
+                    for worker in self._workers:
+                        keepers.start_soon(self._keep, worker)
+                    for worker in self._workers:
+                        await worker.ready.wait()
+                    task_status.started()
+        finally:
+            for worker in self._workers:
+                worker.inbox.close()
+                worker.outbox.close()
+
+    async def stop(self) -> None:
+        """Have all workers run empty and end, which :meth:`run` then does."""
+        self._stopping.set()
+        for worker in self._workers:
+            worker.end()
+
+    async def replace_all(self) -> None:
+        """Replace the workers one by one: each runs empty, while the others take what comes."""
+        for worker in self._workers:
+            logger.info("worker %d is replaced", worker.number)
+            worker.ready = trio.Event()
+            worker.end()
+            await worker.ready.wait()
+
+    async def _heed_hangups(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+            task_status.started()
+            async for _ in hangups:
+                await self.replace_all()
+
+    async def _watch(self) -> None:
+        """Kill what gives no sign of life, our own lateness not counted."""
+        while True:
+            late = await sleep_late(ALIVE_PERIOD)
+            for worker in self._workers:
+                worker.heard += late
+                silence = trio.current_time() - worker.heard
+                if worker.process is not None and worker.ready.is_set() and silence > SILENCE_TIMEOUT:
+                    logger.error("worker %d was silent for %g s, and is killed", worker.number, silence)
+                    worker.process.kill()
+
+    # ---- one worker
+
+    async def _keep(self, worker: _Worker) -> None:
+        delay = 0.0
+        while not self._stopping.is_set():
+            began = trio.current_time()
+            status = await self._run(worker)
+            if worker.replaced:
+                worker.replaced, delay = False, 0.0
+                continue
+            if status == WRONG_INPUT:
+                raise WorkerFailed(f"worker {worker.number} cannot start")
+            delay = min(2 * delay or 0.1, LONGEST_DELAY) if trio.current_time() - began < YOUNG else 0.0
+            logger.error(
+                "worker %d ended with status %d, and is started again in %g s", worker.number, status, delay
+            )
+            with trio.move_on_after(delay):
+                await self._stopping.wait()
+
+    async def _run(self, worker: _Worker) -> int:
+        """Run one process of a worker, to its end; gives its exit status."""
+        near, theirs = socket.socketpair()
+        ours = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        orders = msgspec.structs.replace(
+            self._orders,
+            number=worker.number,
+            listeners=tuple(each.socket.fileno() for each in self._listeners),
+            bus=theirs.fileno(),
+            inbox=worker.inbox.fileno(),
+            outboxes=tuple(each.outbox.fileno() for each in self._workers),
+        )
+        command = [sys.executable, "-m", WORKER, msgspec.json.encode(orders).decode()]
+        with theirs:
+            process = await trio.lowlevel.open_process(
+                command, pass_fds=(*orders.listeners, orders.bus, orders.inbox, *orders.outboxes)
+            )
+        worker.process = process
+        try:
+            async with ours, open_background() as nursery:
+                nursery.start_soon(self._join, worker, process, ours)
+                return await process.wait()
+        finally:
+            worker.process = None
+            worker.ready = trio.Event() if worker.ready.is_set() else worker.ready
+            if process.returncode is None:
+                process.terminate()
+                with trio.move_on_after(STOP_TIMEOUT, shield=True):
+                    await process.wait()
+                process.kill()
+            self._tell_who_is_up()
+
+    async def _join(self, worker: _Worker, process: trio.Process, stream: trio.abc.Stream) -> None:
+        """Serve a process's part of the bus; a process without one is of no use."""
+
+        def take(sign: Ready | Alive) -> None:
+            worker.sign(sign)
+            if isinstance(sign, Ready):
+                self._tell_who_is_up()
+
+        try:
+            await self._broker.serve(stream, take)
+        except ProtocolError:
+            logger.exception("worker %d is killed", worker.number)
+        with trio.move_on_after(self._orders.drain + STOP_TIMEOUT):
+            await trio.sleep_forever()  # it ends by itself, if it has closed the bus
+        process.kill()
+
+    def _tell_who_is_up(self) -> None:
+        up = tuple(each.number for each in self._workers if each.process is not None and each.ready.is_set())
+        self._broker.tell_all(Up(up))

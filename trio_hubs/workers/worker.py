@@ -1,0 +1,129 @@
+"""One of several processes that serve an app: its part of the bus, its mailbox, and its end with the supervisor's.
+
+It is started by the supervisor alone, which hands down its sockets: ``python -m trio_hubs.workers.worker ORDERS``.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from types import MappingProxyType
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from ..cli.process import WRONG_INPUT, Fault, complain, run
+from ..cli.server import find_app
+from ..connections.server.listeners import AnyListener, inherited_listener
+from ..fleet.backplane import FleetBackplane
+from ..server.app import HubApp
+from ..server.backplane import Backplane
+from ..server.worker import Worker, current_worker
+from ..tasks import open_background
+from .bus import WorkerBus
+from .frames import Alive, Ready
+from .handover import Mailboxes
+
+ALIVE_PERIOD = 5.0
+"""Seconds between a worker's signs of life."""
+
+
+class Orders(Struct):
+    """What a worker is told when it is started; numbers of sockets are those of descriptors.
+
+    Attributes:
+        app: Names the app, as ``module:attribute``.
+        number: The worker's number.
+        listeners: Where clients come in.
+        bus: Leads to the supervisor.
+        inbox: The worker's mailbox.
+        outboxes: Those of all workers.
+        drain: Seconds that invocations and streams may still run when it is to end.
+        certfile: The certificate to serve TLS with.
+        keyfile: Its key.
+        log_level: The least of what is logged.
+    """
+
+    app: str
+    drain: float
+    number: int = 0
+    listeners: tuple[int, ...] = ()
+    bus: int = -1
+    inbox: int = -1
+    outboxes: tuple[int, ...] = ()
+    certfile: str | None = None
+    keyfile: str | None = None
+    log_level: str = "WARNING"
+
+
+class WorkersBackplane(FleetBackplane):
+    """Joins the hubs of all workers."""
+
+    @asynccontextmanager
+    async def open_bus(self) -> AsyncGenerator[None]:
+        yield  # the worker keeps it going, for its life
+
+
+class Others(Mailboxes):
+    """The way to the other workers: their mailboxes, and the bus."""
+
+    def __init__(self, orders: Orders, bus: WorkerBus) -> None:
+        outboxes = [socket.socket(fileno=each) for each in orders.outboxes]
+        super().__init__(orders.number, socket.socket(fileno=orders.inbox), outboxes)
+        self._bus = bus
+
+    def backplane(self, own: Backplane | None) -> Backplane:
+        names = own.hub_names if isinstance(own, FleetBackplane) else MappingProxyType({})
+        return WorkersBackplane(self._bus, names)
+
+
+def _listeners(orders: Orders) -> list[AnyListener]:
+    context = None
+    if orders.certfile is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(orders.certfile, orders.keyfile)
+    found = [inherited_listener(each) for each in orders.listeners]
+    if context is None:
+        return list(found)
+    return [trio.SSLListener(each, context, https_compatible=True) for each in found]
+
+
+async def _serve(app: HubApp, orders: Orders, bus: WorkerBus) -> None:
+    async with open_background() as nursery:
+
+        async def live() -> None:
+            await bus.run()
+            nursery.cancel_scope.cancel()  # the supervisor has gone
+
+        nursery.start_soon(live)
+        bus.tell(Ready(await nursery.start(partial(app.serve, listeners=_listeners(orders)))))
+        while True:
+            await trio.sleep(ALIVE_PERIOD)
+            bus.tell(Alive())
+
+
+def main(orders: Orders) -> int:
+    """Serve as a worker until told to end; gives the exit status."""
+    logging.basicConfig(
+        format=f"%(levelname)s worker {orders.number} %(name)s: %(message)s", level=orders.log_level
+    )
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
+    bus = WorkerBus(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))))
+    current_worker.set(Worker(orders.number, len(orders.outboxes), Others(orders, bus)))
+    try:
+        app = find_app(orders.app)
+        return run(_serve, app, orders, bus, on_terminate=partial(app.drain, orders.drain))
+    except Fault as fault:
+        complain(str(fault))
+        return WRONG_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(msgspec.json.decode(sys.argv[1], type=Orders)))
