@@ -105,7 +105,8 @@ def _decode_together(records: bytes) -> list[Message] | None:
 def _calls_have_arrays(records: bytes, batch: Sequence[Message]) -> bool:
     """Whether all arguments are arrays: the one thing the schema cannot say of undecoded ones."""
     # Compact JSON shows it without a look at each message.
-    if records.count(b'"arguments":[') == records.count(b"arguments"):
+    named = records.count(b"arguments")
+    if not named or records.count(b'"arguments":[') == named:
         return True
     calls = [message for message in batch if isinstance(message, _CALLS)]
     return all(bytes(call.arguments)[:1] == b"[" for call in calls)
