@@ -22,7 +22,7 @@ from trio_hubs.connections.users import User
 from trio_hubs.protocol.hub_protocol import TransferFormat
 from trio_hubs.protocol.negotiate import Transport
 
-from .endpoint_peer import LOGGER, Handler, never, open_front
+from .endpoint_peer import LOGGER, Handler, echo, never, open_front
 
 SOCKET = {"Upgrade": "websocket", "Connection": "Upgrade"}
 EVENTS = {"Accept": "text/event-stream"}
@@ -496,3 +496,24 @@ async def test_a_user_that_lasts_for_ever_has_no_lifetime_to_tell(autojump_clock
     ann = User("ann", expires_at=inf)
     async with open_front(never, authenticate=lambda _: ann, authentication_refresh=True) as front:
         assert "tokenLifetimeSeconds" not in await front.negotiate()
+
+
+async def test_each_answer_to_who_comes_in_has_ones_own_headers(autojump_clock: MockClock) -> None:
+    def keep_here(request: Request) -> dict[str, str]:
+        return {"Set-Cookie": f"node=1; Path={request.path}"}
+
+    async with open_front(echo, answer_headers=keep_here, authentication_refresh=True) as front:
+        for path, method in (("/chat/negotiate", "POST"), ("/chat/refresh", "POST"), ("/chat", "GET")):
+            answer = await front.ask(method, path=path)
+            assert answer.headers["set-cookie"] == f"node=1; Path={path}"
+        token = await front.polled()
+        assert "set-cookie" in (await front.ask("POST", token, b"hello")).headers
+        assert "set-cookie" in (await front.ask("GET", token)).headers
+        events = await front.events()
+        assert events.head is not None
+        assert (b"set-cookie", b"node=1; Path=/chat") in events.head.headers
+        peer = await front.upgrade()
+        assert b"set-cookie: node=1; path=/chat" in (await peer.head()).lower().split(b"\r\n")
+        await peer.send_close()
+        foreign = await front.ask("POST", path="/chat/negotiate", Origin="https://evil.example")
+        assert (foreign.status, "set-cookie" in foreign.headers) == (403, False)

@@ -21,10 +21,9 @@ _MATCHES = ("", "([^/]+)", "(.*)")  # of a segment, by how wide it is
 
 
 class Place(Protocol):
-    """What is at a path."""
+    """What is at a path: it finds what answers a request, given what the parameters of the path stand for in it."""
 
-    def find(self, request: Request, values: tuple[str, ...]) -> Route:
-        """What answers a request, given what the parameters of the path stand for in it."""
+    def find(self, request: Request, values: tuple[str, ...], /) -> Route: ...
 
 
 @attrs.frozen

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from functools import partial
-from inspect import isasyncgen
 
 import attrs
 import trio
@@ -54,7 +53,7 @@ class StreamedResponse:
                 async for part in self.parts:
                     yield _bytes(part)
         finally:
-            if isasyncgen(self.parts):
+            if isinstance(self.parts, AsyncGenerator):
                 await self.parts.aclose()
 
 
