@@ -74,6 +74,10 @@ class Studio(Hub[Desk]):
         async for shape in shapes:
             yield Money(Decimal(1) if isinstance(shape, Circle) else Decimal(2))
 
+    async def gallery(self) -> AsyncIterator[Circle | Square]:
+        yield Circle(1)
+        yield Square(1)
+
     async def show(self, person: Person) -> Point:
         await self.clients.caller.draw(Square(1), Money(Decimal(3)))
         return await self.clients.caller.meet(person)
@@ -142,6 +146,12 @@ async def test_types_of_users_go_both_ways(protocol: Any) -> None:
         }
         assert await connection.invoke("Show", Person(full_name="Ada"), result_type=Point) == Point(3)
         assert drawn == [Square(1), Money(Decimal(3))]
+
+        async with connection.stream("Gallery", item_type=dict[str, Any]) as gallery:
+            assert [next(iter(shape.items())) async for shape in gallery] == [
+                ("$type", "circle"),
+                ("$type", "square"),
+            ]
 
         async def shapes() -> AsyncIterator[Circle | Square]:
             yield Circle(1)

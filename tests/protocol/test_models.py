@@ -231,6 +231,18 @@ def test_what_a_model_refuses_is_told_without_what_was_sent(
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
+@BOTH
+def test_a_field_that_holds_what_it_was_not_declared_to_hold_is_written_as_that(format: Format) -> None:
+    """As everywhere; and without a warning, which would have the value in it."""
+    odd = Box[int].model_construct(content="secret")
+    assert wire(Payloads(format), odd) == {"content": "secret"}
+
+
+def test_what_only_json_has() -> None:
+    with pytest.raises(BindingError, match="register an unstructure hook"):
+        Payloads("messagepack").dumper(Any)(Box[HttpUrl](content=HttpUrl("https://example.org")))
+
+
 class Cell(NamedTuple):
     at: int
 

@@ -222,6 +222,14 @@ def test_what_is_left_out(format: Format) -> None:
 
 
 @BOTH
+def test_what_is_left_out_leaves_the_tag(format: Format) -> None:
+    class Empty(Struct, tag="empty", omit_defaults=True):
+        x: int = 1
+
+    assert wire(Payloads(format), [Empty(), Empty(2)]) == [{"type": "empty"}, {"type": "empty", "x": 2}]
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("type_", "plain", "note"),
     [

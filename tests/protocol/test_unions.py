@@ -187,6 +187,13 @@ class SmallBox(Shape):
     side: int = 1
 
 
+@dataclass
+class Frame(Shape):
+    """A class within itself, by way of what it is made of."""
+
+    content: Shape = field(default_factory=Shape)
+
+
 class Sized(ABC):
     @abstractmethod
     def size(self) -> int: ...
@@ -208,7 +215,14 @@ class Rod(Sized):
         raise AssertionError
 
 
-TAGS: dict[type, str | int] = {Disc: "disc", Box: "box", SmallBox: 3, Line: "line", Dot: "dot"}
+TAGS: dict[type, str | int] = {
+    Disc: "disc",
+    Box: "box",
+    SmallBox: 3,
+    Frame: "frame",
+    Line: "line",
+    Dot: "dot",
+}
 TAGGED = Naming(fields="dotnet", tags=TAGS)
 
 
@@ -246,6 +260,7 @@ def test_classes_with_tags_say_what_they_are_wherever_they_are(format: Any) -> N
         (Disc | Line, [Disc(), Line(1)]),
         (Shape, [Shape("x"), Disc(parts=[Box(parts=[Shape()]), Shape()]), Box(), SmallBox()]),
         (Shape | None, [Disc(), None, Shape()]),
+        (Shape, [Frame(content=Frame(content=Disc())), Frame()]),
         (dict[str, Shape], [{"a": Disc(), "b": Shape()}]),
         (Sized, [Dot(1)]),
         (Disc, [Disc()]),

@@ -152,9 +152,9 @@ class Writers:
     def _model_writer(self) -> Writer:
         """What writes models of pydantic: whatever they make of themselves, with enums by value."""
         if self._json:
-            return lambda value: value.model_dump(mode="json", by_alias=True)
+            return lambda value: value.model_dump(mode="json", by_alias=True, warnings=False)
         write = Writers("messagepack", naming_of("python"), Hooks(None)).write
-        return lambda value: write(value.model_dump(by_alias=True))
+        return lambda value: write(value.model_dump(by_alias=True, warnings=False))
 
     def literals(self, type_: Any) -> dict[tuple[type, Any], Any]:
         """The values of a literal, by what is read of them, and its class."""
