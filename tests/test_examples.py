@@ -6,8 +6,9 @@ import httpx2
 import pytest
 import trio
 
-from examples import chat_server, counter_client, counter_server, news_client, news_server
-from trio_hubs import HubException, open_channel, open_hub_connection
+from examples import chat_server, counter_client, counter_server, fastapi_site, news_client, news_server
+from tests.asgi.hypercorn_server import open_hypercorn
+from trio_hubs import ConnectionClosed, HubException, NegotiationError, open_channel, open_hub_connection
 
 
 async def test_the_client_prints_what_the_server_counts(
@@ -89,3 +90,27 @@ async def test_a_client_that_lives_for_days_outlives_its_server(nursery: trio.Nu
     after += await shown_until(f"{number + 1}: weather {number + 1}")
     assert {"token: first", "subscribed", "connected"} <= set(after)
     await shown_until("token: expiring")
+
+
+async def test_a_site_lets_in_who_has_logged_in_until_they_log_out() -> None:
+    async with open_hypercorn(fastapi_site.site) as address, httpx2.AsyncClient() as http:
+        assert "Log in" in (await http.get(address)).text
+        with pytest.raises(NegotiationError, match="401"):
+            async with open_hub_connection(f"{address}/hubs/board"):
+                raise AssertionError
+        for name, password in (("ann", "a guess"), ("nobody", "wonderland")):
+            answer = await http.post(f"{address}/login", json={"name": name, "password": password})
+            assert answer.status_code == 401
+        answer = await http.post(f"{address}/login", json={"name": "ann", "password": "wonderland"})
+        assert answer.json() == "ann"
+        cookie = {"Cookie": f"session={answer.cookies['session']}"}
+        async with open_hub_connection(f"{address}/hubs/board", headers=cookie) as connection:
+            async with connection.messages("Written", str, str) as written:
+                await connection.invoke("Write", "hello")
+                assert await anext(written) == ("ann", "hello")
+            await http.post(f"{address}/logout", headers=cookie)
+            with pytest.raises(ConnectionClosed, match=r"You have logged out\."):
+                async with connection.stream("Clock", item_type=int) as reader:
+                    async for _ in reader:
+                        pass
+        assert not fastapi_site.sessions

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hubs import (
     Connection,
+    FileResponse,
     Hub,
     HubApp,
     HubOptions,
     Request,
     Response,
+    StreamedResponse,
     User,
     authorize,
 )
@@ -72,12 +75,24 @@ def make_app(events: list[str] | None = None, **options: Any) -> HubApp:
     app.add_route("/describe", describe, methods=["GET", "POST"])
     app.add_route("/broken", break_down)
     app.add_route("/unsendable", lambda _: Response("body", status=204))
+    app.add_route("/streamed", lambda _: StreamedResponse(parts(known)))
+    app.add_route("/file", lambda _: FileResponse(__file__))
     app.add_route("/large", lambda _: Response(b"x" * 150_000))
     return app
 
 
 def break_down(request: Request) -> Response:
     raise ZeroDivisionError
+
+
+async def parts(events: list[str]) -> AsyncGenerator[str]:
+    try:
+        yield "one "
+        yield "two"
+        await trio.sleep(1)
+        yield " three"
+    finally:
+        events.append("no more parts")
 
 
 def describe(request: Request) -> Response:
@@ -104,6 +119,28 @@ async def test_a_route_answers(autojump_clock: MockClock) -> None:
         server = await ask(asgi, "GET", "/large")
         assert len(server.body) == 150_000
         assert [message.get("more_body") for message in server.sent[1:]] == [True, True, False]
+
+
+async def test_an_answer_is_streamed_until_the_client_leaves(autojump_clock: MockClock) -> None:
+    events: list[str] = []
+    async with running(events) as asgi:
+        server = await ask(asgi, "GET", "/streamed")
+        assert (server.status, server.body) == (200, b"one two three")
+        events.clear()
+        async with open_scope(asgi, http(path="/streamed")) as server:
+            assert server.body == b"one two"
+            assert not events
+        assert events == ["no more parts"]
+        assert server.body == b"one two"
+
+
+async def test_a_file_is_an_answer() -> None:
+    content = Path(__file__).read_bytes()  # noqa: ASYNC240
+    async with running() as asgi:
+        for method, body in (("GET", content), ("HEAD", b"")):
+            server = await ask(asgi, method, "/file")
+            assert server.body == body
+            assert server.headers[b"content-length"] == b"%d" % len(content)
 
 
 @pytest.mark.parametrize(

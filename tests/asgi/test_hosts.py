@@ -133,7 +133,7 @@ def in_litestar(app: HubApp) -> tuple[AsgiApplication, str]:
         return "Litestar's"
 
     hubs = litestar_asgi("/hubs", is_mount=True, copy_scope=True)(app.asgi(user=user_by_header))
-    return Litestar([page, hubs], lifespan=[running(app)], logging_config=None), "/hubs"
+    return Litestar([page, hubs], lifespan=[lambda _: app.running()], logging_config=None), "/hubs"
 
 
 def beside_quart(app: HubApp) -> tuple[AsgiApplication, str]:

@@ -36,6 +36,7 @@ class AsgiExchange(Exchange):
         self._outlet = outlet
         self._rest = b""
         self._left = False
+        self._finished = False
 
     async def read(self) -> bytes:
         while not self._rest:
@@ -103,8 +104,11 @@ class AsgiExchange(Exchange):
         await self._outlet.send("http.response.start", **start_of(head))
 
     async def _send(self, data: bytes, *, more: bool) -> None:
+        if self._finished:
+            raise ConnectionClosed("The answer has ended.")
         if self._left:  # a server need not tell it here
             raise ConnectionClosed("The client left.")
+        self._finished = not more
         await self._outlet.send("http.response.body", body=data, more_body=more)
 
 
