@@ -192,9 +192,38 @@ async def test_gates_let_in_whom_they_let_in(autojump_clock: MockClock) -> None:
 
 
 async def test_a_client_that_the_hub_refuses_hears_why(autojump_clock: MockClock) -> None:
-    with pytest.raises(ConnectionClosed, match="not you"):  # at once, or before long
-        async with open_test_client(chat_app(), "/chat", user=User("mallory")) as connection:
-            raise await connection.wait_closed()
+    with pytest.raises(ConnectionClosed, match="not you"):
+        async with open_test_client(chat_app(), "/chat", user=User("mallory")):
+            raise AssertionError
+
+
+async def test_who_has_connected_is_where_the_hub_has_put_them(autojump_clock: MockClock) -> None:
+    app = chat_app()
+    for _ in range(10):
+        async with open_test_client(app, "/chat") as connection, connection.messages("Said", str) as said:
+            await app.hub(Chat).clients.group("room").send("Said", "welcome")
+            with trio.fail_after(1):
+                assert await said.read() == "welcome"
+
+
+async def test_a_hub_may_wait_for_what_the_test_does_then(autojump_clock: MockClock) -> None:
+    allowed = trio.Event()
+
+    class Slow(Hub):
+        async def on_connected(self) -> None:
+            await allowed.wait()
+
+        def hello(self) -> str:
+            return "hello"
+
+    app = HubApp()
+    app.add_hub("/slow", Slow)
+    async with open_test_client(app, "/slow") as connection:
+        with trio.move_on_after(10) as scope:
+            await connection.invoke("Hello")
+        assert scope.cancelled_caught
+        allowed.set()
+        assert await connection.invoke("Hello") == "hello"
 
 
 async def test_a_client_that_the_hub_aborts_hears_of_it(autojump_clock: MockClock) -> None:
@@ -456,7 +485,7 @@ async def test_a_client_that_does_not_come_back_is_lost(autojump_clock: MockCloc
     network = Network()
     async with open_test_client(chat_app(), "/chat", network=network) as connection:
         network.cut()
-        assert "broke" in str(await connection.wait_closed())
+        assert str(await connection.wait_closed()) == "The WebSocket closed with code 1006."
         with pytest.raises(ConnectionClosed):
             await connection.invoke("Who")
 

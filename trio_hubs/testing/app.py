@@ -12,9 +12,11 @@ import attrs
 import httpcore2
 import httpx2
 import trio
+import trio.testing
 
 from ..client.hub_connection import HubConnection
 from ..client.opening import open_hub_connection
+from ..client.state import HubConnectionState
 from ..connections.http import Request
 from ..connections.server.exchange import Route
 from ..connections.server.http_server import HttpServer
@@ -98,6 +100,9 @@ async def open_test_client(
 ) -> AsyncGenerator[HubConnection]:
     """Connect to a hub of an app without sockets, for the body of ``async with``.
 
+    When the body begins, all that can happen without waiting for time has happened: ``on_connected`` has run, or as far
+    as it can.
+
     Args:
         app: The app, which is run for the body, if it does not run yet.
         path: The hub's path; it may have a query.
@@ -109,12 +114,16 @@ async def open_test_client(
         The connection.
 
     Raises:
+        ConnectionClosed: The hub has refused the client.
         Exception: What :func:`.open_hub_connection` raises.
     """
     async with (
         open_test_http(app, user=user, network=network) as http,
         open_hub_connection(HOST + path, http_client=http, **options) as connection,
     ):
+        await trio.testing.wait_all_tasks_blocked()
+        if connection.state is HubConnectionState.DISCONNECTED:
+            raise await connection.wait_closed()
         yield connection
 
 

@@ -15,7 +15,7 @@ from ..connections.users import User, resolve
 from ..protocol.hub_protocol import HubProtocol
 from ..server.address import Address
 from ..server.app import HubApp
-from ..server.clients import C, ClientProxy, Groups, HubCallerClients, HubClients
+from ..server.clients import C, ClientProxy, Groups, HubCallerClients
 from ..server.hub import Hub, HubCallerContext
 from ..server.hub_definition import HubDefinition
 from ..server.options import HubOptions
@@ -197,7 +197,7 @@ class _Clients(HubCallerClients[C]):
     def __init__(
         self, roster: Roster, connection_id: str, wrap: Callable[[ClientProxy], C], policy: SlowClientPolicy
     ) -> None:
-        HubClients.__init__(self, roster, wrap, policy, None)
+        super(HubCallerClients, self).__init__(roster, wrap, policy, None)
         self._connection_id = connection_id
 
     def when_slow(self, policy: SlowClientPolicy) -> HubCallerClients[C]:
