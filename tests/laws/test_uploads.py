@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from trio.testing import MockClock
 
 from tests.hub_peer import open_client, served_hub
 from tests.messages import call, ended, item, result, stream
-from trio_hubs import ChannelReader, Hub, HubException
+from trio_hubs import ChannelReader, Hub, HubException, UploadBroken
 from trio_hubs.server.served_hub import ServedHub
 
 from .ends import ENDS, PARALLEL, each_end
@@ -97,6 +98,89 @@ async def test_a_cut_off_upload_is_no_clean_end(
     cancelled = end == "the server shuts down" and method != "Later"  # which is shielded from it
     last = "cancelled" if cancelled else "UploadBroken: The underlying connection was closed."
     assert events == ["1", "2", last]
+
+
+class Files(Hub):
+    """Writes uploads to files, whose closing takes its time."""
+
+    def __init__(self, events: list[str], closing: float) -> None:
+        self.events = events
+        self.closing = closing
+
+    @contextlib.asynccontextmanager
+    async def _file(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            try:
+                await trio.sleep(self.closing)
+            except trio.Cancelled:
+                self.events.append("closing is cancelled")
+                raise
+
+    async def save(self, items: ChannelReader[int]) -> None:
+        try:
+            async with self._file():
+                async for number in items:
+                    self.events.append(str(number))
+        except UploadBroken:
+            self.events.append("heard")
+
+    async def busy(self, items: ChannelReader[int]) -> None:
+        try:
+            await items.read()
+            await trio.sleep_forever()
+        finally:
+            self.events.append("busy is cancelled")
+
+    def abort(self) -> None:
+        self.context.abort()
+
+    async def on_disconnected(self, error: Exception | None) -> None:
+        self.events.append("disconnected")
+
+
+@both_protocols
+@each_end
+async def test_a_cut_off_upload_is_heard_of_behind_a_cleanup_that_waits(
+    autojump_clock: MockClock, protocol: str, end: str
+) -> None:
+    events: list[str] = []
+    served = served_hub(Files, lambda: Files(events, 1.0), maximum_parallel_invocations=PARALLEL)
+    async with open_client(served, protocol, beating=end == "the client is silent") as client:
+        await client.send(call("Save", uploads=("9",), id="1"), item("9", 1))
+        await client.send(call("Busy", uploads=("8",), id="2"), item("8", 1))
+        await client.arrived()
+        await ENDS[end](client)
+        await client.served()
+    if end == "the server shuts down":
+        assert set(events[1:-1]) == {"busy is cancelled", "closing is cancelled"}
+    else:
+        assert events[:-1] == ["1", "busy is cancelled", "heard"]
+    assert events[-1] == "disconnected"
+
+
+@both_protocols
+@each_end
+async def test_hearing_of_a_cut_off_upload_has_its_time(
+    autojump_clock: MockClock, protocol: str, end: str
+) -> None:
+    events: list[str] = []
+    served = served_hub(
+        Files, lambda: Files(events, inf), maximum_parallel_invocations=PARALLEL, goodbye_timeout=7.0
+    )
+    async with open_client(served, protocol, beating=end == "the client is silent") as client:
+        await client.send(call("Save", uploads=("9",), id="1"), item("9", 1))
+        await client.arrived()
+        began = trio.current_time()
+        await ENDS[end](client)
+        await client.served()
+        took = trio.current_time() - began
+    assert events == ["1", "closing is cancelled", "disconnected"]
+    if end == "the server shuts down":
+        assert took < 0.1
+    else:
+        assert 7 <= took < (50 if end == "the client is silent" else 7.1)
 
 
 @both_protocols

@@ -290,6 +290,7 @@ async def test_raising_in_on_connected_refuses_the_client(
         def inline(self) -> None:
             events.append("called")
 
+    caplog.set_level("INFO")
     served = served_hub(Refusing, detailed_errors=detailed)
     with no_task_left():
         async with open_client(served, protocol, id="c1", handshake=False) as client:

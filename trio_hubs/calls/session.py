@@ -1,7 +1,8 @@
 """One connection's life after its handshake, the same for both sides.
 
 The nesting of nurseries is the order of its end: the reader stops; what waits for the peer fails; calls are
-cancelled and awaited; then the side's :class:`Life` is told of the end; then the last bytes go out.
+cancelled and awaited, those that hear of their cut uploads after a while; then the side's :class:`Life` is told of the
+end; then the last bytes go out.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class Session:
                         await self._let_finish()
                     finally:
                         self.their_calls.stop()
-                        calls.cancel_scope.cancel()
+                        self.their_calls.cancel_all(calls.cancel_scope, self._options.goodbye_timeout)
                         self.outbox.close()
             finally:
                 try:
@@ -225,6 +226,7 @@ class Session:
                 await self._read(data)
         finally:
             self.our_calls.abandon(self.reason)
+            self.their_calls.note_cut_off()
             self._dispatcher.fail_streams(self._life.broken(self.reason))
 
     async def _open(self, writers: trio.Nursery, calls: trio.Nursery) -> None:
@@ -334,6 +336,7 @@ class Session:
                 await trio.sleep_forever()
         if not self.their_calls.idle:
             logger.warning("connection %s is over: calls without an id are cancelled", self.connection.id)
+        self.their_calls.forget_cut_off()
         self._end.apply(Event.END)
 
     def _on_idle(self) -> None:

@@ -88,6 +88,7 @@ class TheirCalls:
         self._answers = Answers(face, protocol, outbox, connection_id=connection_id)
         self._register = CallRegister(incoming, on_idle)
         places = Places(options.maximum_parallel_invocations, options.maximum_streams)
+        self._hearing: set[TheirCall] = set()  # that their uploads are cut off
         self._workers = Workers(face, self._answers, outbox, outgoing, self._register, places)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -229,14 +230,22 @@ class TheirCalls:
         """The peer has said that it is over: none of its calls is answered any more."""
         self._answers.mute = True
 
+    def note_cut_off(self) -> None:
+        """The uploads are about to fail: calls that wait for them hear of it, and are not cancelled at once."""
+        self._hearing = {
+            call for call in self._register.unfinished if any(stream.awaited for stream in call.uploads)
+        }
+
     def part(self, *, lost: bool = False) -> None:
         """The peer has left: cancel all of its calls, or those that it could have waited for; what waits still begins.
+
+        Those that hear of their uploads go on.
 
         Args:
             lost: Whether it has left without a goodbye.
         """
         for call in self._register.unfinished:
-            if lost or call.id:
+            if (lost or call.id) and call not in self._hearing:
                 call.cancel()
 
     def halt(self) -> None:
@@ -251,8 +260,27 @@ class TheirCalls:
                 "connection %s ends: %d calls that waited are dropped", self._connection_id, len(dropped)
             )
 
+    def forget_cut_off(self) -> None:
+        """Calls that hear of their uploads have had the time for it."""
+        self._hearing.clear()
+
     def stop(self) -> None:
         """The connection is over: what its calls come to is for the log."""
         self._workers.stopped = True
         self._register.on_idle = None
         self.halt()
+
+    def cancel_all(self, scope: trio.CancelScope, patience: float) -> None:
+        """Cancel all calls that there are, once the connection is over.
+
+        Args:
+            scope: What they run in.
+            patience: Seconds for those that hear of their uploads.
+        """
+        if not self._hearing & self._register.unfinished:
+            scope.cancel()
+            return
+        for call in self._register.unfinished - self._hearing:
+            call.cancel()
+        self._register.on_idle = scope.cancel
+        scope.deadline = trio.current_time() + patience

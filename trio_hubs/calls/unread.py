@@ -75,6 +75,11 @@ class Unread(abc.ABC, Generic[T]):
         self._reading = reading
         self._readers.unpark_all()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a reader waits for what comes."""
+        return bool(self._readers)
+
     # ---- the reader's side
 
     @abc.abstractmethod

@@ -14,6 +14,7 @@ from ..calls.methods import Method
 from ..calls.typed_proxies import client_proxy
 from ..connections.users import Policy, meets
 from ..errors import HubException, text_of
+from ..logs import get_logger
 from ..protocol.hub_protocol import TransferFormat
 from ..protocol.registry import PROTOCOLS
 from .clients import ClientProxy
@@ -21,6 +22,8 @@ from .filters import FilterChain, HubFilter, HubInvocationContext
 from .hub import Hub
 from .method_table import MethodTable
 from .options import HubOptions
+
+logger = get_logger(__name__)
 
 
 class Unauthorized(HubException):
@@ -103,6 +106,8 @@ class HubDefinition:
     ) -> Any:
         user = hub.context.user
         if policies and (user is None or not await meets(user, policies)):
+            name = bound.__name__
+            logger.info("connection %s: its user may not call '%s'", hub.context.connection_id, name)
             raise Unauthorized("the user may not call it")
         return await self.filters.invoke(HubInvocationContext(hub.context, hub, bound, list(arguments)))
 
