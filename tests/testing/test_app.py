@@ -25,6 +25,7 @@ from trio_hubs import (
     Request,
     Response,
     StateChange,
+    StreamedResponse,
     UploadBroken,
     User,
     authorize,
@@ -293,6 +294,44 @@ async def test_routes_are_asked_by_an_http_client(autojump_clock: MockClock) -> 
         assert (answer.status_code, answer.text) == (200, "GET /health")
         assert (await http.post("http://test/health", json={})).text == "POST /health"
         assert (await http.get("/nowhere")).status_code == 404
+
+
+async def test_a_streamed_answer_waits_for_its_client_and_ends_when_it_leaves(
+    autojump_clock: MockClock,
+) -> None:
+    made, ended = 0, trio.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        nonlocal made
+        try:
+            while True:
+                made += 1
+                yield "x" * 10_000
+        finally:
+            ended.set()
+
+    app = HubApp()
+    app.add_route("/log", lambda _: StreamedResponse(endless()))
+    async with open_test_http(app) as http:
+        async with http.stream("GET", "/log") as answer:
+            assert answer.status_code == 200
+            await wait_all_tasks_blocked()
+            assert 5 < made < 20
+        with trio.fail_after(1):
+            await ended.wait()
+
+
+async def test_a_route_lets_in_whom_it_lets_in(autojump_clock: MockClock) -> None:
+    def greet(request: Request) -> Response:
+        assert request.user is not None
+        return Response(f"hello {request.user.id}")
+
+    app = HubApp(authenticate=authenticate)
+    app.add_route("/greet", greet, authorize=True)
+    async with open_test_http(app) as http, open_test_http(app, user=BOB) as bob:
+        assert (await http.get("/greet")).status_code == 401
+        assert (await http.get("/greet", headers={"Authorization": "Bearer ann"})).text == "hello ann"
+        assert (await bob.get("/greet")).text == "hello bob"
 
 
 async def test_routes_and_hubs_are_of_one_app(autojump_clock: MockClock) -> None:
