@@ -115,6 +115,18 @@ def test_users_classes_are_not_changed() -> None:
     assert before[0] == ["T", "U", "int"]
 
 
+def test_notes_that_cannot_be_hashed_are_left_out() -> None:
+    @dataclass
+    class Noted:
+        size: Annotated[int, {"unit": "metres"}]
+        sizes: list[Annotated[int, ["m"]]]
+        name: Annotated[str, "short"]
+
+    assert [field.type for field in fields_of(Noted)] == [int, list[int], Annotated[str, "short"]]
+    payloads = Payloads("json")
+    assert payloads.loader(Noted)(payloads.dumper(Noted)(Noted(1, [2], "a"))) == Noted(1, [2], "a")
+
+
 def test_names_that_stand_nowhere() -> None:
     @dataclass
     class Lost:

@@ -165,8 +165,21 @@ def _hints(type_: Any) -> dict[str, Any]:
             for base in reversed(origin.__mro__)
             for name in inspect.get_annotations(base)
         }
-    hints = get_type_hints(origin, include_extras=True)
+    bare = get_type_hints(origin)
+    hints = {
+        name: hint if can_hash(hint) else bare[name]
+        for name, hint in get_type_hints(origin, include_extras=True).items()
+    }
     return {name: filled(hint, given[name]) for name, hint in hints.items()}
+
+
+def can_hash(type_: object) -> bool:
+    """Whether a type can be looked up; an annotation with a dict in it cannot."""
+    try:
+        hash(type_)
+    except TypeError:
+        return False
+    return True
 
 
 def mentions(type_: Any, fits: Callable[[Any], bool], seen: frozenset[Any] = frozenset()) -> bool:

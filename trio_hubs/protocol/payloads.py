@@ -20,6 +20,7 @@ from ..errors import BindingError
 from .converters import converters
 from .decoders import Decoders, Load
 from .faults import unfit
+from .fields import can_hash
 from .naming import Format, Naming, NamingWord, naming_of
 from .scalars import Reader, Writer
 from .writers import WHERE_HOOKS_GO
@@ -110,7 +111,7 @@ class Payloads:
 
     def loader(self, type_: object) -> Load:
         """A function that reads one value of this type; for types that can be hashed it is made once."""
-        return self._loaders(type_) if _can_hash(type_) else self._new_loader(type_)
+        return self._loaders(type_) if can_hash(type_) else self._new_loader(type_)
 
     def _new_loader(self, type_: object) -> Load:
         read = self._read(type_)
@@ -132,7 +133,7 @@ class Payloads:
 
         It takes them as they came, or as :attr:`join` has joined them. For types that can be hashed it is made once.
         """
-        return self._many_loaders(type_) if _can_hash(type_) else self._new_many_loader(type_)
+        return self._many_loaders(type_) if can_hash(type_) else self._new_many_loader(type_)
 
     def _new_many_loader(self, type_: object) -> Callable[[Sequence[Raw] | bytes], list[Any]]:
         read = self._read(type_)
@@ -232,14 +233,6 @@ _ARGUMENTS_UNFIT = (
     "Error binding arguments. "
     "Make sure that the types of the provided values match the types of the hub method being invoked."
 )
-
-
-def _can_hash(type_: object) -> bool:
-    try:
-        hash(type_)
-    except TypeError:  # as of an annotation with a dict in it
-        return False
-    return True
 
 
 def _either(load: Load, load_others: Load) -> Load:

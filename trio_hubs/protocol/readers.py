@@ -80,6 +80,7 @@ class Readers:
     def __init__(self, format: Format, naming: Naming, writers: Writers, hooks: Hooks) -> None:
         self.reader: Callable[[Any], Reader] = hooks.get_structure_hook
         self.hook = hooks.read_hook
+        self._hooked = hooks.some
         self._format: Format = format
         self._json = format == "json"
         self._rename = naming.rename(format)
@@ -279,11 +280,13 @@ class Readers:
             if not field.converted:
                 raise
             read = _same  # and the class makes of it what it wants
-        return (field.type if field.type in self._exact else None), read, field.type
+        return next(iter(self._taken(field.type)), None), read, field.type
 
     def _taken(self, type_: Any) -> frozenset[Any]:
         """The class of which values can be taken as they are, if there is one."""
-        return frozenset({type_} if type_ in self._exact else ())
+        plain = without_names(type_)
+        bound = plain is not type_ and (self._hooked or limits_of(type_))
+        return frozenset() if bound or plain not in self._exact else frozenset({plain})
 
 
 # ---- pieces
