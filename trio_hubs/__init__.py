@@ -24,6 +24,7 @@ from .connections.server.streamed import StreamedResponse
 from .connections.users import Authenticate, Policy, User, authorize
 from .errors import (
     BackplaneError,
+    BadRequest,
     BindingError,
     ChannelClosed,
     ConnectionClosed,
@@ -55,6 +56,7 @@ __all__ = [
     "Authenticate",
     "Backoff",
     "BackplaneError",
+    "BadRequest",
     "BindingError",
     "CallerProxy",
     "ChannelClosed",

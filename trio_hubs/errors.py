@@ -25,6 +25,13 @@ class ProtocolError(HubsError):
     """
 
 
+class BadRequest(HubsError):
+    """A plain HTTP request is not as it has to be.
+
+    Raised by :meth:`.Request.json`, and by handlers of routes, to tell the client: it gets 400, with the text.
+    """
+
+
 class ConnectionFailed(HubsError):
     """A connection could not be opened, or is over; never raised itself.
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from trio_hubs.connections.http import CaseInsensitive, Request, Response
-from trio_hubs.errors import ProtocolError
+from trio_hubs.errors import BadRequest
 
 
 @attrs.frozen
@@ -140,7 +140,7 @@ def test_a_body_in_json(body: bytes, value: object) -> None:
     "body", [b"", b"{", b"\xff", b"{'a': 1}", b"1 2", b"NaN", b"[" * 60_000], ids=lambda body: body[:8]
 )
 def test_a_body_that_is_no_json(body: bytes) -> None:
-    with pytest.raises(ProtocolError, match=r"^The body is no JSON: "):
+    with pytest.raises(BadRequest, match=r"^The body is no JSON: "):
         Request(body=body).json()
 
 

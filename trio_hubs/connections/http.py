@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import attrs
 import msgspec
 
-from ..errors import ProtocolError
+from ..errors import BadRequest
 
 if TYPE_CHECKING:
     from .users import User
@@ -133,12 +133,12 @@ class Request:
         """The body, read as JSON.
 
         Raises:
-            ProtocolError: It is none; a route that lets it pass answers 400.
+            BadRequest: It is none; a route that lets it pass answers 400.
         """
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ProtocolError(f"The body is no JSON: {error}") from error
+            raise BadRequest(f"The body is no JSON: {error}") from error
 
     @property
     def bearer_token(self) -> str | None:

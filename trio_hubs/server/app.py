@@ -256,7 +256,7 @@ class HubApp(Generic[S]):
             path: Such as ``/health``, or ``/rooms/{name}``, whose parameters the handler gets by their names, as what
                 its annotations say; where that cannot be, the answer has status 404. ``{name:path}`` is all the rest.
             handler: Called with each request; may be async. When it raises, the answer has status 500; with
-                :exc:`.ProtocolError`, as by :meth:`.Request.json`, 400.
+                :exc:`.BadRequest`, as by :meth:`.Request.json`, 400.
             methods: The methods that it handles; others may have other handlers at the same path.
             authorize: Whether only users come in, or which; others get 401 and 403. ``@authorize`` above the
                 handler does the same.

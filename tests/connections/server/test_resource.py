@@ -16,7 +16,7 @@ from trio_hubs.connections.server.origins import Origins
 from trio_hubs.connections.server.resource import Handler, Resource, RouteHandler
 from trio_hubs.connections.server.router import Pattern, Router
 from trio_hubs.connections.users import Policy, User
-from trio_hubs.errors import ProtocolError
+from trio_hubs.errors import BadRequest
 
 ANN = User("ann")
 THERE = {"host": "here.example", "origin": "https://there.example"}
@@ -292,7 +292,7 @@ async def test_what_a_handler_raises_is_not_caught_here() -> None:
         raise ZeroDivisionError
 
     async def refuse(_: Request) -> Response:
-        raise ProtocolError("No such thing.")
+        raise BadRequest("No such thing.")
 
     with pytest.raises(ZeroDivisionError):
         await answered(fail, "/", "/")

@@ -102,9 +102,8 @@ class FileResponse:
 
     def deferred(self, request: Request) -> Deferred:
         """What answers the request."""
-        return Deferred(
-            serve=partial(self._serve, request), left=lambda: None
-        )  # whom the next part does not reach
+        # Who leaves is noticed by the next part, which does not reach them.
+        return Deferred(serve=partial(self._serve, request), left=lambda: None)
 
     async def _serve(self, request: Request, exchange: Exchange) -> None:
         try:
@@ -178,12 +177,9 @@ def _range(request: Request, validators: tuple[str, str], size: int) -> tuple[in
     if asked is None or request.method != "GET" or not current:
         return 200, whole
     first, last = asked.groups()
-    if first:
-        part = whole[int(first) : int(last) + 1 if last else None]
-        meant = not last or int(first) <= int(last)
-    else:
-        part = whole[-int(last or 0) :] if int(last or 0) else whole[:0]
-        meant = bool(last)
-    if not meant:
+    start = int(first) if first else size - min(int(last or 0), size)
+    end = int(last) + 1 if first and last else size
+    if not first + last or (first and last and end <= start):  # which is no range
         return 200, whole
+    part = whole[start:end]
     return (206 if part else 416), part

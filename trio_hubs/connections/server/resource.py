@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from ...errors import ProtocolError
+from ...errors import BadRequest
 from ...logs import get_logger
 from ..http import Request, Response
 from ..users import User, resolve
@@ -110,7 +110,7 @@ class Handler:
             return nothing_at(request)
         try:
             given: AnyResponse = await resolve(self._call(request, **arguments))
-        except ProtocolError as error:
+        except BadRequest as error:
             logger.info("%s %s was refused: %s", request.method, request.path, error)
             return Response(str(error), status=400)
         return given if isinstance(given, Response) else given.deferred(request)
