@@ -153,9 +153,9 @@ def address_of(listener: AnyListener) -> str:
     scheme, inner = "http", listener
     while isinstance(inner, trio.SSLListener):
         scheme, inner = "https", inner.transport_listener
-    if not isinstance(inner, trio.SocketListener | UnixListener):
+    sock = getattr(inner, "socket", None)
+    if sock is None:
         return type(inner).__name__
-    sock = inner.socket
     bound = sock.getsockname()
     if not isinstance(bound, tuple):
         return f"unix:{os.fsdecode(bound)}"
