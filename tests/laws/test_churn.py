@@ -248,7 +248,7 @@ async def churn(served: ServedApp, seeds: range) -> None:
                 nursery.start_soon(visit_many, served, left)
         talk.cancel_scope.cancel()
     with trio.fail_after(120):
-        await served.app._admission.wait_empty()
+        await served.app._hosting.admission.wait_empty()
     await trio.sleep(20)  # so long those last that were negotiated only
     served.narrows.clear()
     await wait_all_tasks_blocked()

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
 import trio
 from typing_extensions import TypeVar
 
-from ..calls.observer import Observer, Observers
+from ..calls.observer import Observer
 from ..connections.connection import Connection
 from ..connections.http import Headers
-from ..connections.server.admission import Admission
-from ..connections.server.endpoint import Endpoint
 from ..connections.server.exchange import MAXIMUM_BODY_SIZE
 from ..connections.server.folder import Folder
-from ..connections.server.gate import Gate
 from ..connections.server.listeners import AnyListener, address_of, open_listeners
 from ..connections.server.options import EndpointOptions
-from ..connections.server.origins import OriginPredicate, Origins, checked_origins
+from ..connections.server.origins import OriginPredicate
 from ..connections.server.proxies import TrustedProxies
-from ..connections.server.resource import Handler, RouteHandler
+from ..connections.server.resource import RouteHandler
 from ..connections.server.router import Pattern
-from ..connections.users import Authenticate, Policy, User, policies_for, policies_of
+from ..connections.users import Authenticate, Policy, User
 from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
@@ -35,14 +32,14 @@ from .backplane import Backplane
 from .clients import C
 from .door import Door
 from .filters import HubFilter
+from .hosting import Hosting
 from .hub import Hub
 from .hub_context import HubContext
 from .local_roster import LocalRoster
 from .options import HubOptions
 from .roster import Roster
-from .served_hub import ServedHub
 from .site import Site
-from .statistics import LimitCounter, Statistics
+from .statistics import Statistics
 from .worker import current_worker
 
 if TYPE_CHECKING:
@@ -105,27 +102,24 @@ class HubApp(Generic[S]):
     ) -> None:
         if lifespan is not None and not callable(lifespan):
             raise TypeError(f"lifespan is called with the app, which {lifespan!r} cannot be")
-        if authenticate is not None and not callable(authenticate):
-            raise TypeError(f"authenticate is called with each request, which {authenticate!r} cannot be")
         if trusted_proxies is not None:
             check_kind(trusted_proxies, TrustedProxies, "trusted_proxies")
-        if maximum_connections < 1:
-            raise ValueError(f"maximum_connections must be above 0: {maximum_connections}")
-        _check_options(options)
-        _check_filters(filters)
-        self._authenticate = authenticate
-        self._options = options or HubOptions()
-        self._filters = tuple(filters)
-        self._limits = LimitCounter()
-        self._observers = Observers((self._limits, *observers))
-        self._admission = Admission(maximum_connections)
         self._lifespan = lifespan
         self.site = Site(self)
         self.site.router.proxies = trusted_proxies
-        self.life = AppLife[S](self.site, self._admission)
         worker = current_worker.get()
         self._backplane = backplane if worker is None else worker.others.backplane(backplane)
         self._door = Door(self.site.router, worker)
+        self._hosting = Hosting(
+            self,
+            authenticate=authenticate,
+            options=options,
+            filters=filters,
+            observers=observers,
+            maximum_connections=maximum_connections,
+            token_prefix=self._door.token_prefix,
+        )
+        self.life = AppLife[S](self.site, self._hosting.admission)
         self.addresses: tuple[str, ...] = ()
         self._fallback: Fallback | None = None
         if fallback is not None:
@@ -161,38 +155,8 @@ class HubApp(Generic[S]):
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
-        _check_hub(hub)
-        _check_options(options)
-        _check_filters(filters)
-        if factory is None:
-            try:
-                inspect.signature(hub).bind()
-            except TypeError as error:
-                raise TypeError(f"{hub.__qualname__} cannot be made: {error}; give a factory") from error
-        elif isinstance(factory, type) and not issubclass(factory, hub):
-            raise TypeError(f"the factory of {hub.__qualname__} makes a {factory.__qualname__}")
-        options = options or self._options
-        served = ServedHub(
-            hub,
-            factory or hub,
-            options,
-            (*self._filters, *filters),
-            self._roster(hub, options),
-            self._observers,
-            self,
-        )
-        self.site.add_endpoint(
-            path,
-            Endpoint(
-                served.handle,
-                served.options,
-                admission=self._admission,
-                authenticate=self._authenticate,
-                policies=policies_of(hub),
-                transfer_formats=served.definition.transfer_formats,
-                token_prefix=self._door.token_prefix,
-            ),
-        )
+        served, endpoint = self._hosting.hub(hub, factory, options, filters, partial(self._roster, hub))
+        self.site.add_endpoint(path, endpoint)
         self.site.hubs.append((hub, served))
 
     def _roster(self, hub: type[Hub[Any]], options: HubOptions) -> Roster:
@@ -223,19 +187,7 @@ class HubApp(Generic[S]):
         Source:
             ASP.NET Core's ``MapConnectionHandler``.
         """
-        if isinstance(handler, type) or not callable(handler):
-            raise TypeError(f"a connection's handler is an async function, which {handler!r} is not")
-        if options is not None:
-            check_kind(options, EndpointOptions)
-        endpoint = Endpoint(
-            handler,
-            options or self._options,
-            admission=self._admission,
-            authenticate=self._authenticate,
-            policies=policies_of(handler),
-            token_prefix=self._door.token_prefix,
-        )
-        self.site.add_endpoint(path, endpoint)
+        self.site.add_endpoint(path, self._hosting.connections(handler, options))
 
     def add_route(
         self,
@@ -268,19 +220,7 @@ class HubApp(Generic[S]):
             TypeError: The handler cannot be called so.
         """
         pattern = Pattern.parse(path)
-        origins = Origins(
-            self._options.allowed_origins if allowed_origins is None else checked_origins(allowed_origins),
-            own_scheme=self._options.own_scheme,
-            check_gets=False,
-        )
-        policies = [*policies_of(handler), *policies_for(authorize)]
-        made = Handler(
-            handler,
-            pattern,
-            gate=Gate(origins, self._authenticate, policies),
-            hall=Gate(origins),
-            maximum_body_size=maximum_body_size,
-        )
+        made = self._hosting.route(pattern, handler, authorize, allowed_origins, maximum_body_size)
         self.site.add_handler(pattern, methods, made)
 
     def add_static(
@@ -335,10 +275,10 @@ class HubApp(Generic[S]):
     def statistics(self) -> Statistics:
         """What the app has to do with its limits, at this moment and so far."""
         return Statistics(
-            connections=self._admission.active,
-            refused_connections=self._admission.refused,
-            refused_calls=self._limits.refused_calls,
-            slow_clients=self._limits.slow_clients,
+            connections=self._hosting.admission.active,
+            refused_connections=self._hosting.admission.refused,
+            refused_calls=self._hosting.limits.refused_calls,
+            slow_clients=self._hosting.limits.slow_clients,
             dropped_messages=sum(
                 roster.dropped for roster in {served.roster for _, served in self.site.hubs}
             ),
@@ -468,19 +408,3 @@ class HubApp(Generic[S]):
                     task_status.started(self.addresses[0])
             finally:
                 self.addresses = ()
-
-
-def _check_hub(hub: object) -> None:
-    if not (isinstance(hub, type) and issubclass(hub, Hub)):
-        raise TypeError(f"add_hub takes a hub's class, a subclass of Hub, which {hub!r} is not")
-
-
-def _check_options(options: object) -> None:
-    if options is not None and not isinstance(options, HubOptions):
-        raise TypeError(f"a hub's options are HubOptions, which {type(options).__qualname__} is not")
-
-
-def _check_filters(filters: Sequence[object]) -> None:
-    for each in filters:
-        if not isinstance(each, HubFilter):
-            raise TypeError(f"a filter is an instance of HubFilter, which {each!r} is not")
