@@ -25,7 +25,11 @@ from .errors import BackplaneError
 from .fleet.backplane import FleetBackplane
 from .fleet.bus import Bus, Gap, Hear
 from .logs import get_logger
+from .server.clients import C, HubClients
 from .server.hub import Hub
+from .server.hub_definition import proxy_maker
+from .server.local_roster import LocalRoster
+from .server.options import HubOptions
 from .tasks import open_background
 
 logger = get_logger(__name__)
@@ -102,6 +106,43 @@ class RedisBackplane(FleetBackplane):
         )
         if self._on_gap is not None:
             self._on_gap(gap)
+
+
+@asynccontextmanager
+async def open_hub_publisher(
+    redis: str | coredis.Redis[Any] | coredis.RedisCluster[Any],
+    hub: type[Hub[C]],
+    *,
+    options: HubOptions | None = None,
+    channel_prefix: str = "",
+    hub_name: str | None = None,
+) -> AsyncGenerator[HubClients[C]]:
+    """Call the clients of a hub from a process that does not serve it.
+
+    Args:
+        redis: As for :class:`RedisBackplane`.
+        hub: The hub's class.
+        options: The hub's options; of them, the names on the wire matter here.
+        channel_prefix: As for :class:`RedisBackplane`.
+        hub_name: The name that the servers have for the hub; the module and class by default.
+
+    Yields:
+        The clients. A send raises :exc:`BackplaneError` when Redis cannot be reached for 5 seconds.
+
+    Example:
+        ::
+
+            async with open_hub_publisher("redis://localhost", Chat) as clients:
+                await clients.group("room").send("ReceiveMessage", "job", "done")
+    """
+    options = options or HubOptions()
+    backplane = RedisBackplane(
+        redis, channel_prefix=channel_prefix, hub_names={} if hub_name is None else {hub: hub_name}
+    )
+    roster = backplane.roster(hub, LocalRoster.of(options), options)
+    async with backplane.open():
+        yield HubClients(roster, proxy_maker(hub), options.slow_clients, options.client_result_timeout)
+        await backplane.bus.flush()
 
 
 class _Publication:
@@ -204,6 +245,9 @@ class RedisBus(Bus):
         name = self._name(channel)
         if self._heard.pop(name, None) is not None and self._link is not None and self._link.usable:
             self._link.send_command(b"UNSUBSCRIBE", name)
+
+    async def flush(self) -> None:
+        await self._wait_until(lambda: not self._queued)
 
     # ---- the connection
 

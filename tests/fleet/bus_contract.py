@@ -66,6 +66,17 @@ class BusContract(ABC):
                 first.publish(f"many:{number * 3}", data)
             assert [await heard.next() for _ in sent] == sent
 
+    async def test_what_is_flushed_has_left(self, autojump_clock: MockClock) -> None:
+        async with AsyncExitStack() as stack:
+            first, second, _ = await self.open_buses(stack)
+            heard = Heard[bytes]()
+            second.subscribe("a", heard)
+            await second.wait_subscribed("a")
+            await first.wait_room()
+            first.publish("a", b"x")
+            await first.flush()
+            assert await heard.next() == b"x"
+
     async def test_a_channel_that_is_left_and_heard_again_at_once(self, autojump_clock: MockClock) -> None:
         async with AsyncExitStack() as stack:
             bus, *_ = await self.open_buses(stack)
@@ -94,9 +105,11 @@ class BusContract(ABC):
                 assert await second.publish_counted(name, repr(name).encode()) == 1
                 assert await heard[name].next() == repr(name).encode()
 
-    @pytest.mark.parametrize("ask", ["wait_room", "subscribers", "publish_counted", "wait_subscribed"])
+    @pytest.mark.parametrize(
+        "ask", ["wait_room", "flush", "subscribers", "publish_counted", "wait_subscribed"]
+    )
     async def test_whoever_waits_can_be_cancelled(self, autojump_clock: MockClock, ask: str) -> None:
-        arguments = {"wait_room": (), "publish_counted": ("a", b"")}.get(ask, ("a",))
+        arguments = {"wait_room": (), "flush": (), "publish_counted": ("a", b"")}.get(ask, ("a",))
         async with AsyncExitStack() as stack:
             bus, *_ = await self.open_buses(stack)
             with trio.CancelScope() as scope:

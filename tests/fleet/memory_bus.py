@@ -59,6 +59,10 @@ class MemoryBus(Bus):
     def publish(self, channel: str, data: bytes) -> None:
         self._broker.put(channel, data)
 
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check()
+
     async def publish_counted(self, channel: str, data: bytes) -> int:
         await trio.lowlevel.checkpoint()
         self._check()

@@ -14,10 +14,11 @@ import trio.testing
 
 from tests.fleet.bus_contract import BusContract, Heard
 from tests.fleet.test_roster import open_roster
-from tests.server.roster_contract import RosterContract
-from trio_hubs.errors import BackplaneError
+from tests.server.roster_contract import Member, RosterContract
+from trio_hubs.errors import BackplaneError, ConnectionClosed
 from trio_hubs.fleet.bus import Bus, Gap
-from trio_hubs.redis import RedisBackplane, RedisBus
+from trio_hubs.fleet.messages import FleetInvocation, decode
+from trio_hubs.redis import RedisBackplane, RedisBus, open_hub_publisher
 from trio_hubs.server.roster import Roster
 
 from .redis_process import RedisProcess
@@ -207,3 +208,17 @@ async def test_nothing_lies_in_the_librarys_queue(redis: str) -> None:
         for _ in range(5000):
             await heard.next()
         assert most < 2 * 64 * 1024 / 100  # what two reads bring
+
+
+async def test_a_process_that_is_no_server_sends(redis: str) -> None:
+    async with open_bus(redis) as bus:
+        heard = Heard[bytes]()
+        bus.subscribe("Shop.Chat:group:room", heard)
+        await bus.wait_subscribed("Shop.Chat:group:room")
+        async with open_hub_publisher(redis, Member, hub_name="Shop.Chat") as clients:
+            await clients.group("room").send("Hear", 1)
+        message = decode(FleetInvocation, await heard.next())
+        assert message.blobs["json"] == b'{"type":1,"target":"Hear","arguments":[1]}\x1e'
+        with pytest.raises(ConnectionClosed, match="does not exist"):
+            async with open_hub_publisher(redis, Member) as clients:
+                await clients.client("nobody").invoke("Ask")

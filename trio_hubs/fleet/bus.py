@@ -53,6 +53,14 @@ class Bus(abc.ABC):
         """Queue something for every subscriber of a channel, this server's own included; after :meth:`wait_room`."""
 
     @abc.abstractmethod
+    async def flush(self) -> None:
+        """Wait until what is queued has left. A checkpoint.
+
+        Raises:
+            BackplaneError: The bus is away, and has been for longer than messages may wait.
+        """
+
+    @abc.abstractmethod
     async def publish_counted(self, channel: str, data: bytes) -> int:
         """Publish, and wait until it is known how many servers have been sent it. A checkpoint.
 

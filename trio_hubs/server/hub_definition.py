@@ -73,7 +73,7 @@ class HubDefinition:
             for name in options.supported_protocols
         }
         hooks = _hooks(hub, factory, filters)
-        return cls(hub, factory, options, FilterChain(filters), hooks, tables, _proxy_maker(hub))
+        return cls(hub, factory, options, FilterChain(filters), hooks, tables, proxy_maker(hub))
 
     @property
     def transfer_formats(self) -> frozenset[TransferFormat]:
@@ -132,7 +132,7 @@ def _hooks(
     )
 
 
-def _proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
+def proxy_maker(hub: type[Hub[Any]]) -> Callable[[ClientProxy], Any]:
     """What makes of a proxy what users of a hub see: itself, or one of the client's interface."""
     interface = _interface(hub, {})
     if interface is None or interface is ClientProxy or isinstance(interface, TypeVar):

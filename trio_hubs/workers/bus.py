@@ -77,6 +77,11 @@ class WorkerBus(Bus):
     def publish(self, channel: str, data: bytes) -> None:
         self._pipe.put(encode(Publish(channel, data)))
 
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._pipe.queued:
+            await self._wait()
+
     async def publish_counted(self, channel: str, data: bytes) -> int:
         await self.wait_room()
         id = next(self._ids)
