@@ -88,10 +88,8 @@ class RedisBackplane(FleetBackplane):
             if value <= 0:
                 raise ValueError(f"{name} must be above 0: {value}")
         client = coredis.Redis.from_url(redis) if isinstance(redis, str) else redis
-        self._redis = RedisBus(client, channel_prefix, publish_timeout, publish_buffer_size, self._note_gap)
-        super().__init__(self._redis, hub_names)
-        self.gaps = 0
-        self._on_gap = on_gap
+        self._redis = RedisBus(client, channel_prefix, publish_timeout, publish_buffer_size, self.note_gap)
+        super().__init__(self._redis, hub_names, on_gap)
 
     @asynccontextmanager
     async def open_bus(self) -> AsyncGenerator[None]:
@@ -99,13 +97,11 @@ class RedisBackplane(FleetBackplane):
             nursery.start_soon(self._redis.run)
             yield
 
-    def _note_gap(self, gap: Gap) -> None:
-        self.gaps += 1
+    def note_gap(self, gap: Gap) -> None:
         logger.warning(
             "Redis was away for %.1f s: %d messages may be lost, and others'", gap.seconds, gap.unsent
         )
-        if self._on_gap is not None:
-            self._on_gap(gap)
+        super().note_gap(gap)
 
 
 @asynccontextmanager

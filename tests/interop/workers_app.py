@@ -1,10 +1,12 @@
 """The conformance hubs, as an app for workers; each says which of them it is."""
 
+import os
+
 from trio_hubs import Request, Response
 
 from .conformance_server import build_app
 
-app = build_app()
+app = build_app(redis=os.environ.get("WORKERS_REDIS"))
 
 
 def answer_worker(_: Request) -> Response:

@@ -10,6 +10,7 @@ import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fleet.bus_contract import BusContract, Heard
+from tests.fleet.memory_bus import MemoryBroker
 from tests.fleet.test_roster import open_roster
 from tests.server.roster_contract import RosterContract
 from trio_hubs.errors import BackplaneError, ProtocolError
@@ -23,8 +24,8 @@ from trio_hubs.workers.frames import Counted, Subscribe, encode
 
 
 @asynccontextmanager
-async def open_buses(count: int) -> AsyncGenerator[list[WorkerBus]]:
-    broker = Broker()
+async def open_buses(count: int, fleet: Bus | None = None) -> AsyncGenerator[list[WorkerBus]]:
+    broker = Broker(fleet)
     async with open_background() as nursery:
         buses = []
         for _ in range(count):
@@ -51,6 +52,49 @@ class TestWorkerBus(BusContract):
 
     async def open_buses(self, stack: AsyncExitStack) -> Sequence[Bus]:
         return await stack.enter_async_context(open_buses(3))
+
+
+class TestWorkersOfAFleet(RosterContract):
+    """Two workers of two machines, which another bus joins, do together what one process does."""
+
+    async def open_rosters(self, stack: AsyncExitStack) -> tuple[Roster, Roster]:
+        fleet = MemoryBroker()
+        rosters = []
+        for _ in range(2):
+            (bus,) = await stack.enter_async_context(open_buses(1, fleet.open()))
+            rosters.append(await open_roster(stack, bus))
+        return rosters[0], rosters[1]
+
+
+class TestWorkerBusOfAFleet(BusContract):
+    """Workers of two machines."""
+
+    async def open_buses(self, stack: AsyncExitStack) -> Sequence[Bus]:
+        fleet = MemoryBroker()
+        (first,) = await stack.enter_async_context(open_buses(1, fleet.open()))
+        second, third = await stack.enter_async_context(open_buses(2, fleet.open()))
+        return first, second, third
+
+
+async def test_a_fleet_that_is_away(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    fleet = MemoryBroker().open()
+    async with open_buses(1, fleet) as (bus,):
+        heard = Heard[bytes]()
+        bus.subscribe("a", heard)
+        await bus.wait_subscribed("a")
+        fleet.away = True
+        for ask in (partial(bus.publish_counted, "a", b""), partial(bus.subscribers, "a")):
+            with pytest.raises(BackplaneError, match="other servers"):
+                await ask()
+        bus.publish("a", b"lost")
+        bus.subscribe("b", heard)
+        with pytest.raises(BackplaneError):
+            await bus.wait_subscribed("b")
+        assert "is lost" in caplog.text
+        fleet.away = False
+        await bus.wait_subscribed("b")
+        assert await bus.publish_counted("b", b"x") == 1
+        assert await heard.next() == b"x"
 
 
 async def test_without_its_supervisor_a_worker_waits_for_nothing(autojump_clock: MockClock) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..server.hub import Hub
 from ..server.local_roster import LocalRoster
 from ..server.options import HubOptions
 from ..server.roster import Roster
-from .bus import Bus
+from .bus import Bus, Gap
 from .roster import FleetRoster
 
 
@@ -23,13 +23,23 @@ class FleetBackplane(Backplane):
     Args:
         bus: The way to the other servers.
         hub_names: The names that all servers have for hubs, where these are not the full names of their classes.
+        on_gap: Hears that this server was cut off from the others. Must not block, nor raise.
 
     Attributes:
         bus: The way to the other servers.
         hub_names: As given.
+        on_gap: As given.
+        gaps: How often this server was cut off.
     """
 
-    def __init__(self, bus: Bus, hub_names: Mapping[type[Hub[Any]], str]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        hub_names: Mapping[type[Hub[Any]], str],
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> None:
+        self.on_gap = on_gap
+        self.gaps = 0
         self.bus = bus
         self.hub_names = hub_names
         self._rosters: list[FleetRoster] = []
@@ -48,6 +58,12 @@ class FleetBackplane(Backplane):
             for roster in self._rosters:
                 await stack.enter_async_context(roster.open())
             yield
+
+    def note_gap(self, gap: Gap) -> None:
+        """This server was cut off, and is joined with the others again."""
+        self.gaps += 1
+        if self.on_gap is not None:
+            self.on_gap(gap)
 
     @abc.abstractmethod
     def open_bus(self) -> AbstractAsyncContextManager[None]:

@@ -75,6 +75,7 @@ class HubApp(Generic[S]):
             is held within that of the app.
 
     Attributes:
+        backplane: What joins the hubs with those of other processes.
         addresses: Where it is served, such as ``http://127.0.0.1:8000`` or ``unix:/run/chat.sock``; while it is.
         site: What it offers at its paths, for what brings requests there.
         life: When it runs, for the same.
@@ -108,7 +109,7 @@ class HubApp(Generic[S]):
         self.site = Site(self)
         self.site.router.proxies = trusted_proxies
         worker = current_worker.get()
-        self._backplane = backplane if worker is None else worker.others.backplane(backplane)
+        self.backplane = backplane if worker is None else worker.others.backplane(backplane)
         self._door = Door(self.site.router, worker)
         self._hosting = Hosting(
             self,
@@ -164,7 +165,7 @@ class HubApp(Generic[S]):
             if known is hub:
                 return served.roster
         local = LocalRoster.of(options)
-        return local if self._backplane is None else self._backplane.roster(hub, local, options)
+        return local if self.backplane is None else self.backplane.roster(hub, local, options)
 
     def add_connection_handler(
         self,
@@ -318,7 +319,7 @@ class HubApp(Generic[S]):
             RuntimeError: The app is being served already.
             BaseException: The exception of the body, or of the lifespan, bare.
         """
-        backplane = nullcontext() if self._backplane is None else self._backplane.open()
+        backplane = nullcontext() if self.backplane is None else self.backplane.open()
         if self._lifespan is None:
             return self._run(nullcontext(cast("S", None)), backplane)
         lifespan = self._lifespan(self)

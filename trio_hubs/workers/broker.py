@@ -5,15 +5,17 @@ It waits for no worker. One that lets too much lie, since it hangs or was stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 import trio
 
-from ..errors import ProtocolError
+from ..errors import BackplaneError, ProtocolError
+from ..fleet.bus import Bus
 from ..logs import get_logger
-from .frames import Alive, Count, Counted, Frame, Publish, Ready, Subscribe, Unsubscribe, Up, encode
+from ..tasks import open_background
+from .frames import Alive, Count, Counted, CutOff, Frame, Publish, Ready, Subscribe, Unsubscribe, Up, encode
 from .pipe import Pipe
 
 logger = get_logger(__name__)
@@ -21,9 +23,14 @@ logger = get_logger(__name__)
 MOST_QUEUED = 64 * 1024 * 1024
 """Bytes that a worker may let lie before it is given up."""
 
+CONFIRM_PAUSE = 0.1
+"""Seconds until a subscription that the fleet has not confirmed is waited for again."""
+
 
 class _Worker:
     """A worker's end of the bus, and the scope in which it is served."""
+
+    nursery: trio.Nursery
 
     def __init__(self, stream: trio.abc.Stream, on_sign: Callable[[Ready | Alive], None]) -> None:
         self.on_sign = on_sign
@@ -32,9 +39,14 @@ class _Worker:
 
 
 class Broker:
-    """Joins workers."""
+    """Joins workers, and all of them with the other servers of a fleet, if there is one.
 
-    def __init__(self) -> None:
+    Args:
+        fleet: The way to the other servers. Then what workers publish comes to them from there.
+    """
+
+    def __init__(self, fleet: Bus | None = None) -> None:
+        self._fleet = fleet
         self._workers: set[_Worker] = set()
         self._subscribers: dict[str, dict[_Worker, None]] = {}
 
@@ -58,33 +70,79 @@ class Broker:
         self._workers.add(worker)
         try:
             with worker.scope:
-                await worker.pipe.run(partial(self._take, worker))
+                async with open_background() as worker.nursery:
+                    await worker.pipe.run(partial(self._take, worker))
         finally:
             self._workers.remove(worker)
             for channel in [name for name, workers in self._subscribers.items() if worker in workers]:
                 self._forget(channel, worker)
 
-    def _take(self, worker: _Worker, frames: Sequence[Frame]) -> None:
+    async def _take(self, worker: _Worker, frames: Sequence[Frame]) -> None:
         for frame in frames:
             match frame:
                 case Publish(channel, data, id):
-                    hearing = self._subscribers.get(channel, {})
-                    passed_on = encode(Publish(channel, data))
-                    for each in hearing:
-                        self._put(each, passed_on)
-                    if id is not None:
-                        self._put(worker, encode(Counted(id, len(hearing))))
+                    await self._publish(worker, channel, data, id)
+                case Count(channel, id) if self._fleet is not None:
+                    worker.nursery.start_soon(self._count, worker, id, self._fleet.subscribers, channel)
                 case Count(channel, id):
                     self._put(worker, encode(Counted(id, len(self._subscribers.get(channel, {})))))
                 case Subscribe(channel):
-                    self._subscribers.setdefault(channel, {})[worker] = None
-                    self._put(worker, encode(frame))
+                    self._subscribe(worker, channel)
                 case Unsubscribe(channel):
                     self._forget(channel, worker)
                 case Ready() | Alive():
                     worker.on_sign(frame)
-                case Counted() | Up():
+                case Counted() | Up() | CutOff():
                     raise ProtocolError("a worker says what only its supervisor does")
+
+    async def _publish(self, worker: _Worker, channel: str, data: bytes, id: int | None) -> None:
+        fleet = self._fleet
+        if fleet is None:
+            self._pass_on(channel, data)
+            if id is not None:
+                self._put(worker, encode(Counted(id, len(self._subscribers.get(channel, {})))))
+        elif id is not None:
+            worker.nursery.start_soon(self._count, worker, id, fleet.publish_counted, channel, data)
+        else:
+            try:
+                await fleet.wait_room()  # meanwhile the worker's senders wait, too, once its pipe is full
+            except BackplaneError as error:
+                logger.error("what a worker publishes is lost: %s", error)
+            else:
+                fleet.publish(channel, data)
+
+    async def _count(
+        self, worker: _Worker, id: int, ask: Callable[..., Awaitable[int]], *arguments: str | bytes
+    ) -> None:
+        try:
+            count = await ask(*arguments)
+        except BackplaneError:
+            self._put(worker, encode(Counted(id, None)))
+        else:
+            self._put(worker, encode(Counted(id, count)))
+
+    def _pass_on(self, channel: str, data: bytes) -> None:
+        frame = encode(Publish(channel, data))
+        for each in self._subscribers.get(channel, {}):
+            self._put(each, frame)
+
+    def _subscribe(self, worker: _Worker, channel: str) -> None:
+        subscribers = self._subscribers.setdefault(channel, {})
+        subscribers[worker] = None
+        if self._fleet is None:
+            self._put(worker, encode(Subscribe(channel)))
+        else:
+            self._fleet.subscribe(channel, partial(self._pass_on, channel))
+            worker.nursery.start_soon(self._confirm, self._fleet, worker, channel)
+
+    async def _confirm(self, fleet: Bus, worker: _Worker, channel: str) -> None:
+        while True:
+            try:
+                await fleet.wait_subscribed(channel)
+                break
+            except BackplaneError:  # it is subscribed to as soon as the fleet can be reached
+                await trio.sleep(CONFIRM_PAUSE)
+        self._put(worker, encode(Subscribe(channel)))
 
     def _put(self, worker: _Worker, data: bytes) -> None:
         if worker.pipe.queued > MOST_QUEUED:
@@ -100,3 +158,5 @@ class Broker:
             del workers[worker]
             if not workers:
                 del self._subscribers[channel]
+                if self._fleet is not None:
+                    self._fleet.unsubscribe(channel)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import trio
 
 from ..errors import BackplaneError
-from ..fleet.bus import Bus, Hear
-from .frames import Count, Counted, Frame, Publish, Subscribe, Unsubscribe, Up, encode
+from ..fleet.backplane import FleetBackplane
+from ..fleet.bus import Bus, Gap, Hear
+from .frames import Count, Counted, CutOff, Frame, Publish, Subscribe, Unsubscribe, Up, encode
 from .pipe import Pipe
 
 PUBLISH_BUFFER_SIZE = 1024 * 1024
 """Bytes that may wait to be published before senders have to wait."""
+BUS_TIMEOUT = 10.0
+"""Seconds that anything may wait for the supervisor, and for the fleet behind it."""
 
 
 class WorkerBus(Bus):
@@ -26,11 +29,13 @@ class WorkerBus(Bus):
 
     Attributes:
         up: The numbers of the workers that serve.
+        backplanes: Who hears that the machine was cut off from the other servers.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.server = uuid.uuid4().hex
         self.up: tuple[int, ...] = ()
+        self.backplanes: list[FleetBackplane] = []
         self._changed = trio.lowlevel.ParkingLot()
         self._pipe = Pipe(stream, self._changed.unpark_all)
         self._heard: dict[str, Hear] = {}
@@ -47,7 +52,7 @@ class WorkerBus(Bus):
             self._gone = True
             self._changed.unpark_all()
 
-    def _take(self, frames: Sequence[Frame]) -> None:
+    async def _take(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             match frame:
                 case Publish(channel, data):
@@ -58,9 +63,12 @@ class WorkerBus(Bus):
                     if not self._unconfirmed[channel]:
                         del self._unconfirmed[channel]
                 case Counted(id, number) if id in self._counts:  # else whoever asked was cancelled
-                    self._counts[id] = number
+                    self._counts[id] = -1 if number is None else number
                 case Up(workers):
                     self.up = workers
+                case CutOff(seconds, unsent):
+                    for backplane in self.backplanes:
+                        backplane.note_gap(Gap(seconds, unsent))
         self._changed.unpark_all()
 
     def tell(self, frame: Frame) -> None:
@@ -71,16 +79,14 @@ class WorkerBus(Bus):
 
     async def wait_room(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._pipe.queued >= PUBLISH_BUFFER_SIZE:
-            await self._wait()
+        await self._wait_until(lambda: self._pipe.queued < PUBLISH_BUFFER_SIZE)
 
     def publish(self, channel: str, data: bytes) -> None:
         self._pipe.put(encode(Publish(channel, data)))
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
-        while self._pipe.queued:
-            await self._wait()
+        await self._wait_until(lambda: not self._pipe.queued)
 
     async def publish_counted(self, channel: str, data: bytes) -> int:
         await self.wait_room()
@@ -99,8 +105,7 @@ class WorkerBus(Bus):
 
     async def wait_subscribed(self, channel: str) -> None:
         await trio.lowlevel.checkpoint()
-        while channel in self._unconfirmed:
-            await self._wait()
+        await self._wait_until(lambda: channel not in self._unconfirmed)
 
     def unsubscribe(self, channel: str) -> None:
         if self._heard.pop(channel, None) is not None:
@@ -110,18 +115,25 @@ class WorkerBus(Bus):
         self._pipe.put(encode(question))
         self._counts[id] = None
         try:
-            while (number := self._counts[id]) is None:
-                await self._wait()
-            return number
+            await self._wait_until(lambda: self._counts[id] is not None)
+            number = self._counts[id]
         finally:
             del self._counts[id]
+        if number is None or number < 0:
+            raise BackplaneError("The other servers cannot be reached.")
+        return number
 
-    async def _wait(self) -> None:
-        """Wait until something has come.
+    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until something is as it should be. Gives way only to wait.
 
         Raises:
-            BackplaneError: Nothing ever will.
+            BackplaneError: It takes too long, or will never be.
         """
-        if self._gone:
-            raise BackplaneError("The supervisor of this worker has gone.")
-        await self._changed.park()
+        if ready():
+            return
+        with trio.move_on_after(BUS_TIMEOUT):
+            while not self._gone:
+                await self._changed.park()
+                if ready():
+                    return
+        raise BackplaneError("The supervisor of this worker has gone, or is cut off from the other servers.")

@@ -71,7 +71,14 @@ class Up(Struct, array_like=True, tag=8, gc=False):
     workers: tuple[int, ...]
 
 
-Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Up
+class CutOff(Struct, array_like=True, tag=9, gc=False):
+    """The machine was cut off from the others of the fleet, and is joined with them again."""
+
+    seconds: float
+    unsent: int
+
+
+Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Up | CutOff
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

@@ -5,7 +5,7 @@ A writer waits only for the other side's reading, a reader for nothing but bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -39,8 +39,10 @@ class Pipe:
         self.queued += len(data)
         self._work.unpark_all()
 
-    async def run(self, take: Callable[[Sequence[Frame]], None]) -> None:
+    async def run(self, take: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         """Write what is queued and take what comes, until the other side has gone.
+
+        Nothing is read while what came is being taken.
 
         Raises:
             ProtocolError: The other side sent something else than frames.
@@ -50,7 +52,7 @@ class Pipe:
             nursery.start_soon(self._write)
             try:
                 while data := await self._stream.receive_some(READ_SIZE):
-                    take(parser.feed(bytes(data)))
+                    await take(parser.feed(bytes(data)))
             except trio.BrokenResourceError:
                 return
 

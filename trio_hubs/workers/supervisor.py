@@ -10,25 +10,29 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike, fspath
 
 import msgspec
 import trio
 
 from ..cli.process import WRONG_INPUT
+from ..cli.server import find_app
 from ..connections.server.listeners import UnixListener, address_of, open_listeners
 from ..connections.timer import sleep_late
 from ..errors import ProtocolError
+from ..fleet.backplane import FleetBackplane
+from ..fleet.bus import Bus, Gap
 from ..logs import get_logger
 from ..tasks import open_background, open_tasks
 from .broker import Broker
-from .frames import Alive, Ready, Up
+from .frames import Alive, CutOff, Ready, Up
 from .handover import make_mailbox
 from .worker import ALIVE_PERIOD, Orders
 
 logger = get_logger(__name__)
 
-WORKER = "trio_hubs.workers.worker"
+WORKER = "trio_hubs.workers"
 """The module that a worker runs."""
 
 SILENCE_TIMEOUT = 30.0
@@ -96,8 +100,12 @@ async def serve_workers(
     )
     async with open_listeners(host, port, uds, fd, None, ()) as everywhere:
         sockets = [each for each in everywhere if isinstance(each, trio.SocketListener | UnixListener)]
-        supervisor = Supervisor(orders, workers, sockets)
-        async with open_tasks() as nursery:
+        backplane = find_app(app).backplane
+        fleet = backplane if isinstance(backplane, FleetBackplane) else None
+        supervisor = Supervisor(orders, workers, sockets, None if fleet is None else fleet.bus)
+        if fleet is not None:
+            fleet.on_gap = supervisor.tell_gap
+        async with nullcontext() if fleet is None else fleet.open_bus(), open_tasks() as nursery:
             await nursery.start(supervisor.run)
             task_status.started(supervisor)
 
@@ -133,19 +141,24 @@ class Supervisor:
         orders: What each is told, but for its number and sockets.
         count: How many there are.
         listeners: Where clients come in.
+        fleet: The way to other servers.
 
     Attributes:
         addresses: Where the app is served, such as ``http://127.0.0.1:8000``.
     """
 
     def __init__(
-        self, orders: Orders, count: int, listeners: Sequence[trio.SocketListener | UnixListener]
+        self,
+        orders: Orders,
+        count: int,
+        listeners: Sequence[trio.SocketListener | UnixListener],
+        fleet: Bus | None,
     ) -> None:
         scheme = "http:" if orders.certfile is None else "https:"
         self.addresses = tuple(address_of(each).replace("http:", scheme, 1) for each in listeners)
         self._orders = orders
         self._listeners = listeners
-        self._broker = Broker()
+        self._broker = Broker(fleet)
         self._workers = [_Worker(number) for number in range(count)]
         self._stopping = trio.Event()
 
@@ -177,6 +190,10 @@ class Supervisor:
             for worker in self._workers:
                 worker.inbox.close()
                 worker.outbox.close()
+
+    def tell_gap(self, gap: Gap) -> None:
+        """Tell all workers that the machine was cut off from the other servers."""
+        self._broker.tell_all(CutOff(gap.seconds, gap.unsent))
 
     async def stop(self) -> None:
         """Have all workers run empty and end, which :meth:`run` then does."""

@@ -1,6 +1,6 @@
 """One of several processes that serve an app: its part of the bus, its mailbox, and its end with the supervisor's.
 
-It is started by the supervisor alone, which hands down its sockets: ``python -m trio_hubs.workers.worker ORDERS``.
+It is started by the supervisor alone, which hands down its sockets: ``python -m trio_hubs.workers ORDERS``.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ import logging
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from types import MappingProxyType
 
-import msgspec
 import trio
 from msgspec import Struct
 
@@ -80,8 +77,10 @@ class Others(Mailboxes):
         self._bus = bus
 
     def backplane(self, own: Backplane | None) -> Backplane:
-        names = own.hub_names if isinstance(own, FleetBackplane) else MappingProxyType({})
-        return WorkersBackplane(self._bus, names)
+        if not isinstance(own, FleetBackplane):
+            return WorkersBackplane(self._bus, {})
+        self._bus.backplanes.append(own)  # its bus is the supervisor's to keep going
+        return WorkersBackplane(self._bus, own.hub_names)
 
 
 def _listeners(orders: Orders) -> list[AnyListener]:
@@ -123,7 +122,3 @@ def main(orders: Orders) -> int:
     except Fault as fault:
         complain(str(fault))
         return WRONG_INPUT
-
-
-if __name__ == "__main__":
-    sys.exit(main(msgspec.json.decode(sys.argv[1], type=Orders)))
