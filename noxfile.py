@@ -80,4 +80,4 @@ def interop(session: nox.Session) -> None:
     if npm := shutil.which("npm"):
         session.run(npm, "ci", "--no-audit", "--no-fund", "--prefix", str(JS_PEER), external=True)
     # They wait more than they work: official clients have patience, servers have timeouts.
-    session.run("pytest", "-n", f"{2 * CORES}", "--dist", "loadgroup", "tests/interop")
+    session.run("pytest", "-n", f"{2 * CORES}", "tests/interop")

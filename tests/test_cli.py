@@ -28,7 +28,7 @@ from trio_hubs.cli.process import Fault, complain
 from trio_hubs.cli.server import find_app
 from trio_hubs.demo.counter import HUB_PATH, counter_app
 
-COMMAND = [sys.executable, "-m", "trio_hubs.cli"]
+COMMAND = [sys.executable, "-m", "trio_hubs"]
 ROOT = Path(__file__).parent.parent
 
 
@@ -274,7 +274,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     for name, source in {
-        "good_app": "from trio_hubs import HubApp\napp = HubApp()\nnumber = 3\n",
+        "good_app": "from trio_hubs import HubApp\n"
+        "app = HubApp()\n"
+        "number = 3\n"
+        "make_app = lambda: HubApp()\n"
+        "make_nothing = lambda: {}\n"
+        "make_late = lambda: [][3]\n",
         "bad_import": "import not_there_at_all\n",
         "bad_syntax": "def (\n",
         "bad_luck": "x = 1\ny = x / 0\n",
@@ -294,6 +299,7 @@ def taken() -> Iterator[str]:
 
 
 URL = "http://127.0.0.1:1/hub"
+COMMANDS = ("completion", "demo", "invoke", "listen", "send", "serve", "stream")
 
 
 @pytest.mark.parametrize(
@@ -324,10 +330,17 @@ URL = "http://127.0.0.1:1/hub"
         (["invoke", URL, "m", "0.12345678901234567891", "--protocol", "messagepack"], "argument 1: Mess"),
         (["invoke", URL, "m", "--reconnect"], "Unknown option: --reconnect"),
         (["invoke", URL, "m", "--transport", "udp"], "udp"),
+        (["invoke", URL, "m", "--timeout", "0"], "--timeout"),
+        (["invoke", URL, "m", "--cafile", "nothing.pem"], "'nothing.pem' cannot be read: No such file"),
+        (["invoke", URL, "m", "--cafile", "good_app.py"], "'good_app.py' cannot be read: "),
+        (["invoke", URL, "m", "@-", "@-"], "standard input can be one argument only"),
+        (["stream", URL, "m", "@-", "--reconnect"], "cannot be sent again by --reconnect"),
+        (["send", URL], "METHOD"),
+        (["completion", "csh"], "csh"),
         (["listen", URL], "listen to which methods?"),
         (["listen", "somewhere", "m"], "'somewhere' is no URL of a hub"),
         (["invoke", "somewhere", "m"], "'somewhere' is no URL of a hub"),
-        (["invoke", "ws://127.0.0.1/hub", "m"], "no URL of a hub"),
+        (["invoke", "ftp://127.0.0.1/hub", "m"], "no URL of a hub"),
         (["invoke", "http://", "m"], "no URL of a hub"),
         (["invoke", "http://[::1", "m"], "no URL of a hub"),
         (["invoke", "http://127.0.0.1:65536", "m"], "no URL of a hub"),
@@ -341,6 +354,15 @@ URL = "http://127.0.0.1:1/hub"
         (["serve", "good_app.inner:app"], "there is no module 'good_app.inner'"),
         (["serve", "good_app:nothing"], "the module 'good_app' has no 'nothing'"),
         (["serve", "good_app:number"], "'good_app:number' is no HubApp, but of type int"),
+        (["serve", "good_app:make_nothing"], "'good_app:make_nothing' is no HubApp, but of type dict"),
+        (["serve", "good_app:make_late"], "'good_app:make_late': IndexError: list index out of range ("),
+        (["serve", "good_app:app", "--fd", "99"], "cannot listen on descriptor 99: Bad file descriptor"),
+        (["serve", "good_app:app", "--uds", "no/folder"], "cannot listen on 'no/folder': No such file"),
+        (["serve", "good_app:app", "--ssl-keyfile", "key.pem"], "a private key needs its certificate"),
+        (["serve", "good_app:app", "--ssl-certfile", "key.pem"], "key cannot be used: No such file"),
+        (["serve", "good_app:app", "--ssl-certfile", "good_app.py"], "key cannot be used: "),
+        (["serve", "good_app:app", "--log-level", "loud"], "loud"),
+        (["serve", "good_app:app", "--reload", "--uds", "no/folder"], "cannot listen on 'no/folder'"),
         (["serve", "bad_import:app"], "No module named 'not_there_at_all'"),
         (["serve", "bad_syntax:app"], "SyntaxError"),
         (["serve", "bad_luck:app"], "bad_luck.py, line 2)"),
@@ -369,8 +391,9 @@ def test_nothing_listening_is_one_line_and_status_2(
     assert_one_line(capsys, f"Cannot negotiate with http://127.0.0.1:{taken}/hub")
 
 
-def test_an_app_is_found_in_the_current_folder(folder: Path) -> None:
-    assert isinstance(find_app("good_app:app"), HubApp)
+@pytest.mark.parametrize("name", ["good_app:app", "good_app:make_app"])
+def test_an_app_is_found_in_the_current_folder_or_made_there(name: str, folder: Path) -> None:
+    assert isinstance(find_app(name), HubApp)
 
 
 def test_without_the_extra_it_says_what_to_install(
@@ -385,7 +408,7 @@ def test_without_the_extra_it_says_what_to_install(
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([]) == 0
     help = capsys.readouterr().out
-    assert all(f" {name} " in help for name in ("demo", "invoke", "listen", "serve", "stream"))
+    assert all(f" {name} " in help for name in COMMANDS)
 
 
 def assert_one_line(capsys: pytest.CaptureFixture[str], text: str) -> None:

@@ -5,6 +5,7 @@ peer must be. The one exception is the .NET peer on a processor that it was not 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,28 +17,33 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.interop.ways import WAYS, Server, Way
 
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
 NOT_FOR_THIS_MACHINE = 77
+OF_RUN = re.compile(
+    r"(?P<file>.*/test_js_\w+\.py)::\w+\[(?P<run>same-origin|credentials|token|foreign|cut|(signalr-\d-)?\w+/\w+)"
+)
+"""The tests of what one run told: of a browser with one kind of page, or of Node over one transport and protocol."""
 RUN_TIMEOUT = 900  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that ask what one run of a client told go to one process of pytest-xdist: there it runs once."""
-    for item in items:
-        if (
-            isinstance(item, pytest.Function)
-            and item.path.is_relative_to(JS.parent)
-            and "lines" in item.fixturenames
-        ):
-            run = dict(item.callspec.params)
-            run.pop("scenario", None)
-            run.pop("pair" if "page" in run else "", None)  # a browser goes all ways of a page
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {' '.join(map(str, run.values()))}"))
+class ByRun(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+    """Tests that ask what one run of a client told go to one process: there it runs once. All others go anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        run = OF_RUN.match(nodeid)
+        return nodeid if run is None else f"{run['file']} {run['run']}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByRun:
+    """How pytest-xdist distributes these tests."""
+    return ByRun(config, log)
 
 
 def absent(reason: str) -> NoReturn:

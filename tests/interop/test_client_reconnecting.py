@@ -123,19 +123,19 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     return [request.getfixturevalue("dotnet_peer"), "server"]
 
 
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port at which servers may be started one after the other, and that nobody else is given meanwhile."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "terminated"])
 async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
-    command: list[str], killed: bool
+    command: list[str], port: int, killed: bool
 ) -> None:
-    port = free_port()
     back: list[float] = []
     all_back = trio.Event()
     gone = trio.Event()  # the first server, which takes clients until it has ended

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.interop
 
 
 def test_demo_page(run_node: Callable[..., subprocess.CompletedProcess[str]], chromium: str) -> None:
-    with running_server(sys.executable, "-m", "trio_hubs.cli", "demo", "--port", "0") as (address, process):
+    with running_server(sys.executable, "-m", "trio_hubs", "demo", "--port", "0") as (address, process):
         run = run_node("page.mjs", chromium, address)
         assert run.stdout == "ok\n", run.stdout + run.stderr
         while "browser 1: cancelled" not in (line := read_line(process, 10)):

@@ -29,8 +29,8 @@ def test_scenario(
     assert told(scenario, lines(client)(pair)) == [f"ok {scenario}"]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_nothing_else_is_told(
     client: str, pair: str, lines: Callable[[str], Callable[[str], list[str]]]
 ) -> None:

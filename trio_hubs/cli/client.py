@@ -7,13 +7,15 @@ and regained is told of on standard error.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from decimal import Decimal
 from typing import Any, Literal
 
 import attrs
 import msgspec
+import trio
 
 from ..calls.channels import ChannelReader, ChannelWriter, open_channel
 from ..client.hub_connection import HubConnection
@@ -22,12 +24,13 @@ from ..client.options import HubConnectionOptions
 from ..client.reconnect import Backoff
 from ..client.state import HubConnectionState, StateChange
 from ..connections.client.tokens import AccessToken
-from ..errors import BindingError, HubsError
+from ..errors import BindingError, ConnectionClosed, HubsError
 from ..protocol.negotiate import Transport
 from ..protocol.payloads import Payloads
 from ..tasks import open_background
 from .output import print_data, while_read
 from .process import Fault, complain
+from .uploads import Upload, uploading
 
 Protocol = Literal["json", "messagepack"]
 
@@ -35,6 +38,10 @@ UNREADABLE = (ValueError, ArithmeticError, RecursionError)
 """What reading JSON raises: for bad syntax, for exponents beyond all bounds, for a thousand brackets."""
 
 _write_json = Payloads("json").dumper(Any)
+
+
+class LateAnswer(HubsError):
+    """A call has not been answered in time."""
 
 
 @attrs.frozen
@@ -56,6 +63,8 @@ class Server:
         token: The access token, or what gives it.
         transports: Those that may be used.
         reconnect: Whether to connect again when the connection is lost, for as long as it takes.
+        trust: Whom to trust for ``https``; the system's defaults by default.
+        timeout: Seconds that the server may take to let us in, and again to answer a call.
     """
 
     url: str
@@ -64,6 +73,8 @@ class Server:
     token: AccessToken | None = attrs.field(default=None, repr=False)
     transports: Collection[Transport] = tuple(Transport)
     reconnect: bool = False
+    trust: ssl.SSLContext | None = None
+    timeout: float | None = None
 
     @property
     def value_type(self) -> Any:
@@ -77,6 +88,9 @@ class Server:
         Raises:
             Fault: There is no hub at the URL, or none that lets us in.
         """
+        options = HubConnectionOptions(transports=self.transports)
+        if self.timeout is not None:
+            options = attrs.evolve(options, connect_timeout=self.timeout, handshake_timeout=self.timeout)
         async with while_read(), AsyncExitStack() as stack:
             opening = open_hub_connection(
                 self.url,
@@ -85,7 +99,8 @@ class Server:
                 headers=self.headers,
                 access_token=self.token,
                 reconnect=self.reconnect and Backoff(forever=True),
-                options=HubConnectionOptions(transports=self.transports),
+                ssl_context=self.trust,
+                options=options,
             )
             try:
                 connection = await stack.enter_async_context(opening)
@@ -95,13 +110,26 @@ class Server:
             nursery.start_soon(_tell_changes, connection.state_changes())
             yield connection
 
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """End the body when the answer, for which it waits, takes too long.
+
+        Raises:
+            LateAnswer: It does.
+        """
+        with trio.move_on_after(math.inf if self.timeout is None else self.timeout) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise LateAnswer(f"no answer within {self.timeout:g} s")
+
 
 async def stream(server: Server, method: str, arguments: Sequence[Any]) -> None:
     """Print a stream's items; being cancelled cancels the server's method."""
     again = (lambda _: arguments) if server.reconnect else None
     async with (
         server.connect({}) as connection,
-        connection.stream(method, *arguments, item_type=server.value_type, resume=again) as reader,
+        uploading(arguments) as values,
+        connection.stream(method, *values, item_type=server.value_type, resume=again) as reader,
     ):
         while await reader.wait_to_read():
             await _print(reader.read_ready())
@@ -109,8 +137,19 @@ async def stream(server: Server, method: str, arguments: Sequence[Any]) -> None:
 
 async def invoke(server: Server, method: str, arguments: Sequence[Any]) -> None:
     """Print a result; being cancelled cancels the server's method."""
-    async with server.connect({}) as connection:
-        await _print([await connection.invoke(method, *arguments, result_type=server.value_type)])
+    async with server.connect({}) as connection, uploading(arguments) as values:
+        with server.in_time():
+            result = await connection.invoke(method, *values, result_type=server.value_type)
+        await _print([result])
+
+
+async def send(server: Server, method: str, arguments: Sequence[Any]) -> None:
+    """Call a method without waiting for it; what is uploaded is sent whole."""
+    async with server.connect({}) as connection, uploading(arguments) as values:
+        await connection.send(method, *values)
+        await connection.drain()
+        if any(isinstance(argument, Upload) and not argument.whole for argument in arguments):
+            raise ConnectionClosed("The connection was lost before all of standard input was sent.")
 
 
 async def listen(server: Server, methods: Sequence[str]) -> None:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import attrs
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
-from ..connections.client.tokens import AccessToken, TokenReason
-from ..connections.client.urls import is_header_text
-from ..connections.http import public_url
-from ..errors import BindingError, HubsError
+from ..errors import HubsError
 from ..protocol.negotiate import Transport
-from ..protocol.payloads import Payloads
 from . import client, server
 from .client import Protocol
 from .demo import PipeConsole
 from .demo import demo as run_demo
 from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
+from .reload import serve_again
+from .server import Doors, Port
+from .uploads import Upload
+from .words import Items, read_arguments, read_header, read_token, read_trust, read_url
 
-Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Repeated = Parameter(show_default=False)
+LogLevel = Literal["debug", "info", "warning", "error"]
 TransportName = Literal["websockets", "sse", "long-polling"]
-
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=|: *(?=[!-~]))([ -~]*)")
 
 _TRANSPORTS: dict[TransportName, Transport] = {
     "websockets": Transport.WEBSOCKETS,
@@ -53,15 +48,20 @@ class Way:
         transport: A transport that may be used; may be repeated. All of them by default.
         header: A further header of the HTTP requests, as NAME=VALUE or "NAME: VALUE"; may be repeated.
         token: The access token: itself, or as @FILE or env:NAME where it stands.
+        cafile: A file with the certificates to trust, instead of the system's.
+        timeout: Seconds that the server may take to let us in, and again to answer a call.
     """
 
     protocol: Protocol = "json"
     transport: Annotated[tuple[TransportName, ...], Repeated] = ()
     header: Annotated[tuple[str, ...], Repeated] = ()
     token: str | None = None
+    cafile: Path | None = None
+    timeout: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
 
 
 _DIRECT = Way()
+_USUAL = Doors()
 
 app = App(
     name="trio-hubs",
@@ -87,28 +87,51 @@ def demo(*, host: str = "127.0.0.1", port: Port = 8000, once: bool = False) -> i
 
 
 @app.command
-def stream(url: str, method: str, /, *arguments: str, way: Way = _DIRECT, reconnect: bool = False) -> int:
+def stream(
+    url: str,
+    method: str,
+    /,
+    *arguments: str,
+    way: Way = _DIRECT,
+    items: Items = "json",
+    reconnect: bool = False,
+) -> int:
     """Call a streaming hub method, and print its items as JSON, a line each. Ctrl-C cancels the method.
 
     Args:
         url: The hub's URL, such as http://127.0.0.1:8000/counter.
         method: The method's name.
-        arguments: Its arguments, each as JSON.
+        arguments: Its arguments, each as JSON; @- is a stream of what comes on standard input, a line an item.
+        items: What a line of standard input is.
         reconnect: When the connection is lost, connect again, and call the method again, for as long as it takes.
     """
-    return _call(client.stream, url, method, arguments, way, reconnect=reconnect)
+    return _call(client.stream, url, method, arguments, way, items, reconnect=reconnect)
 
 
 @app.command
-def invoke(url: str, method: str, /, *arguments: str, way: Way = _DIRECT) -> int:
+def invoke(url: str, method: str, /, *arguments: str, way: Way = _DIRECT, items: Items = "json") -> int:
     """Call a hub method, and print its result as JSON. Ctrl-C cancels the method.
 
     Args:
         url: The hub's URL, such as http://127.0.0.1:8000/counter.
         method: The method's name.
-        arguments: Its arguments, each as JSON.
+        arguments: Its arguments, each as JSON; @- is a stream of what comes on standard input, a line an item.
+        items: What a line of standard input is.
     """
-    return _call(client.invoke, url, method, arguments, way)
+    return _call(client.invoke, url, method, arguments, way, items)
+
+
+@app.command
+def send(url: str, method: str, /, *arguments: str, way: Way = _DIRECT, items: Items = "json") -> int:
+    """Call a hub method without waiting for it: nothing tells whether it went well.
+
+    Args:
+        url: The hub's URL, such as http://127.0.0.1:8000/counter.
+        method: The method's name.
+        arguments: Its arguments, each as JSON; @- is a stream of what comes on standard input, a line an item.
+        items: What a line of standard input is.
+    """
+    return _call(client.send, url, method, arguments, way, items)
 
 
 @app.command
@@ -126,17 +149,44 @@ def listen(url: str, /, *methods: str, way: Way = _DIRECT, reconnect: bool = Fal
 
 
 @app.command
-def serve(name: str, /, *, host: str = "127.0.0.1", port: Port = 8000, drain: Seconds = 10.0) -> int:
+def serve(
+    name: str,
+    /,
+    *,
+    doors: Doors = _USUAL,
+    drain: Seconds | None = None,
+    log_level: LogLevel = "warning",
+    reload: bool = False,
+) -> int:
     """Serve an app of yours until Ctrl-C or SIGTERM.
 
     Args:
-        name: MODULE:APP, a HubApp in a module of this folder or of an installed package.
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-        drain: Seconds that invocations and streams may still run after SIGTERM, while new connections get 503.
+        name: MODULE:APP, a HubApp in a module of this folder or of an installed package, or a function that makes one.
+        drain: Seconds that invocations and streams may still run after SIGTERM, while new connections get 503: 10,
+            or with --reload none.
+        log_level: What is logged on standard error: this, and what is worse.
+        reload: Serve it anew when a Python file of this folder has changed.
     """
-    found = server.find_app(name)
-    run(server.serve, found, host, port, on_terminate=partial(found.drain, drain))
+    if reload:
+        words = ["--log-level", log_level]
+        for option, file in (("--ssl-certfile", doors.ssl_certfile), ("--ssl-keyfile", doors.ssl_keyfile)):
+            words += [option, str(file)] if file is not None else []
+        run(serve_again, name, doors, words, drain or 0.0)
+    else:
+        found = server.find_app(name)
+        seconds = 10.0 if drain is None else drain
+        run(server.serve, found, doors, log_level, on_terminate=partial(found.drain, seconds))
+    return 0
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print what teaches a shell to complete the words of this command.
+
+    Args:
+        shell: Which.
+    """
+    print(app.generate_completion(shell=shell))
     return 0
 
 
@@ -146,96 +196,30 @@ def _call(
     method: str,
     arguments: Sequence[str],
     way: Way,
+    items: Items,
     *,
     reconnect: bool = False,
 ) -> int:
     server = _server(url, way, reconnect=reconnect)
-    values = [
-        _argument(number, text, way.protocol, bool(way.header or way.token))
-        for number, text in enumerate(arguments, 1)
-    ]
+    secrets = bool(way.header or way.token)
+    values = read_arguments(arguments, way.protocol, items, beside_secrets=secrets)
+    if reconnect and any(isinstance(value, Upload) for value in values):
+        raise Fault("standard input is read once, and cannot be sent again by --reconnect")
     return run(command, server, method, values)
 
 
 def _server(url: str, way: Way, *, reconnect: bool) -> client.Server:
     logging.getLogger("trio_hubs").addHandler(logging.NullHandler())  # standard error is for the one line
-    _check_url(url)
     return client.Server(
-        url=url,
+        url=read_url(url),
         protocol=way.protocol,
-        headers=dict(_header(number, text) for number, text in enumerate(way.header, 1)),
-        token=None if way.token is None else _token(way.token),
+        headers=dict(read_header(number, text) for number, text in enumerate(way.header, 1)),
+        token=None if way.token is None else read_token(way.token),
         transports=[_TRANSPORTS[name] for name in way.transport or _TRANSPORTS],
         reconnect=reconnect,
+        trust=read_trust(way.cafile),
+        timeout=way.timeout,
     )
-
-
-def _token(text: str) -> AccessToken:
-    """A token, or what gives the one that stands in a file now. No message names the file: it may be the token."""
-    if text.startswith("env:"):
-        return _checked(os.environ.get(text[4:], ""))
-    if not text.startswith("@"):
-        return _checked(text)
-    path = Path(text[1:])
-    token = _read_token(path)
-
-    def read(_: TokenReason) -> str:
-        nonlocal token
-        with suppress(Fault):  # what can be read only once, such as a pipe, gave the token
-            token = _read_token(path)
-        return token
-
-    return read
-
-
-def _read_token(path: Path) -> str:
-    try:
-        return _checked(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: it is no text
-        raise Fault(
-            f"the token's file cannot be read: {getattr(error, 'strerror', 'it is no text')}"
-        ) from None
-
-
-def _checked(token: str) -> str:
-    token = token.strip()
-    if not is_header_text(token) or not token:
-        raise Fault("the token is empty, or no token")
-    return token
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not re.fullmatch(r"[!-~]+", url):
-        raise Fault(f"'{public_url(url)}' is no URL of a hub, such as http://127.0.0.1:8000/counter")
-
-
-def _argument(number: int, text: str, protocol: Protocol, beside_secrets: bool) -> object:
-    try:
-        value = client.read_argument(text, protocol)
-        client.write_read(Payloads(protocol).dump_arguments, [value])
-    except client.UNREADABLE:
-        if beside_secrets:  # it may be a part of one that has lost its quotes
-            raise Fault(
-                f"argument {number} is not JSON; a text needs its quotes, and so have a header and a token"
-            ) from None
-        hint = f" (a text needs its quotes: '\"{text}\"')" if text.isalnum() else ""
-        raise Fault(f"argument {number} is not JSON: {text:.500}{hint}") from None
-    except (BindingError, Fault) as error:
-        raise Fault(f"argument {number}: {error}") from error
-    return value
-
-
-def _header(number: int, text: str) -> tuple[str, str]:
-    found = _HEADER.fullmatch(text)
-    if found is None:  # and the text may be a secret
-        raise Fault(f"header {number} is none: write NAME=VALUE or 'NAME: VALUE'")
-    name, value = found.groups()
-    return name, value.strip()
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -10,10 +10,9 @@ from rich.text import Text
 
 from ..client.opening import open_hub_connection
 from ..demo.counter import HUB_PATH, counter_app
-from ..tasks import open_tasks
 from .output import while_read
 from .process import Fault
-from .server import start
+from .server import Doors, serving
 
 COUNT = 10
 DELAY = 200
@@ -79,8 +78,9 @@ async def demo(host: str, port: int, once: bool) -> None:
 
 
 async def _demo(view: _View, host: str, port: int, once: bool) -> None:
-    async with while_read(), open_tasks() as nursery:
-        address = await start(nursery, counter_app(view.server_saw), host, port)
+    app = counter_app(view.server_saw)
+    async with while_read(), serving(app, Doors(host=host, port=port)) as serving_it:
+        [address] = app.addresses
         view.say(f"listening {address}", "bold")
         view.say("")
         view.heading()
@@ -93,7 +93,7 @@ async def _demo(view: _View, host: str, port: int, once: bool) -> None:
                     view.client_got(str(item))
             view.client_got("completed")
         if once:
-            nursery.cancel_scope.cancel()
+            serving_it.cancel()
         else:
             view.say("")
             view.say(

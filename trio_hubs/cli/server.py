@@ -4,19 +4,105 @@ from __future__ import annotations
 
 import importlib
 import logging
+import ssl
 import sys
 import traceback
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
+import attrs
 import trio
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
+from ..connections.server.listeners import AnyListener, open_listeners
 from ..server.app import HubApp
 from ..tasks import open_tasks
 from .process import Fault
 
+HOST = "127.0.0.1"
+PORT = 8000
+
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class Doors:
+    """Where a server listens; each attribute is an option.
+
+    Attributes:
+        host: The address to listen on; 127.0.0.1 where nothing else is said.
+        port: The port, 8000 by default; 0 takes a free one.
+        uds: The path of a Unix socket to listen on.
+        fd: The descriptor of a socket that was opened before, as by systemd; may be repeated.
+        ssl_certfile: A file with the certificate, and those behind it: serve https and wss.
+        ssl_keyfile: A file with its private key, where the first has none.
+    """
+
+    host: str | None = None
+    port: Port | None = None
+    uds: Path | None = None
+    fd: Annotated[tuple[int, ...], Parameter(show_default=False)] = ()
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+    @asynccontextmanager
+    async def open(self, *, tls: bool = True) -> AsyncGenerator[list[AnyListener]]:
+        """Listen, for the body.
+
+        Args:
+            tls: Whether to speak TLS, where that is asked for.
+
+        Raises:
+            Fault: That is not possible.
+        """
+        context = self._context()
+        found: list[AnyListener] = []
+        async with AsyncExitStack() as stack:
+            for what, *place in self._places():
+                host, port, uds, fd = place
+                opening = open_listeners(host, port, uds, fd, context if tls else None, ())
+                try:
+                    found += await stack.enter_async_context(opening)
+                except (OSError, ValueError) as error:
+                    raise Fault(
+                        f"cannot listen on {what}: {getattr(error, 'strerror', None) or error}"
+                    ) from error
+            yield found
+
+    def _places(self) -> list[tuple[Any, ...]]:
+        """Each in words, then as a host, a port, a path and a descriptor."""
+        places: list[tuple[Any, ...]] = [
+            *((f"'{uds}'", None, None, uds, None) for uds in (self.uds,) if uds is not None),
+            *((f"descriptor {fd}", None, None, None, fd) for fd in self.fd),
+        ]
+        if self.host is not None or self.port is not None or not places:
+            host, port = self.host or HOST, PORT if self.port is None else self.port
+            places.insert(0, (f"{host} port {port}", host, port, None, None))
+        return places
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.ssl_certfile is None:
+            if self.ssl_keyfile is not None:
+                raise Fault("a private key needs its certificate: name it by --ssl-certfile")
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        except OSError as error:  # ssl.SSLError is one
+            raise Fault(f"the certificate and its key cannot be used: {error.strerror or error}") from error
+        return context
+
 
 def find_app(name: str) -> HubApp:
-    """Import the app that ``module:attribute`` names, from the current folder or from what is installed."""
+    """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
+
+    It may also be a function that makes the app.
+    """
     module_name, colon, attribute = name.partition(":")
     if not (colon and attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")
@@ -26,29 +112,41 @@ def find_app(name: str) -> HubApp:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise Fault(f"there is no module '{error.name}', neither in this folder nor installed") from error
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-        raise Fault(f"cannot import '{module_name}': {type(error).__name__}: {error}{place}") from error
+        raise _failed(f"cannot import '{module_name}'", error) from error
     app = getattr(module, attribute, None)
     if app is None:
         raise Fault(f"the module '{module_name}' has no '{attribute}'")
+    if callable(app):
+        try:
+            app = app()
+        except Exception as error:
+            raise _failed(f"cannot make the app by '{name}'", error) from error
     if not isinstance(app, HubApp):
         raise Fault(f"'{name}' is no HubApp, but of type {type(app).__name__}")
     return app
 
 
-async def start(nursery: trio.Nursery, app: HubApp, host: str, port: int) -> str:
-    """Start to serve an app; gives the address once it listens."""
-    try:
-        address: str = await nursery.start(app.serve, host, port)
-    except OSError as error:
-        raise Fault(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    return address
+def _failed(what: str, error: Exception) -> Fault:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+    return Fault(f"{what}: {type(error).__name__}: {error}{place}")
 
 
-async def serve(app: HubApp, host: str, port: int) -> None:
+@asynccontextmanager
+async def serving(app: HubApp, doors: Doors) -> AsyncGenerator[trio.CancelScope]:
+    """Serve an app for the body, and on behind it until cancelled; ``app.addresses`` has where.
+
+    Yields:
+        What cancels it.
+    """
+    async with doors.open() as listeners, open_tasks() as nursery:
+        await nursery.start(partial(app.serve, listeners=listeners))
+        yield nursery.cancel_scope
+
+
+async def serve(app: HubApp, doors: Doors, log_level: str) -> None:
     """Serve an app until cancelled."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    async with open_tasks() as nursery:
-        address = await start(nursery, app, host, port)
-        print(f"listening {address}", flush=True)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    async with serving(app, doors):
+        for address in app.addresses:
+            print(f"listening {address}", flush=True)
