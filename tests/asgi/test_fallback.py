@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, StreamingRe
 from starlette.routing import Route
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.connections.server.http_peer import Client, request, upgrade
+from tests.connections.server.http_peer import Client, request
 from tests.server.app_peer import open_app
 from trio_hubs import Hub, HubApp, Response, open_hub_connection
 
@@ -221,19 +221,6 @@ async def test_a_client_that_takes_nothing_is_given_up(autojump_clock: MockClock
         await stream.send_all(request("GET", "/"))
         await trio.sleep(40)
         assert str(application.failure) == "The client took nothing of its answer for 30 s."
-
-
-async def test_its_websockets_are_refused(
-    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
-) -> None:
-    async with open_app(app_before(Application())) as served:
-        stream = served.open_stream()
-        client = Client(stream)
-        await client.send(upgrade("/theirs"))
-        answer = await client.answer()
-        assert (answer.status, answer.body) == (501, b"No WebSocket is served here.")
-        await stream.aclose()
-    assert "/theirs: WebSockets of a fallback application are not served" in caplog.messages
 
 
 async def test_it_answers_behind_another_server_too(autojump_clock: MockClock) -> None:

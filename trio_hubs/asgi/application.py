@@ -14,7 +14,16 @@ import attrs
 import trio
 
 from ..connections.http import Request, Response
-from ..connections.server.exchange import FAILED, Deferred, Route, RouteAnswer, Upgrade, nothing_at, too_large
+from ..connections.server.exchange import (
+    FAILED,
+    Deferred,
+    Route,
+    RouteAnswer,
+    Takeover,
+    Upgrade,
+    nothing_at,
+    too_large,
+)
 from ..connections.server.http_exchange import render
 from ..connections.server.http_server import in_order
 from ..connections.users import User, resolve
@@ -99,7 +108,7 @@ class AsgiApp:
                 return
             request = attrs.evolve(request, body=body)
         answer = await self._answer(route, request)
-        if isinstance(answer, Upgrade):
+        if isinstance(answer, Upgrade | Takeover):
             answer = NO_WEBSOCKET
         try:
             if isinstance(answer, Deferred):
@@ -150,7 +159,7 @@ class AsgiApp:
             raise TypeError(f"a user is a User or None, which a {kind.__qualname__} is not")
         return self._app.site.router.find(attrs.evolve(request, user=user))
 
-    async def _answer(self, route: Route | None, request: Request) -> RouteAnswer:
+    async def _answer(self, route: Route | None, request: Request) -> RouteAnswer | Takeover:
         if route is None:
             return nothing_at(request)
         try:

@@ -1,7 +1,7 @@
 """The other way round: an ASGI 3 application of somebody else, behind the paths of an app of ours.
 
-It gets whole HTTP: bodies come to it and leave it part by part, and it is told when its client leaves. Its own
-WebSockets are refused, since what carries a connection here keeps no message whole.
+It gets whole HTTP: bodies come to it and leave it part by part, and it is told when its client leaves. So do its own
+WebSockets: see :mod:`.fallback_websocket`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Any, TypeVar
 
 import trio
 
-from ..connections.http import Request, Response
-from ..connections.server.exchange import Deferred, Exchange, Route, RouteAnswer, is_websocket_request
+from ..connections.http import Request
+from ..connections.server.exchange import Deferred, Exchange, Route, Takeover, is_websocket_request
 from ..connections.server.http_exchange import REQUEST_TIMEOUT
 from ..errors import ConnectionClosed
 from ..logs import get_logger
 from ..server.app import AsgiApplication
-from ..tasks import bare, open_background
-from .messages import Message
+from ..tasks import open_background
+from .fallback_websocket import FallbackWebSocket
+from .messages import ClientLeft, Message, is_of_a_client_that_left
+from .scopes import ASGI, scope_of
 
 logger = get_logger(__name__)
 
 S = TypeVar("S")
 
-_ASGI = {"version": "3.0", "spec_version": "2.4"}
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 
 
@@ -46,10 +47,9 @@ class Fallback:
         """What answers requests by it."""
         return Route(self._answer, unread=_WITH_BODY)
 
-    async def _answer(self, request: Request) -> RouteAnswer:
+    async def _answer(self, request: Request) -> Deferred | Takeover:
         if is_websocket_request(request):
-            logger.warning("%s: WebSockets of a fallback application are not served", request.path)
-            return Response("No WebSocket is served here.", status=501)
+            return Takeover(serve=FallbackWebSocket(request, self._application, self._state).serve)
         answer = _Answer(request)
         return Deferred(serve=partial(answer.serve, self._application, self._state), left=answer.leave)
 
@@ -88,7 +88,7 @@ class _Lifespan:
         self._answers, self._answered = trio.open_memory_channel[Message](2)
 
     async def run(self, application: AsgiApplication) -> None:
-        scope = {"type": "lifespan", "asgi": _ASGI, "state": self.state}
+        scope = {"type": "lifespan", "asgi": ASGI, "state": self.state}
         try:
             await application(scope, self._take.receive, self._send)
         except Exception as error:
@@ -146,11 +146,11 @@ class _Answer:
             RuntimeError: It has not answered.
             Exception: The application's.
         """
-        scope = {**_scope_of(self._request), "state": state.copy()}
+        scope = {**scope_of(self._request), "state": state.copy()}
         try:
             await application(scope, partial(self._receive, exchange), partial(self._send, exchange))
         except Exception as error:
-            if _is_of_a_client_that_left(bare(error)):
+            if is_of_a_client_that_left(error):
                 raise ConnectionClosed("The client left.") from error
             raise
         finally:
@@ -180,16 +180,16 @@ class _Answer:
 
     async def _send(self, exchange: Exchange, message: Message) -> None:
         if self._finished or self._left.is_set():
-            raise _ClientLeft("The client left.")
+            raise ClientLeft("The client left.")
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
                 await self._pass_on(exchange, message)
         except trio.TooSlowError:
             self.leave()
-            raise _ClientLeft(f"The client took nothing of its answer for {REQUEST_TIMEOUT:g} s.") from None
+            raise ClientLeft(f"The client took nothing of its answer for {REQUEST_TIMEOUT:g} s.") from None
         except ConnectionClosed as error:
             self.leave()
-            raise _ClientLeft(str(error)) from None
+            raise ClientLeft(str(error)) from None
 
     async def _pass_on(self, exchange: Exchange, message: Message) -> None:
         if message["type"] == "http.response.start" and self._start is None:
@@ -206,38 +206,6 @@ class _Answer:
         if not message.get("more_body", False):
             self._finished = True
             await exchange.finish()
-
-
-class _ClientLeft(OSError):
-    """What an application's sends raise then, as the specification has it."""
-
-
-def _is_of_a_client_that_left(error: BaseException) -> bool:
-    """Whether an exception is the one that a send has raised, or has come of it."""
-    at: BaseException | None = error
-    while at is not None and not isinstance(at, _ClientLeft):
-        at = at.__cause__ or at.__context__
-    return at is not None
-
-
-def _scope_of(request: Request) -> dict[str, Any]:
-    headers = [
-        (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in request.headers.items()
-    ]
-    return {
-        "type": "http",
-        "asgi": _ASGI,
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": request.scheme,
-        "path": request.path,
-        "query_string": request.raw_query.encode("latin-1"),
-        "root_path": "",
-        "headers": headers,
-        "client": None if request.client is None else (request.client, 0),
-        "server": None,
-        "extensions": {},
-    }
 
 
 def _headers_of(start: Message) -> dict[str, list[str]]:

@@ -13,12 +13,24 @@ from typing import Any, TypeAlias
 import trio
 
 from ..errors import ConnectionClosed
-from ..tasks import open_tasks
+from ..tasks import bare, open_tasks
 
 Scope: TypeAlias = Mapping[str, Any]
 Message: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ClientLeft(OSError):
+    """What an application's sends raise when its client has left, as the specification has it."""
+
+
+def is_of_a_client_that_left(error: BaseException) -> bool:
+    """Whether an application's exception is the one that a send of it has raised, or has come of it."""
+    at: BaseException | None = bare(error)
+    while at is not None and not isinstance(at, ClientLeft):
+        at = at.__cause__ or at.__context__
+    return at is not None
 
 
 class Outlet:

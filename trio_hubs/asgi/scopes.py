@@ -1,12 +1,16 @@
-"""An ASGI scope as a request: its path is what lies below the place where the app is mounted."""
+"""An ASGI scope as a request, whose path is what lies below the mount of the app; and a request as a scope."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 from ..connections.http import Request
 from .messages import Scope
+
+ASGI = {"version": "3.0", "spec_version": "2.4"}
+"""What we say of ourselves to an application."""
 
 
 def request_of(scope: Scope) -> Request:
@@ -49,3 +53,24 @@ def _websocket_headers(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
         yield b"upgrade", b"websocket"
     if b"sec-websocket-protocol" not in names and (offered := scope.get("subprotocols")):
         yield b"sec-websocket-protocol", ", ".join(offered).encode("latin-1")
+
+
+def scope_of(request: Request) -> dict[str, Any]:
+    """The ``http`` scope of a request."""
+    headers = [
+        (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in request.headers.items()
+    ]
+    return {
+        "type": "http",
+        "asgi": ASGI,
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": request.scheme,
+        "path": request.path,
+        "query_string": request.raw_query.encode("latin-1"),
+        "root_path": "",
+        "headers": headers,
+        "client": None if request.client is None else (request.client, 0),
+        "server": None,
+        "extensions": {},
+    }

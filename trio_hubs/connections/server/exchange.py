@@ -136,13 +136,24 @@ class Deferred:
     headers: Headers = attrs.field(factory=dict)
 
 
+@attrs.frozen(kw_only=True)
+class Takeover:
+    """What answers a good request for a WebSocket by itself, on the door's own stream.
+
+    Attributes:
+        serve: Called with the stream, which is closed when it returns, and what was read of it behind the request.
+    """
+
+    serve: Callable[[trio.abc.Stream, bytes], Awaitable[None]]
+
+
 RouteAnswer: TypeAlias = Response | Upgrade | Deferred
 
 
 class Answering(Protocol):
     """Answers a request."""
 
-    async def __call__(self, request: Request, /) -> RouteAnswer: ...
+    async def __call__(self, request: Request, /) -> RouteAnswer | Takeover: ...
 
 
 @attrs.frozen

@@ -27,6 +27,7 @@ from .exchange import (
     MAXIMUM_BODY_SIZE,
     Deferred,
     Route,
+    Takeover,
     Upgrade,
     is_websocket_request,
     list_header,
@@ -165,6 +166,9 @@ class _HttpConnection:
             ) as connection:
                 await answer.serve(connection)
             return False
+        if isinstance(answer, Takeover):
+            await answer.serve(self._stream, self._wire.take_rest())
+            return False
         if isinstance(answer, Deferred):
             await self._hold(answer)
         else:
@@ -238,7 +242,7 @@ class _HttpConnection:
             if self._wire.http.their_state is h11.SEND_BODY:
                 await self._read_body(MAXIMUM_BODY_SIZE)
 
-    async def _answer(self, request: Request) -> Rendered | Upgrade | Deferred:
+    async def _answer(self, request: Request) -> Rendered | Upgrade | Deferred | Takeover:
         route = self._route
         if request.method == "CONNECT":
             return render(Response("This is no proxy.", status=405), {})
@@ -246,8 +250,9 @@ class _HttpConnection:
             return render(nothing_at(request), {})
         try:
             answer = await route.answer(request)
-            if isinstance(answer, Upgrade):
-                in_order(answer.headers)
+            if isinstance(answer, Upgrade | Takeover):
+                if isinstance(answer, Upgrade):
+                    in_order(answer.headers)
                 fault = _websocket_fault(request, self._wire.http.their_http_version)
                 return render(Response(fault, status=400), {}) if fault else answer
             return answer if isinstance(answer, Deferred) else render(answer, {})
