@@ -39,11 +39,10 @@ class Server:
         """A connection that no test keeps for long."""
         url = self.address + path
         chosen: HubConnectionOptions = options.pop("options", HubConnectionOptions())
+        options.setdefault("naming", "dotnet")
         options["options"] = attrs.evolve(chosen, transports=[self.transport])
         with trio.fail_after(self._patience):
-            async with open_hub_connection(
-                url, protocol=self.protocol, **{"naming": "dotnet", **options}
-            ) as connection:
+            async with open_hub_connection(url, protocol=self.protocol, **options) as connection:
                 yield connection
 
     async def seen_becomes(self, key: str, pattern: str) -> None:
