@@ -213,6 +213,28 @@ async def test_a_client_that_leaves_in_its_body_is_told(autojump_clock: MockCloc
         ] * 2
 
 
+async def test_a_client_that_leaves_behind_its_body_is_told_to_who_sends(autojump_clock: MockClock) -> None:
+    async def answer_late(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await trio.sleep(1)
+        try:
+            await send(start())
+            await send(body(b"late"))
+        except OSError as error:
+            failures.append(str(error))
+            raise
+
+    failures: list[str] = []
+    async with open_app(app_before(answer_late)) as served:
+        stream = served.open_stream()
+        await stream.send_all(request("POST", "/", Content_Length="3") + b"abc")
+        await wait_all_tasks_blocked()
+        await stream.aclose()
+        await trio.sleep(2)
+    assert failures == ["The client left."]
+
+
 async def test_a_client_that_takes_nothing_is_given_up(autojump_clock: MockClock) -> None:
     application = Application(start(), *[body(b"x" * 1000, more=True)] * 100)
     async with open_app(app_before(application)) as served:
