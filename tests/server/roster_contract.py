@@ -205,6 +205,73 @@ class RosterContract(ABC):
             await fleet.send(Address.groups("room", "club", "new"), process=process)
             assert await fleet.heard() == "abbccddd"
 
+    @from_each_process
+    async def test_what_comes_after_a_joining_comes_after_what_is_told_next(
+        self, autojump_clock: MockClock, process: int
+    ) -> None:
+        """Where the client is connected to the same process."""
+        id = "ab"[process]
+        async with self.open_fleet() as fleet:
+            over = trio.Event()
+
+            async def publish() -> None:
+                while not over.is_set():
+                    for name in ("new", "newer"):
+                        await fleet.send(Address.groups(name), "update", process=process)
+                    await trio.lowlevel.checkpoint()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish)
+                for _ in range(5):
+                    await trio.lowlevel.checkpoint()
+                await fleet.rosters[process].join(id, "new", "newer")
+                await fleet.send(Address.connections(id), "snapshot", process=process)
+                for _ in range(5):
+                    await trio.lowlevel.checkpoint()
+                over.set()
+            first, *others = await fleet.arrived(id)
+            assert first == call("Hear", "snapshot")
+            assert others.count(call("Hear", "update")) == len(others) > 5
+
+    @from_each_process
+    async def test_it_tells_who_is_there(self, autojump_clock: MockClock, process: int) -> None:
+        async with self.open_fleet() as fleet:
+            roster = fleet.rosters[process]
+            for address, expected in ADDRESSES.values():
+                found = await roster.find(address)
+                assert sorted(each.id for each in found) == sorted(set(expected)), address
+            assert await roster.users() == {"ann", "carl"}
+            assert await roster.groups() == {"room", "club"}
+            (bob,) = await roster.find(Address.connections("b"))
+            assert (bob.user, bob.transport, set(bob.groups)) == (User("ann"), None, {"room", "club"})
+            assert abs((datetime.now(UTC) - bob.since).total_seconds()) < 60
+
+    @from_each_process
+    async def test_who_is_about_to_end_is_not_there(self, autojump_clock: MockClock, process: int) -> None:
+        async with self.open_fleet() as fleet:
+            for id in "bc":
+                leaving = fleet.clients.pop(id)
+                leaving.leave()
+                await leaving.served()
+            roster = fleet.rosters[process]
+            assert {each.id for each in await roster.find(Address.all())} == {"a", "d"}
+            assert await roster.users() == {"ann"}
+            assert await roster.groups() == {"room"}
+
+    @from_each_process
+    @pytest.mark.parametrize("reason", ["", "Go \u2603 away"])
+    async def test_clients_are_sent_away_with_a_reason(
+        self, autojump_clock: MockClock, process: int, reason: str
+    ) -> None:
+        async with self.open_fleet() as fleet:
+            await fleet.rosters[process].abort(Address.users("ann"), reason)
+            for id in "ab":
+                client = fleet.clients.pop(id)
+                assert await client.arrived(await self.settle()) == [close(reason)]
+                await client.served()
+            assert await fleet.heard() == ""
+            await fleet.rosters[process].abort(Address.connections("a", "nobody"), reason)
+
     # ---- results of clients
 
     @from_each_process
@@ -267,74 +334,3 @@ class RosterContract(ABC):
             await fleet.clients["a"].send(result(question["invocationId"], 1))  # which is too late
             await fleet.send(Address.all(), process=process)
             assert await fleet.heard() == "abcd"
-
-
-class KnowingContract(RosterContract):
-    """What a roster does besides that knows all clients."""
-
-    @from_each_process
-    async def test_what_comes_after_a_joining_comes_after_what_is_told_next(
-        self, autojump_clock: MockClock, process: int
-    ) -> None:
-        """Where the client is connected to the same process."""
-        id = "ab"[process]
-        async with self.open_fleet() as fleet:
-            over = trio.Event()
-
-            async def publish() -> None:
-                while not over.is_set():
-                    for name in ("new", "newer"):
-                        await fleet.send(Address.groups(name), "update", process=process)
-                    await trio.lowlevel.checkpoint()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(publish)
-                for _ in range(5):
-                    await trio.lowlevel.checkpoint()
-                await fleet.rosters[process].join(id, "new", "newer")
-                await fleet.send(Address.connections(id), "snapshot", process=process)
-                for _ in range(5):
-                    await trio.lowlevel.checkpoint()
-                over.set()
-            first, *others = await fleet.arrived(id)
-            assert first == call("Hear", "snapshot")
-            assert others.count(call("Hear", "update")) == len(others) > 5
-
-    @from_each_process
-    async def test_it_tells_who_is_there(self, autojump_clock: MockClock, process: int) -> None:
-        async with self.open_fleet() as fleet:
-            roster = fleet.rosters[process]
-            for address, expected in ADDRESSES.values():
-                found = await roster.find(address)
-                assert sorted(each.id for each in found) == sorted(set(expected))
-            assert await roster.users() == {"ann", "carl"}
-            assert await roster.groups() == {"room", "club"}
-            (bob,) = await roster.find(Address.connections("b"))
-            assert (bob.user, bob.transport, set(bob.groups)) == (User("ann"), None, {"room", "club"})
-            assert abs((datetime.now(UTC) - bob.since).total_seconds()) < 60
-
-    @from_each_process
-    async def test_who_is_about_to_end_is_not_there(self, autojump_clock: MockClock, process: int) -> None:
-        async with self.open_fleet() as fleet:
-            for id in "bc":
-                leaving = fleet.clients.pop(id)
-                leaving.leave()
-                await leaving.served()
-            roster = fleet.rosters[process]
-            assert {each.id for each in await roster.find(Address.all())} == {"a", "d"}
-            assert await roster.users() == {"ann"}
-            assert await roster.groups() == {"room"}
-
-    @from_each_process
-    @pytest.mark.parametrize("reason", ["", "Go \u2603 away"])
-    async def test_clients_are_sent_away_with_a_reason(
-        self, autojump_clock: MockClock, process: int, reason: str
-    ) -> None:
-        async with self.open_fleet() as fleet:
-            await fleet.rosters[process].abort(Address.users("ann"), reason)
-            for id in "ab":
-                client = fleet.clients.pop(id)
-                assert await client.arrived(await self.settle()) == [close(reason)]
-                await client.served()
-            assert await fleet.heard() == ""
-            await fleet.rosters[process].abort(Address.connections("a", "nobody"), reason)

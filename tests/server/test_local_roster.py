@@ -16,7 +16,7 @@ from trio_hubs.calls.channels import GIVE_WAY
 from trio_hubs.server.local_roster import LocalRoster
 from trio_hubs.server.roster import Roster
 
-from .roster_contract import KnowingContract
+from .roster_contract import RosterContract
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -36,7 +36,7 @@ def is_empty(roster: LocalRoster) -> bool:
     return not (members.by_id or members._groups or members._users or roster._unflushed)
 
 
-class TestLocalRoster(KnowingContract):
+class TestLocalRoster(RosterContract):
     """It does what every roster does, for the one process that there is."""
 
     async def open_rosters(self, stack: AsyncExitStack) -> tuple[Roster, Roster]:

@@ -37,7 +37,13 @@ class _Query(Struct, array_like=True):
     sender: str
     recipients: Recipients
     names: tuple[str, ...]
+    excluded: frozenset[str]
     reason: str | None = None
+
+    @property
+    def address(self) -> Address:
+        """Whom it is about."""
+        return Address(self.recipients, self.names, self.excluded)
 
 
 class _Client(Struct, array_like=True):
@@ -107,7 +113,7 @@ class Queries:
         """
         id = next(self._ids)
         asked = self._asked[id] = _Asked()
-        query = _Query(id, self._bus.server, address.recipients, address.names)
+        query = _Query(id, self._bus.server, address.recipients, address.names, address.excluded)
         try:
             servers = await self._bus.publish_counted(self._channels.queries, _encode(query))
             with trio.move_on_after(ANSWER_TIMEOUT):
@@ -125,7 +131,14 @@ class Queries:
             BackplaneError: The others cannot be reached.
         """
         await self._bus.wait_room()
-        order = _Query(next(self._ids), self._bus.server, address.recipients, address.names, reason)
+        order = _Query(
+            next(self._ids),
+            self._bus.server,
+            address.recipients,
+            address.names,
+            address.excluded,
+            reason,
+        )
         self._bus.publish(self._channels.queries, _encode(order))
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -138,11 +151,10 @@ class Queries:
         except ProtocolError as error:
             logger.warning("a question of another server cannot be read: %s", error)
             return
-        address = Address(query.recipients, query.names)
         if query.reason is not None:
-            self._local.abort_now(address, query.reason)
+            self._local.abort_now(query.address, query.reason)
             return
-        answer = _Answer(query.id, tuple(map(_Client.of, self._local.find_now(address))))
+        answer = _Answer(query.id, tuple(map(_Client.of, self._local.find_now(query.address))))
         self._bus.publish(self._channels.answers(query.sender), _encode(answer))
 
     def hear_answer(self, data: bytes) -> None:

@@ -157,8 +157,7 @@ class FleetRoster(Roster):
         try:
             for group in groups:
                 await self._hear_calls(Address.groups(group))
-            for group in groups:
-                self._local.members.join(connection_id, group)
+            self._local.join_now(connection_id, groups)
         finally:
             self._joining.subtract(groups)
             for group in groups:

@@ -72,6 +72,10 @@ class LocalRoster(Roster):
 
     async def join(self, connection_id: str, *groups: str) -> None:
         await trio.lowlevel.checkpoint()
+        self.join_now(connection_id, groups)
+
+    def join_now(self, connection_id: str, groups: Sequence[str]) -> None:
+        """Put a client into groups."""
         if (member := self.members.by_id.get(connection_id)) is not None:
             self._pace.release(member.backlog)  # which is older than what comes next
         for group in groups:
