@@ -30,7 +30,6 @@ AnyApp = TypeVar("AnyApp", bound=HubApp[Any])
 HOST = "http://test"
 """Where an app under test is found."""
 
-
 _doors: dict[HubApp[Any], trio.Nursery] = {}
 """The nurseries of doors of the apps that run for tests, where their clients find them."""
 
@@ -134,9 +133,8 @@ class _Transport(httpx2.AsyncHTTPTransport):
     """Has the HTTP client use a network of ours."""
 
     def __init__(self, backend: httpcore2.AsyncNetworkBackend) -> None:
-        self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=backend
-        )  # it takes no other by its own options
+        # It takes no network by its own options.
+        self._pool = httpcore2.AsyncConnectionPool(network_backend=backend)
 
 
 class _Backend(httpcore2.AsyncNetworkBackend):
