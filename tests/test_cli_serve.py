@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 import trio
 import trustme
@@ -128,6 +129,20 @@ async def test_the_log_level_says_what_is_logged(folder: Path) -> None:
     async with serving(folder, "--port", "0", "--log-level", "info") as process:
         address = await address_of(process)
         assert f"INFO trio_hubs.server.app: listening on {address}\n" in await complaint(process)
+
+
+async def test_requests_are_logged_as_json_where_that_is_asked_for(folder: Path) -> None:
+    async with serving(folder, "--port", "0", "--log-format", "json", "--access-log") as process:
+        address = await address_of(process)
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            await http.get(f"{address}/nowhere")
+        (line,) = map(msgspec.json.decode, (await complaint(process)).splitlines())
+    assert (line["logger"], line["client"], line["path"], line["status"]) == (
+        "trio_hubs.access",
+        "127.0.0.1",
+        "/nowhere",
+        404,
+    )
 
 
 # ---- reload

@@ -5,12 +5,18 @@ import importlib
 import logging
 import re
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 import trio_hubs
-from trio_hubs.logs import get_logger, shown
+from tests.connections.server.http_peer import open_server
+from trio_hubs import Hub, HubApp, HubException, Response, Transport
+from trio_hubs.logs import BURST, access_logger, bind, fields_of, get_logger, shown
+from trio_hubs.testing import open_test_client, open_test_http
 
 SOURCES = Path(trio_hubs.__file__).parent
 SECRET = "c2VjcmV0"
@@ -205,3 +211,138 @@ def test_a_failure_of_very_many_is_cut(lines: Lines) -> None:
     error = ExceptionGroup("many", [ValueError("x" * 5_000) for _ in range(10_000)])
     get_logger("trio_hubs.test").error("it failed", exc_info=error)
     assert len(lines.texts[0]) < 10_000
+
+
+class Records(logging.Handler):
+    """What came out, as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def fields(self) -> list[dict[str, object]]:
+        return [fields_of(record) for record in self.records]
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    handler = Records()
+    logger = logging.getLogger("trio_hubs")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+def test_fields_are_as_safe_as_texts(records: Records) -> None:
+    get_logger("trio_hubs.test").warning("it failed", extra={"method": HOSTILE, "number": 7})
+    (fields,) = records.fields
+    assert fields["number"] == 7
+    method = str(fields["method"])
+    assert SECRET not in method
+    assert method.isprintable()
+    assert len(method) < 300
+
+
+def test_a_line_of_a_connection_has_its_id_as_a_field(records: Records) -> None:
+    logger = get_logger("trio_hubs.test")
+    logger.warning("connection %s: %s", "abc", "text")
+    logger.warning("another %s", "abc")
+    assert records.fields == [{"connection_id": "abc"}, {}]
+
+
+def test_what_is_bound_to_a_task_is_a_field_of_its_lines(records: Records) -> None:
+    def work() -> None:
+        bind(hub="Chat")
+        bind(transport=None)
+        get_logger("trio_hubs.test").warning("one", extra={"hub": "Other"})
+        get_logger("trio_hubs.test").warning("two")
+
+    copy_context().run(work)
+    get_logger("trio_hubs.test").warning("three")
+    assert records.fields == [{"hub": "Other", "transport": None}, {"hub": "Chat", "transport": None}, {}]
+
+
+class Divider(Hub):
+    async def divide(self, by: int) -> float:
+        logging.getLogger("trio_hubs.of_a_user").warning("dividing")
+        return 1 / by
+
+
+async def test_lines_of_calls_tell_hub_connection_transport_and_method(records: Records) -> None:
+    app = HubApp()
+    app.add_hub("/divider", Divider)
+    async with open_test_client(app, "/divider") as connection:
+        with pytest.raises(HubException):
+            await connection.invoke("Divide", 0)
+        with pytest.raises(HubException):
+            await connection.invoke("Divide", "text")
+        id = connection.connection_id
+    where = {"connection_id": id, "hub": "Divider", "transport": Transport.WEBSOCKETS}
+    told = {record.getMessage(): fields_of(record) for record in records.records}
+    assert told[f"connection {id}: 'Divide' failed"] == where | {"method": "Divide"}
+    refused = next(fields for text, fields in told.items() if "refused" in text)
+    assert refused == where | {"method": "Divide"}
+    record = next(each for each in records.records if each.getMessage() == "dividing")
+    assert not {"hub"} & vars(record).keys()
+
+
+@pytest.fixture
+def accesses(records: Records) -> Iterator[Records]:
+    access_logger.setLevel(logging.INFO)
+    yield records
+    access_logger.setLevel(logging.WARNING)
+
+
+async def test_each_request_has_a_line_where_that_is_asked_for(
+    accesses: Records, autojump_clock: MockClock
+) -> None:
+    app = HubApp()
+    app.add_hub("/divider", Divider)
+    app.add_route("/health", lambda _: Response("well"))
+    async with open_test_http(app) as http:
+        for _ in range(BURST + 10):
+            await http.get(f"/health?access_token={SECRET}")
+        await http.get("/nowhere")
+        async with open_test_client(app, "/divider"):
+            await trio.sleep(2.5)
+    lines = [each.getMessage() for each in accesses.records if each.name == "trio_hubs.access"]
+    assert lines[: BURST + 10] == ["- GET /health 200 0.000 s"] * (BURST + 10)
+    assert lines[BURST + 10 :] == [
+        "- GET /nowhere 404 0.000 s",
+        "- POST /divider/negotiate 200 0.000 s",
+        "- GET /divider 101 2.500 s",
+    ]
+    last = next(each for each in reversed(accesses.records) if each.name == "trio_hubs.access")
+    assert fields_of(last) | {"seconds": 2.5} == {
+        "client": "-",
+        "http_method": "GET",
+        "path": "/divider",
+        "status": 101,
+        "seconds": 2.5,
+        "connection_id": fields_of(last)["connection_id"],
+        "hub": "Divider",
+        "transport": "WebSockets",
+    }
+
+
+async def test_requests_have_no_line_by_default(records: Records) -> None:
+    app = HubApp()
+    async with open_test_http(app) as http:
+        await http.get("/nowhere")
+    assert not [each for each in records.records if each.name == "trio_hubs.access"]
+
+
+async def test_a_bad_request_has_a_line_too(accesses: Records, autojump_clock: MockClock) -> None:
+    async with open_server() as client:
+        await client.send(b"GET nonsense HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.answer()).status == 400
+    assert [each.getMessage() for each in accesses.records if each.name == "trio_hubs.access"] == [
+        "- - - 400 0.000 s"
+    ]

@@ -1,17 +1,19 @@
 """What may enter a log: nothing of a peer's raw, long or secret, and no kind of line without end.
 
-Every logger of the package comes from here. Its filter renders each argument of a line: escaped, cut at a
-length, secrets masked; and it counts lines of one kind instead of repeating them.
+Every logger of the package comes from here. Its filter renders each argument of a line, and each of its fields:
+escaped, cut at a length, secrets masked; and it counts lines of one kind instead of repeating them. Fields are what
+``extra`` gives, and what was bound to the task: the connection, its hub and its transport.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
+from math import inf
 from traceback import format_tb
 from typing import Self, TypeAlias
 
@@ -136,31 +138,69 @@ class _Period:
         self.lines = 0
 
 
-class PeerFilter(logging.Filter):
-    """Makes lines safe, and counts those of a kind that come too often."""
+_bound: ContextVar[Mapping[str, str | None]] = ContextVar("bound", default={})  # noqa: B039 - nobody changes it
 
-    def __init__(self) -> None:
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}  # of each record
+
+
+def bind(**fields: str | None) -> None:
+    """Give these fields to all that the task logs from now on, and the tasks that it starts."""
+    _bound.set({**_bound.get(), **fields})
+
+
+class FieldsFilter(logging.Filter):
+    """Gives a line the fields that are bound to its task; on a handler, those of any logger."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in _bound.get().items():
+            vars(record).setdefault(name, _rendered(value))
+        return True
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What a line was given besides its text."""
+    return {name: value for name, value in vars(record).items() if name not in _OWN}
+
+
+class PeerFilter(FieldsFilter):
+    """Makes lines safe, and counts those of a kind that come too often.
+
+    Args:
+        burst: How many of a kind may come in a period.
+    """
+
+    def __init__(self, burst: float = BURST) -> None:
         super().__init__()
+        self._burst = burst
         self._periods: dict[Kind, _Period] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if not self._is_told(record):
+            return False
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_rendered, record.args))
+            if record.args and str(record.msg).startswith("connection %s"):
+                record.connection_id = record.args[0]
+        for name, value in fields_of(record).items():
+            setattr(record, name, _rendered(value))
+        return super().filter(record)
+
+    def _is_told(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         kind = _kind(record, error)
         period = self._periods.setdefault(kind, _Period(record.created))
         unsaid = 0
         if not 0 <= record.created - period.began < PERIOD:
-            unsaid = max(0, period.lines - BURST)
+            unsaid = int(max(0, period.lines - self._burst))
             period.began, period.lines = record.created, 0
         period.lines += 1
-        if period.lines > BURST:
+        if period.lines > self._burst:
             return False
-        if isinstance(record.args, tuple):
-            record.args = tuple(map(_rendered, record.args))
         if error is not None:
             record.exc_text = _trace(error)
         if unsaid:
             record.msg = f"{record.msg} ({unsaid} more like this were left out before)"
-        if period.lines == BURST:
+        if period.lines == self._burst:
             record.msg = f"{record.msg} (more like this are only counted for {PERIOD:g} s)"
         return True
 
@@ -194,7 +234,7 @@ def masking(*loggers: str) -> Iterator[None]:
 
 
 peer_filter = PeerFilter()
-"""The filter of all loggers of the package."""
+"""The filter of all loggers of the package but the next."""
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -202,3 +242,10 @@ def get_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addFilter(peer_filter)
     return logger
+
+
+access_logger = logging.getLogger("trio_hubs.access")
+"""Logs a line for each HTTP request that has been answered, at level INFO, where that is its own level; none is left
+out."""
+access_logger.addFilter(PeerFilter(inf))
+access_logger.setLevel(logging.WARNING)

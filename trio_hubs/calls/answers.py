@@ -138,7 +138,12 @@ class Answers:
         texts = map(str, (cause, *getattr(cause, "__notes__", ()))) if cause else ()
         details = " ".join(text for text in texts if text not in said)
         logger.warning(
-            "connection %s: call of %.100r refused: %s %s", self._connection_id, target, said, details
+            "connection %s: call of %.100r refused: %s %s",
+            self._connection_id,
+            target,
+            said,
+            details,
+            extra={"method": target},
         )
         self._put_unasked(id, said)
         if not isinstance(refusal, NoStream):  # of a call that had begun
@@ -204,11 +209,20 @@ class Answers:
     def log(self, method: Method, error: Exception) -> None:
         """Log a call that failed; at debug level where it refused, or the end of its connection is the reason."""
         gone = self.mute or not self._outbox.state.sends
+        more = {"method": method.name}
         if gone and isinstance(error, (ConnectionClosed, UploadBroken)):
-            logger.debug("connection %s: '%s' ended with the connection", self._connection_id, method.name)
+            logger.debug(
+                "connection %s: '%s' ended with the connection", self._connection_id, method.name, extra=more
+            )
         elif isinstance(error, HubException):
-            logger.debug("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
+            logger.debug(
+                "connection %s: '%s' answered: %.500r", self._connection_id, method.name, error, extra=more
+            )
         elif isinstance(error, (ConnectionClosed, trio.TooSlowError, RecursionError)):
-            logger.warning("connection %s: '%s' answered: %.500r", self._connection_id, method.name, error)
+            logger.warning(
+                "connection %s: '%s' answered: %.500r", self._connection_id, method.name, error, extra=more
+            )
         else:
-            logger.error("connection %s: '%s' failed", self._connection_id, method.name, exc_info=error)
+            logger.error(
+                "connection %s: '%s' failed", self._connection_id, method.name, exc_info=error, extra=more
+            )

@@ -20,6 +20,7 @@ from . import client, server
 from .client import Protocol
 from .demo import PipeConsole
 from .demo import demo as run_demo
+from .log_lines import LogLines
 from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
 from .reload import serve_again
 from .server import Doors, Port
@@ -28,7 +29,6 @@ from .words import Items, read_arguments, read_header, read_token, read_trust, r
 
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Repeated = Parameter(show_default=False)
-LogLevel = Literal["debug", "info", "warning", "error"]
 TransportName = Literal["websockets", "sse", "long-polling"]
 
 _TRANSPORTS: dict[TransportName, Transport] = {
@@ -62,6 +62,7 @@ class Way:
 
 _DIRECT = Way()
 _USUAL = Doors()
+_QUIET = LogLines()
 
 app = App(
     name="trio-hubs",
@@ -155,7 +156,7 @@ def serve(
     *,
     doors: Doors = _USUAL,
     drain: Seconds | None = None,
-    log_level: LogLevel = "warning",
+    log: LogLines = _QUIET,
     reload: bool = False,
 ) -> int:
     """Serve an app of yours until Ctrl-C or SIGTERM.
@@ -164,18 +165,17 @@ def serve(
         name: MODULE:APP, a HubApp in a module of this folder or of an installed package, or a function that makes one.
         drain: Seconds that invocations and streams may still run after SIGTERM, while new connections get 503: 10,
             or with --reload none.
-        log_level: What is logged on standard error: this, and what is worse.
         reload: Serve it anew when a Python file of this folder has changed.
     """
     if reload:
-        words = ["--log-level", log_level]
+        words = log.words
         for option, file in (("--ssl-certfile", doors.ssl_certfile), ("--ssl-keyfile", doors.ssl_keyfile)):
             words += [option, str(file)] if file is not None else []
         run(serve_again, name, doors, words, drain or 0.0)
     else:
         found = server.find_app(name)
         seconds = 10.0 if drain is None else drain
-        run(server.serve, found, doors, log_level, on_terminate=partial(found.drain, seconds))
+        run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import ssl
 import sys
 import traceback
@@ -21,6 +20,7 @@ from cyclopts.validators import Number
 from ..connections.server.listeners import AnyListener, open_listeners
 from ..server.app import HubApp
 from ..tasks import open_tasks
+from .log_lines import LogLines
 from .process import Fault
 
 HOST = "127.0.0.1"
@@ -144,9 +144,9 @@ async def serving(app: HubApp, doors: Doors) -> AsyncGenerator[trio.CancelScope]
         yield nursery.cancel_scope
 
 
-async def serve(app: HubApp, doors: Doors, log_level: str) -> None:
+async def serve(app: HubApp, doors: Doors, log: LogLines) -> None:
     """Serve an app until cancelled."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    log.begin()
     async with serving(app, doors):
         for address in app.addresses:
             print(f"listening {address}", flush=True)

@@ -10,6 +10,7 @@ from ..calls.heartbeat import beat, period_for
 from ..calls.observer import NOBODY, Observers
 from ..calls.session import Session
 from ..connections.duplex import Duplex
+from ..logs import bind
 from ..protocol.handshake import HandshakeResponse, encode_response
 from .clients import Groups, HubClients
 from .connected_client import ConnectedClient
@@ -88,6 +89,9 @@ class ServedHub:
 
     async def handle(self, connection: Duplex) -> None:
         """Serve one connection until it ends; returns when all of its tasks have."""
+        bind(
+            connection_id=connection.id, hub=self.definition.hub.__qualname__, transport=connection.transport
+        )
         agreed = await shake_hands(connection, self.definition)
         if agreed is None:
             return

@@ -7,6 +7,7 @@ connection; a handler that fails gets a 500 and a log line; nobody else notices.
 from __future__ import annotations
 
 import binascii
+import logging
 import re
 from contextlib import suppress
 
@@ -15,7 +16,7 @@ import h11
 import trio
 
 from ...errors import ConnectionClosed
-from ...logs import get_logger
+from ...logs import access_logger, get_logger
 from ...tasks import open_background
 from ..direct_socket import DirectSocketStream, close_at_once
 from ..http import Headers, Request, Response
@@ -140,7 +141,8 @@ class _HttpConnection:
             self._wire.end()
 
     async def _serve_request(self) -> bool:
-        """Answer one request; whether another may follow."""
+        """Read and answer one request; whether another may follow."""
+        began = trio.current_time()
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
                 request = await self._read_request()
@@ -151,6 +153,25 @@ class _HttpConnection:
             return False
         if self._owner is not None:
             return await self._hand_over(self._owner)
+        try:
+            return await self._serve_answer(request)
+        finally:
+            if access_logger.isEnabledFor(logging.INFO):
+                self._log_access(request, trio.current_time() - began)
+
+    def _log_access(self, request: Request | Response, seconds: float) -> None:
+        """Tell of a request that has been answered, or was too bad to be read; its query has secrets."""
+        known = request if isinstance(request, Request) else None
+        fields = {
+            "client": (known.client if known else self._client) or "-",
+            "http_method": known.method if known else "-",
+            "path": known.path if known else "-",
+            "status": self._wire.status,
+            "seconds": round(seconds, 3),
+        }
+        access_logger.info("%s %s %s %d %.3f s", *fields.values(), extra=fields)
+
+    async def _serve_answer(self, request: Request | Response) -> bool:
         answer = await self._answer(request) if isinstance(request, Request) else render(request, {})
         if isinstance(answer, Upgrade):
             assert isinstance(request, Request)
@@ -164,6 +185,7 @@ class _HttpConnection:
                 close_timeout=answer.close_timeout,
                 express=self._server.express,
             ) as connection:
+                self._wire.status = 101
                 await answer.serve(connection)
             return False
         if isinstance(answer, Takeover):

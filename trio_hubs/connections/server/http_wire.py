@@ -34,11 +34,13 @@ class HttpWire:
     Attributes:
         http: The request under way, and its answer.
         cut: Whether an event is being sent, or was and was cut, after which nothing more can be sent.
+        status: The status of the answer, once it has begun; 0 before.
     """
 
     def __init__(self, stream: trio.abc.Stream, arrivals: Arrivals, rest: bytes = b"") -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAXIMUM_HEAD_SIZE)
         self.cut = False
+        self.status = 0
         self._stream = stream
         self._arrivals = arrivals
         self._arrival: Arrival | None = None  # of the next request
@@ -55,6 +57,7 @@ class HttpWire:
         Raises:
             h11.RemoteProtocolError: It is malformed.
         """
+        self.status = 0
         self.expect()
         data = self.take_rest()
         if self.http.their_state is not h11.IDLE:
@@ -150,6 +153,8 @@ class HttpWire:
         Raises:
             ConnectionClosed: The client left.
         """
+        if isinstance(events[0], h11.Response):
+            self.status = events[0].status_code
         data = b"".join(self.http.send(event) or b"" for event in events)
         if data:
             self.cut = True
