@@ -25,19 +25,21 @@ from tests.interop.ways import WAYS, Server, Way
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
 NOT_FOR_THIS_MACHINE = 77
-OF_RUN = re.compile(
-    r"(?P<file>.*/test_js_\w+\.py)::\w+\[(?P<run>same-origin|credentials|token|foreign|cut|(signalr-\d-)?\w+/\w+)"
+TOGETHER = re.compile(
+    r"(?P<file>.*)::\w+\[(?P<run>(signalr-\d-)?(websockets|sse|longpolling)/\w+"
+    r"|(same-origin|credentials|token|foreign|cut)-(?=(websockets|sse|longpolling)/))"
+    r"|.*/test_fleet\.py"
 )
-"""The tests of what one run told: of a browser with one kind of page, or of Node over one transport and protocol."""
+"""Tests that share what is dear: one run of a client, by a way in Node or from a kind of page; a fleet of servers."""
 RUN_TIMEOUT = 900  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
 
 
 class ByRun(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
-    """Tests that ask what one run of a client told go to one process: there it runs once. All others go anywhere."""
+    """Tests that ask what one run of a client told go to one process: there it runs once. Most others go anywhere."""
 
     def _split_scope(self, nodeid: str) -> str:
-        run = OF_RUN.match(nodeid)
-        return nodeid if run is None else f"{run['file']} {run['run']}"
+        found = TOGETHER.match(nodeid)
+        return nodeid if found is None else f"{found['file']} {found['run']}"
 
 
 @pytest.hookimpl(optionalhook=True)

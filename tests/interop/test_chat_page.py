@@ -12,7 +12,7 @@ pytestmark = pytest.mark.interop
 
 
 def test_chat_page(run_node: Callable[..., subprocess.CompletedProcess[str]], chromium: str) -> None:
-    command = (sys.executable, "-m", "trio_hubs.cli", "serve", "examples.chat_server:app", "--port", "0")
+    command = (sys.executable, "-m", "trio_hubs", "serve", "examples.chat_server:app", "--port", "0")
     with running_server(*command) as (address, _):
         run = run_node("chat_page.mjs", chromium, address)
         assert run.stdout == "ok\n", run.stdout + run.stderr
