@@ -21,7 +21,7 @@ from trio_hubs import (
     HubException,
     open_hub_connection,
 )
-from trio_hubs.cli import client, demo, main
+from trio_hubs.cli import client, commands, demo, main
 from trio_hubs.cli.client import Server
 from trio_hubs.cli.commands import run_command
 from trio_hubs.cli.process import Fault, complain
@@ -204,6 +204,20 @@ async def test_serve_ends_in_order_when_told_to(stop: signal.Signals, tmp_path: 
             process.send_signal(stop)
             assert await lines_of(process, 1) == ["is cancelled"]
         assert await process.wait() == 0  # once this client's WebSocket is closed, too
+
+
+def test_serve_gives_notice_before_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = HubApp()
+    ends: list[Any] = []
+
+    def note(*_: object, on_terminate: Any) -> None:
+        ends.append((on_terminate.func, on_terminate.args, on_terminate.keywords))
+
+    monkeypatch.setattr("trio_hubs.cli.server.find_app", lambda _: app)
+    monkeypatch.setattr(commands, "run", note)
+    assert run_command(["serve", "chat:app", "--drain", "3", "--notice", "5"]) == 0
+    assert run_command(["serve", "chat:app"]) == 0
+    assert ends == [(app.drain, (3.0,), {"notice": 5.0}), (app.drain, (10.0,), {"notice": 0.0})]
 
 
 async def test_demo_shows_both_sides(

@@ -156,6 +156,7 @@ def serve(
     *,
     doors: Doors = _USUAL,
     drain: Seconds | None = None,
+    notice: Seconds = 0.0,
     log: LogLines = _QUIET,
     reload: bool = False,
 ) -> int:
@@ -165,6 +166,7 @@ def serve(
         name: MODULE:APP, a HubApp in a module of this folder or of an installed package, or a function that makes one.
         drain: Seconds that invocations and streams may still run after SIGTERM, while new connections get 503: 10,
             or with --reload none.
+        notice: Seconds before that in which all goes on, and the app only says that it is not ready any more.
         reload: Serve it anew when a Python file of this folder has changed.
     """
     if reload:
@@ -175,7 +177,7 @@ def serve(
     else:
         found = server.find_app(name)
         seconds = 10.0 if drain is None else drain
-        run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds))
+        run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds, notice=notice))
     return 0
 
 

@@ -172,12 +172,13 @@ class LocalRoster(Roster):
                 slow.append((member.session, data))
             elif expendable:
                 member.backlog.put_expendable(data)
-            elif every is not None:
-                self._pace.put(member.backlog, latest, data, every)
-            elif latest is not None:
+            elif latest is None:
+                if outbox.put_later(data, overdue):
+                    unflushed[outbox] = None
+            elif every is None:
                 member.backlog.put_latest(latest, data)
-            elif outbox.put_later(data, overdue):
-                unflushed[outbox] = None
+            else:
+                self._pace.put(member.backlog, latest, data, every)
         self._note_sent(max(map(len, encoded.values()), default=0))
         return slow
 
