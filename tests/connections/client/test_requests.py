@@ -277,13 +277,16 @@ def requests_of(url: str = URL, **arguments: Any) -> Requests:
 
 async def test_a_client_of_the_users_own_is_left_open_and_has_its_own_trust() -> None:
     async with httpx2.AsyncClient(
-        transport=httpx2.MockTransport(fine), headers={"X-Own": "1"}
+        transport=httpx2.MockTransport(fine), headers={"X-Own": "1"}, cookies={"own": "1"}
     ) as http_client:
+        http_client.cookies.set("theirs", "1", domain="other.example")
         requests = requests_of(http_client=http_client)
         answer = await requests.send("GET", URL)
         assert answer.response.request.headers["X-Own"] == "1"
-        answer = await requests.send("GET", "http://other/hub")
+        assert answer.response.request.headers["Cookie"] == "own=1"
+        answer = await requests.send("GET", "http://other.example/hub")
         assert "X-Own" not in answer.response.request.headers
+        assert answer.response.request.headers["Cookie"] == "theirs=1"
         await requests.aclose()
         assert not http_client.is_closed
         with pytest.raises(ValueError, match="its own trust"):

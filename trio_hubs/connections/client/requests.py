@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http.cookiejar import CookieJar
 from itertools import islice
 from time import time
 from urllib.parse import urljoin, urlsplit
@@ -275,7 +276,7 @@ class Requests:
                         method,
                         url,
                         headers=fields,
-                        cookies=self._http.cookies,
+                        cookies=_of_hosts(self._http.cookies.jar),
                         content=content,
                         extensions={"timeout": self._timeout.as_dict()},
                     )
@@ -378,6 +379,15 @@ def _origin(text: str) -> tuple[str, str, int]:
 def _cookies(header: str) -> list[tuple[str, str]]:
     """The names in a header, each with its whole field."""
     return [(field.partition("=")[0].strip(), field.strip()) for field in header.split(";") if field.strip()]
+
+
+def _of_hosts(cookies: CookieJar) -> CookieJar:
+    """Those that belong to a host; others are of the user's own client, and would go anywhere."""
+    jar = CookieJar()
+    for cookie in cookies:
+        if cookie.domain:
+            jar.set_cookie(cookie)
+    return jar
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
