@@ -39,7 +39,7 @@ class ByRun(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
 
     def _split_scope(self, nodeid: str) -> str:
         found = TOGETHER.match(nodeid)
-        return nodeid if found is None else f"{found['file']} {found['run']}"
+        return nodeid if found is None else f"{found['file'] or found[0]} {found['run']}"
 
 
 @pytest.hookimpl(optionalhook=True)
