@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from ..connections.http import Request
 from ..logs import get_logger
+from ..protocol.negotiate import Transport
 
 logger = get_logger(__name__)
 
@@ -44,17 +45,25 @@ class ObservedConnection:
         id: Its id.
         request: The HTTP request that made it.
         user_id: The id of the user that opened it; ``None`` for nobody known.
+        hub: The name of the hub's class.
+        transport: What carries it; ``None`` where that is memory.
         opened_at: When it began, in trio's clock.
         error: What ended it; ``None`` while it is open, and when it ended in order.
         too_slow: Whether it was ended since its client did not take what was sent.
+        received_bytes: What its client has sent behind the handshake; 0 while it is open.
+        sent_bytes: What that was sent; 0 while it is open.
     """
 
     id: str
     request: Request
     user_id: str | None
+    hub: str = ""
+    transport: Transport | None = None
     opened_at: float = attrs.field(factory=trio.current_time)
     error: Exception | None = None
     too_slow: bool = False
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 @attrs.define(eq=False)
@@ -67,6 +76,7 @@ class ObservedCall:
         target: The method's wire name; where it was refused, as the client wrote it.
         argument_bytes: The size of its arguments on the wire, without uploads.
         began_at: When it began, or was refused, in trio's clock.
+        items: How many items of its stream have been queued for the client so far.
         outcome: What it has come to; ``None`` while it runs.
         error: What the method raised, or why the call was refused.
     """
@@ -76,6 +86,7 @@ class ObservedCall:
     target: str
     argument_bytes: int
     began_at: float = attrs.field(factory=trio.current_time)
+    items: int = 0
     outcome: Outcome | None = None
     error: Exception | None = None
 
@@ -116,13 +127,23 @@ class Observers:
     """
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._all: tuple[Observer, ...] = ()
+        self.add(*observers)
+
+    def add(self, *observers: Observer) -> None:
+        """Tell these, too: of the calls of connections that begin from now on, and of all else.
+
+        Raises:
+            TypeError: One is not an observer, or has an async method, which nobody would wait for.
+        """
         for each in observers:
             _check(each)
+        self._all += observers
 
         def listening(name: str) -> tuple[Listener[T], ...]:
             return tuple(
                 getattr(each, name)
-                for each in observers
+                for each in self._all
                 if getattr(type(each), name) is not getattr(Observer, name)
             )
 

@@ -90,6 +90,7 @@ class Outbox:
     Attributes:
         transport_buffer_size: Bytes beyond which producers wait.
         size: Bytes that wait.
+        sent_bytes: Bytes that did, and are on their way.
         unheld: Bytes among them whose producers did not wait.
         batch: How often all that waited has been taken to be sent.
         queue_first: Called before anything is queued, by a producer that has items to be queued before it.
@@ -105,7 +106,7 @@ class Outbox:
         replay: Replay | None = None,
     ) -> None:
         self.transport_buffer_size = transport_buffer_size
-        self.size = self.unheld = 0
+        self.size = self.unheld = self.sent_bytes = 0
         self.batch = 0
         self.queue_first: Callable[[], None] | None = None
         self.state = State.OPEN
@@ -223,6 +224,7 @@ class Outbox:
         """All that waits is on its way."""
         if replay is not None:
             replay.record(data, self._count)
+        self.sent_bytes += len(data)
         self._pieces.clear()
         self.size = self.unheld = self._unasked = self._count = 0
         self.batch += 1

@@ -18,6 +18,7 @@ from ..errors import BindingError
 from ..protocol.hub_protocol import HubProtocol, ItemEncoder
 from .channels import GIVE_WAY, ChannelReader
 from .credits import add_credit
+from .observer import ObservedCall
 from .outbox import Outbox
 
 
@@ -42,7 +43,12 @@ class OutgoingStreams:
         self._outbox = outbox
 
     async def send(
-        self, id: str, items: AsyncIterable[Any], item_type: Any, credit: float | None = None
+        self,
+        id: str,
+        items: AsyncIterable[Any],
+        item_type: Any,
+        credit: float | None = None,
+        observed: ObservedCall | None = None,
     ) -> None:
         """Send a stream to its end, as :meth:`OutgoingStream.send` does.
 
@@ -51,11 +57,13 @@ class OutgoingStreams:
             items: What to send.
             item_type: The items' type.
             credit: What it begins with; ``None`` for that of uploads.
+            observed: The call whose result it is, where anybody listens.
         """
         stream = self.by_id[id] = OutgoingStream(
             self._protocol.item_encoder(id, item_type),
             self._outbox,
             self._credit if credit is None else credit,
+            observed,
         )
         try:
             await stream.send(items)
@@ -76,9 +84,17 @@ class OutgoingStream:
         encoder: Makes messages of its items.
         outbox: Where to queue them.
         credit: How many may be sent until more is given.
+        observed: The call whose result it is, where anybody listens.
     """
 
-    def __init__(self, encoder: ItemEncoder, outbox: Outbox, credit: float = inf) -> None:
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        outbox: Outbox,
+        credit: float = inf,
+        observed: ObservedCall | None = None,
+    ) -> None:
+        self._observed = observed
         self._credit = credit
         self._creditless = trio.lowlevel.ParkingLot()
         self._encoder = encoder
@@ -148,8 +164,12 @@ class OutgoingStream:
                 data = self._encoder.one(item)
                 self._outbox.put(data)
                 size += len(data)
+                if self._observed is not None:
+                    self._observed.items += 1
             return size
         self._outbox.put(data, len(items))
+        if self._observed is not None:
+            self._observed.items += len(items)
         return len(data)
 
     async def _send_iterated(self, items: AsyncIterator[Any]) -> None:

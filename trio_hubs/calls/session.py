@@ -105,6 +105,7 @@ class Session:
         their_calls: What the peer calls.
         keep_alive: The pings, and the peer's silence.
         reading: When the connection is read.
+        received_bytes: Bytes that have come.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Session:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
+        self.received_bytes = 0
         self.reading = reading = Reading(options)
         replay = None
         if connection.resumable:
@@ -251,6 +253,7 @@ class Session:
     async def _read(self, data: bytes) -> None:
         try:
             while True:
+                self.received_bytes += len(data)
                 await self._dispatcher.feed(data, self.outbox)
                 if self._dispatcher.close is not None:
                     self._take_close(self._dispatcher.close)

@@ -107,6 +107,11 @@ class TheirCalls:
         """Whether no call waits or runs."""
         return not self._register.unfinished
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return len(self._register.waiting)
+
     def place_lent(self) -> AbstractContextManager[None]:
         """Hold this open while a call waits for its own peer: others may run, so that the peer can call us."""
         return self._workers.place_lent()

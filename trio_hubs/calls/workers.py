@@ -305,7 +305,7 @@ class Workers:
         if not isinstance(items, AsyncIterable):
             raise NoStream(call.method.name)
         call.began = True
-        await self._outgoing.send(call.id, items, call.method.signature.result, call.credit)
+        await self._outgoing.send(call.id, items, call.method.signature.result, call.credit, call.observed)
 
 
 def load_arguments(method: Method, arguments: Raw) -> list[Any]:

@@ -31,6 +31,7 @@ from .app_life import AppLife
 from .backplane import Backplane
 from .clients import C
 from .door import Door
+from .figures import Figures
 from .filters import HubFilter
 from .hosting import Hosting
 from .hub import Hub
@@ -122,6 +123,7 @@ class HubApp(Generic[S]):
         )
         self.life = AppLife[S](self.site, self._hosting.admission)
         self.addresses: tuple[str, ...] = ()
+        self._figures: Figures | None = None
         self._fallback: Fallback | None = None
         if fallback is not None:
             from ..asgi.fallback import Fallback  # noqa: PLC0415 - of the roof, for who asks for it
@@ -284,6 +286,14 @@ class HubApp(Generic[S]):
                 roster.dropped for roster in {served.roster for _, served in self.site.hubs}
             ),
         )
+
+    @property
+    def figures(self) -> Figures:
+        """Figures by hub, method and transport, for monitors; they are counted from the first look on."""
+        if self._figures is None:
+            self._figures = Figures(self.site)
+            self._hosting.observers.add(self._figures)
+        return self._figures
 
     # ---- its life
 

@@ -53,7 +53,13 @@ class ConnectedClient(Face, Life):
         self, served: ServedHub, table: MethodTable, connection: Connection, connection_id: str
     ) -> None:
         user_id = None if connection.user is None else connection.user.id
-        self.observed = ObservedConnection(connection_id, connection.request, user_id)
+        self.observed = ObservedConnection(
+            connection_id,
+            connection.request,
+            user_id,
+            served.definition.hub.__qualname__,
+            connection.transport,
+        )
         self.observers = served.observers
         self._served = served
         self._definition = served.definition

@@ -44,6 +44,7 @@ class Hosting:
         options: The options of hubs that are given none of their own.
         admission: The count of the connections.
         limits: The count of what limits have done.
+        observers: Who hears of connections and calls.
 
     Raises:
         TypeError: Something is of another kind than it has to be.
@@ -73,7 +74,7 @@ class Hosting:
         self._app = app
         self._authenticate = authenticate
         self._filters = tuple(filters)
-        self._observers = Observers((self.limits, *observers))
+        self.observers = Observers((self.limits, *observers))
         self._token_prefix = token_prefix
 
     def hub(
@@ -102,7 +103,7 @@ class Hosting:
             options,
             (*self._filters, *filters),
             roster(options),
-            self._observers,
+            self.observers,
             self._app,
         )
         endpoint = Endpoint(

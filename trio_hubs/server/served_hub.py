@@ -113,5 +113,7 @@ class ServedHub:
         finally:
             client.leave()
             client.observed.too_slow = session.too_slow
+            client.observed.received_bytes = session.received_bytes
+            client.observed.sent_bytes = session.outbox.sent_bytes
             self.observers.connection_closed(client.observed)
             client.let_go()
