@@ -86,7 +86,7 @@ async def test_what_is_no_machine_is_refused(autojump_clock: MockClock) -> None:
             await connection.invoke("Watch", [*names, "oak"])
 
 
-async def test_its_page_needs_no_other_server(autojump_clock: MockClock) -> None:
+async def test_its_page_needs_no_other_server() -> None:
     async with open_test_http(dashboard.app) as http:
         page = (await http.get("/")).text
         assert '<script src="/pages/signalr.min.js">' in page
