@@ -318,6 +318,8 @@ class RedisBus(Bus):
                 self._unconfirmed[name] -= 1
                 if self._unconfirmed[name] <= 0:
                     del self._unconfirmed[name]
+            case _:
+                pass  # of unsubscribing
 
     async def _ping(self, link: BaseConnection) -> None:
         while True:

@@ -32,9 +32,9 @@ class Keeper:
     def has(self, connection_id: str) -> bool:
         return connection_id in self.ids
 
-    async def join(self, connection_id: str, group: str) -> None:
+    async def join(self, connection_id: str, *groups: str) -> None:
         await self.may.wait()
-        self.done.append(("join", connection_id, group))
+        self.done.extend(("join", connection_id, group) for group in groups)
 
     async def leave(self, connection_id: str, group: str) -> None:
         await self.may.wait()

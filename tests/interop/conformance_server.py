@@ -8,6 +8,7 @@ Hypercorn that serves them, mounted there in an application of Starlette's.
 import argparse
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import attrs
 import trio
@@ -27,7 +28,7 @@ from tests.interop.conformance_hubs import (
     WebSocketsOnlyHub,
     seen,
 )
-from trio_hubs import Connection, HubApp, HubOptions, Request, Response, Transport, User
+from trio_hubs import Connection, Hub, HubApp, HubOptions, Request, Response, Transport, User
 from trio_hubs.redis import RedisBackplane
 
 
@@ -35,7 +36,7 @@ def build_app(allowed_origins: Sequence[str] = (), redis: str | None = None) -> 
     """Every endpoint of the peer's contract, with the options it gives them."""
     backplane = None
     if redis is not None:
-        names = {ConformanceHub: "Peer.ConformanceHub", LoadHub: "Peer.LoadHub"}
+        names: dict[type[Hub[Any]], str] = {ConformanceHub: "Peer.ConformanceHub", LoadHub: "Peer.LoadHub"}
         backplane = RedisBackplane(redis, hub_names=names)
     options = HubOptions(naming="dotnet", allowed_origins=allowed_origins)
     app = HubApp(authenticate=authenticate, options=options, backplane=backplane)

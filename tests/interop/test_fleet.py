@@ -182,7 +182,7 @@ async def test_a_client_that_exists_nowhere_or_leaves_is_told_of(addresses: tupl
     async with open_fleet(addresses) as fleet:
         with trio.fail_after(PATIENCE):
             assert "does not exist" in await fleet.clients["a"].invoke("AskConnection", "nobody", "?")
-        async with fleet.client("b", addresses) as (client, _), trio.open_nursery() as nursery:
+        async with fleet.client("b", addresses) as (client, _told), trio.open_nursery() as nursery:
             client.on("Answer", answer)
             id = await client.invoke("ConnectionId")
 

@@ -26,8 +26,10 @@ class Others:
     def owner(self, token: str) -> int | None:
         return None
 
-    async def hand_over(self, *client: Any) -> bool:
-        raise AssertionError(client)
+    async def hand_over(
+        self, owner: int, stream: trio.abc.Stream, data: bytes, scheme: str, client: str | None
+    ) -> bool:
+        raise AssertionError(owner)
 
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
         self.given.append(server)

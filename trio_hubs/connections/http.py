@@ -108,7 +108,7 @@ class Request:
     client: str | None = None
     user: User | None = None
     app: Any = attrs.field(default=None, eq=False, repr=False)
-    _host: str | None = None
+    _host: str | None = attrs.field(default=None, alias="host")
 
     @property
     def host(self) -> str:

@@ -31,8 +31,8 @@ class GroupKeeper(Protocol):
         """Whether a client is connected to this server."""
         ...
 
-    async def join(self, connection_id: str, group: str) -> None:
-        """Put a client into a group."""
+    async def join(self, connection_id: str, *groups: str) -> None:
+        """Put a client into groups."""
         ...
 
     async def leave(self, connection_id: str, group: str) -> None:

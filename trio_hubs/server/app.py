@@ -332,7 +332,7 @@ class HubApp(Generic[S]):
         backplane = nullcontext() if self.backplane is None else self.backplane.open()
         if self._lifespan is None:
             return self._run(nullcontext(cast("S", None)), backplane)
-        lifespan = self._lifespan(self)
+        lifespan = cast("Any", self._lifespan(self))
         if not isinstance(lifespan, AbstractAsyncContextManager):
             raise TypeError(f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it")
         return self._run(lifespan, backplane)

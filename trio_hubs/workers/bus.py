@@ -69,6 +69,8 @@ class WorkerBus(Bus):
                 case CutOff(seconds, unsent):
                     for backplane in self.backplanes:
                         backplane.note_gap(Gap(seconds, unsent))
+                case _:
+                    pass  # a count that came too late
         self._changed.unpark_all()
 
     def tell(self, frame: Frame) -> None:
