@@ -22,10 +22,10 @@ from trio_hubs import (
     open_hub_connection,
 )
 from trio_hubs.cli import client, commands, demo, main
+from trio_hubs.cli.apps import find_app
 from trio_hubs.cli.client import Server
 from trio_hubs.cli.commands import run_command
 from trio_hubs.cli.process import Fault, complain
-from trio_hubs.cli.server import find_app
 from trio_hubs.demo.counter import HUB_PATH, counter_app
 
 COMMAND = [sys.executable, "-m", "trio_hubs"]
@@ -213,7 +213,7 @@ def test_serve_gives_notice_before_it_drains(monkeypatch: pytest.MonkeyPatch) ->
     def note(*_: object, on_terminate: Any) -> None:
         ends.append((on_terminate.func, on_terminate.args, on_terminate.keywords))
 
-    monkeypatch.setattr("trio_hubs.cli.server.find_app", lambda _: app)
+    monkeypatch.setattr("trio_hubs.cli.commands.find_app", lambda _: app)
     monkeypatch.setattr(commands, "run", note)
     assert run_command(["serve", "chat:app", "--drain", "3", "--notice", "5"]) == 0
     assert run_command(["serve", "chat:app"]) == 0
@@ -376,6 +376,8 @@ COMMANDS = ("completion", "demo", "invoke", "listen", "send", "serve", "stream")
         (["serve", "good_app:app", "--ssl-certfile", "key.pem"], "key cannot be used: No such file"),
         (["serve", "good_app:app", "--ssl-certfile", "good_app.py"], "key cannot be used: "),
         (["serve", "good_app:app", "--log-level", "loud"], "loud"),
+        (["serve", "good_app:app", "--reload", "--workers", "2"], "--reload serves one process alone"),
+        (["serve", "good_app:app", "--backplane", "gopher://x:y"], "the backplane's URL is none"),
         (["serve", "good_app:app", "--reload", "--uds", "no/folder"], "cannot listen on 'no/folder'"),
         (["serve", "bad_import:app"], "No module named 'not_there_at_all'"),
         (["serve", "bad_syntax:app"], "SyntaxError"),

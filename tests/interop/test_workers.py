@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import httpx2
 import pytest
 import trio
 
-from trio_hubs import ConnectionClosed, HubConnection, Transport
+from trio_hubs import ConnectionClosed, HubConnection, Transport, open_hub_connection
 from trio_hubs.tasks import open_background
 from trio_hubs.workers.supervisor import Supervisor, WorkerFailed, serve_workers
 
@@ -110,8 +113,14 @@ async def test_a_worker_that_is_killed_is_started_again_and_its_clients_come_bac
 async def test_a_hangup_replaces_the_workers_and_refuses_nobody() -> None:
     async with open_workers(drain=5) as workers:
         before = workers.supervisor.processes
-        over = trio.Event()
+        begun, over = trio.Event(), trio.Event()
         answered = 0
+
+        async def read() -> None:
+            async with client.stream("Counter", 50, 10) as reader:
+                assert await anext(reader) == 0
+                begun.set()
+                assert [item async for item in reader] == list(range(1, 50))
 
         async def ask() -> None:
             nonlocal answered
@@ -123,15 +132,42 @@ async def test_a_hangup_replaces_the_workers_and_refuses_nobody() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(ask)
-            async with client.stream("Counter", 50, 10) as reader:
-                await workers.supervisor.replace_all()
-                assert [item async for item in reader] == list(range(50))
+            nursery.start_soon(read)
+            await begun.wait()
+            await workers.supervisor.replace_all()
             over.set()
         assert answered > 10
         assert not set(before) & set(workers.supervisor.processes)
 
 
-async def test_an_app_that_is_none_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(WorkerFailed):
+async def test_an_app_that_is_none() -> None:
+    with pytest.raises(WorkerFailed, match="has no 'nothing'"):
         await serve_workers("tests.interop.workers_app:nothing", "127.0.0.1", 0, workers=2)
-    assert "has no 'nothing'" in capfd.readouterr().err
+
+
+async def test_the_command_line_serves_by_workers(tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text(
+        "from trio_hubs import Hub, HubApp\n"
+        "class Chat(Hub):\n"
+        "    def pid(self) -> int:\n"
+        "        import os\n"
+        "        return os.getpid()\n"
+        "app = HubApp()\n"
+        "app.add_hub('/chat', Chat)\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "trio_hubs", "serve", "chat:app", "--port", "0", "--workers", "2"]
+    process = await trio.lowlevel.open_process(command, cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        with trio.fail_after(PATIENCE):
+            assert process.stdout is not None
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await process.stdout.receive_some()
+            assert line.startswith(b"listening http://")
+            async with open_hub_connection(f"{line.split()[1].decode()}/chat") as connection:
+                assert await connection.invoke("pid") != process.pid
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        process.kill()

@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from ..errors import HubsError
 from ..protocol.negotiate import Transport
 from . import client, server
+from .apps import find_app, set_backplane
 from .client import Protocol
 from .demo import PipeConsole
 from .demo import demo as run_demo
@@ -159,6 +160,8 @@ def serve(
     notice: Seconds = 0.0,
     log: LogLines = _QUIET,
     reload: bool = False,
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 1,
+    backplane: str | None = None,
 ) -> int:
     """Serve an app of yours until Ctrl-C or SIGTERM.
 
@@ -168,15 +171,23 @@ def serve(
             or with --reload none.
         notice: Seconds before that in which all goes on, and the app only says that it is not ready any more.
         reload: Serve it anew when a Python file of this folder has changed.
+        workers: How many processes serve it together. SIGHUP replaces them one by one.
+        backplane: The URL of a Redis that joins it with other servers, such as redis://localhost:6379.
     """
-    if reload:
+    seconds = 10.0 if drain is None else drain
+    if reload and (workers > 1 or backplane is not None):
+        raise Fault("--reload serves one process alone, without --workers and --backplane")
+    if workers > 1:
+        served = server.Workers()
+        run(served.serve, name, doors, workers, seconds, log, backplane, on_terminate=served.stop)
+    elif reload:
         words = log.words
         for option, file in (("--ssl-certfile", doors.ssl_certfile), ("--ssl-keyfile", doors.ssl_keyfile)):
             words += [option, str(file)] if file is not None else []
         run(serve_again, name, doors, words, drain or 0.0)
     else:
-        found = server.find_app(name)
-        seconds = 10.0 if drain is None else drain
+        set_backplane(backplane)
+        found = find_app(name)
         run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds, notice=notice))
     return 0
 

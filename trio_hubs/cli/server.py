@@ -1,11 +1,8 @@
-"""The commands' servers: found by name, and listening before anything says so."""
+"""The commands' servers: listening before anything says so."""
 
 from __future__ import annotations
 
-import importlib
 import ssl
-import sys
-import traceback
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -20,6 +17,7 @@ from cyclopts.validators import Number
 from ..connections.server.listeners import AnyListener, open_listeners
 from ..server.app import HubApp
 from ..tasks import open_tasks
+from ..workers import Supervisor, WorkerFailed, serve_workers
 from .log_lines import LogLines
 from .process import Fault
 
@@ -98,40 +96,6 @@ class Doors:
         return context
 
 
-def find_app(name: str) -> HubApp:
-    """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
-
-    It may also be a function that makes the app.
-    """
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and attribute and all(part.isidentifier() for part in module_name.split("."))):
-        raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise Fault(f"there is no module '{error.name}', neither in this folder nor installed") from error
-        raise _failed(f"cannot import '{module_name}'", error) from error
-    app = getattr(module, attribute, None)
-    if app is None:
-        raise Fault(f"the module '{module_name}' has no '{attribute}'")
-    if callable(app):
-        try:
-            app = app()
-        except Exception as error:
-            raise _failed(f"cannot make the app by '{name}'", error) from error
-    if not isinstance(app, HubApp):
-        raise Fault(f"'{name}' is no HubApp, but of type {type(app).__name__}")
-    return app
-
-
-def _failed(what: str, error: Exception) -> Fault:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-    return Fault(f"{what}: {type(error).__name__}: {error}{place}")
-
-
 @asynccontextmanager
 async def serving(app: HubApp, doors: Doors) -> AsyncGenerator[trio.CancelScope]:
     """Serve an app for the body, and on behind it until cancelled; ``app.addresses`` has where.
@@ -150,3 +114,40 @@ async def serve(app: HubApp, doors: Doors, log: LogLines) -> None:
     async with serving(app, doors):
         for address in app.addresses:
             print(f"listening {address}", flush=True)
+
+
+class Workers:
+    """Serves an app by several processes."""
+
+    def __init__(self) -> None:
+        self._supervisor: Supervisor | None = None
+
+    async def serve(
+        self, name: str, doors: Doors, count: int, drain: float, log: LogLines, backplane: str | None
+    ) -> None:
+        """Serve until cancelled, or stopped."""
+        log.begin()
+        async with doors.open(tls=False) as listeners, open_tasks() as nursery:
+            serve_app = partial(
+                serve_workers,
+                name,
+                listeners=listeners,
+                workers=count,
+                drain=drain,
+                ssl_certfile=doors.ssl_certfile,
+                ssl_keyfile=doors.ssl_keyfile,
+                log=attrs.asdict(log),
+                redis=backplane,
+            )
+            try:
+                self._supervisor = await nursery.start(serve_app)
+            except (RuntimeError, WorkerFailed) as error:
+                raise Fault(str(error)) from error
+            assert self._supervisor is not None
+            for address in self._supervisor.addresses:
+                print(f"listening {address}", flush=True)
+
+    async def stop(self) -> None:
+        """Have the workers run empty and end."""
+        if self._supervisor is not None:
+            await self._supervisor.stop()

@@ -28,7 +28,7 @@ from ..connections.validators import check_kind
 from ..logs import get_logger
 from ..tasks import open_tasks
 from .app_life import AppLife
-from .backplane import Backplane
+from .backplane import Backplane, default_backplane
 from .clients import C
 from .door import Door
 from .figures import Figures
@@ -110,6 +110,7 @@ class HubApp(Generic[S]):
         self.site = Site(self)
         self.site.router.proxies = trusted_proxies
         worker = current_worker.get()
+        backplane = backplane or default_backplane.get()
         self.backplane = backplane if worker is None else worker.others.backplane(backplane)
         self._door = Door(self.site.router, worker)
         self._hosting = Hosting(

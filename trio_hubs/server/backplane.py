@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any
 
 from .hub import Hub
@@ -28,3 +29,7 @@ class Backplane(abc.ABC):
     @abc.abstractmethod
     def open(self) -> AbstractAsyncContextManager[None]:
         """Be one of the fleet for the body, in which the app is served."""
+
+
+default_backplane: ContextVar[Backplane | None] = ContextVar("default_backplane", default=None)
+"""The backplane of apps that are made without one."""

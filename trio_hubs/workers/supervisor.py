@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from os import PathLike, fspath
+from typing import Any
 
 import msgspec
 import trio
 
-from ..cli.process import WRONG_INPUT
-from ..cli.server import find_app
-from ..connections.server.listeners import UnixListener, address_of, open_listeners
+from ..cli.apps import find_app, set_backplane
+from ..cli.process import WRONG_INPUT, Fault
+from ..connections.server.listeners import AnyListener, UnixListener, address_of, open_listeners
 from ..connections.timer import sleep_late
 from ..errors import ProtocolError
 from ..fleet.backplane import FleetBackplane
@@ -46,7 +47,7 @@ STOP_TIMEOUT = 30.0
 
 
 class WorkerFailed(Exception):
-    """A worker could not start; it has said why."""
+    """The app cannot be served by workers."""
 
 
 async def serve_workers(
@@ -57,10 +58,12 @@ async def serve_workers(
     workers: int,
     uds: str | PathLike[str] | None = None,
     fd: int | None = None,
+    listeners: Sequence[AnyListener] = (),
     drain: float = 0.0,
     ssl_certfile: str | PathLike[str] | None = None,
     ssl_keyfile: str | PathLike[str] | None = None,
-    log_level: str = "WARNING",
+    log: dict[str, Any] | None = None,
+    redis: str | None = None,
     task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an app by several processes on the same port, until cancelled or stopped.
@@ -75,17 +78,19 @@ async def serve_workers(
         workers: How many there are.
         uds: The path of a Unix socket to listen on.
         fd: The descriptor of a socket that was opened before.
+        listeners: What else is open already, without TLS; closed in the end.
         drain: Seconds that invocations and streams may still run in a worker that is to end.
         ssl_certfile: The file with the certificate, to serve ``https`` and ``wss``.
         ssl_keyfile: The file with its key, unless that is in the former.
-        log_level: The least of what workers log.
+        log: The options of the command line for what workers log.
+        redis: The URL of a Redis that joins the machine with others, unless the app has a backplane of its own.
         task_status: Started with the supervisor, once all workers serve.
 
     Raises:
         OSError: An address cannot be bound.
         RuntimeError: This system cannot hand sockets from process to process.
         ValueError: No place is given, or no worker.
-        WorkerFailed: A worker cannot start; it has said why on standard error.
+        WorkerFailed: There is no such app, or a worker cannot start; that has said why on standard error.
     """
     if not hasattr(socket, "SCM_RIGHTS"):
         raise RuntimeError("workers need a system with Unix sockets: serve with one process here")
@@ -96,11 +101,16 @@ async def serve_workers(
         drain=drain,
         certfile=None if ssl_certfile is None else fspath(ssl_certfile),
         keyfile=None if ssl_keyfile is None else fspath(ssl_keyfile),
-        log_level=log_level,
+        log=log,
+        redis=redis,
     )
-    async with open_listeners(host, port, uds, fd, None, ()) as everywhere:
+    async with open_listeners(host, port, uds, fd, None, listeners) as everywhere:
         sockets = [each for each in everywhere if isinstance(each, trio.SocketListener | UnixListener)]
-        backplane = find_app(app).backplane
+        try:
+            set_backplane(redis)
+            backplane = find_app(app).backplane
+        except Fault as fault:
+            raise WorkerFailed(str(fault)) from fault
         fleet = backplane if isinstance(backplane, FleetBackplane) else None
         supervisor = Supervisor(orders, workers, sockets, None if fleet is None else fleet.bus)
         if fleet is not None:
@@ -161,6 +171,7 @@ class Supervisor:
         self._broker = Broker(fleet)
         self._workers = [_Worker(number) for number in range(count)]
         self._stopping = trio.Event()
+        self._stopped = trio.Event()
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -187,6 +198,7 @@ class Supervisor:
                         await worker.ready.wait()
                     task_status.started()
         finally:
+            self._stopped.set()
             for worker in self._workers:
                 worker.inbox.close()
                 worker.outbox.close()
@@ -196,10 +208,11 @@ class Supervisor:
         self._broker.tell_all(CutOff(gap.seconds, gap.unsent))
 
     async def stop(self) -> None:
-        """Have all workers run empty and end, which :meth:`run` then does."""
+        """Have all workers run empty, and wait until they have ended, which ends :meth:`run`, too. A checkpoint."""
         self._stopping.set()
         for worker in self._workers:
             worker.end()
+        await self._stopped.wait()
 
     async def replace_all(self) -> None:
         """Replace the workers one by one: each runs empty, while the others take what comes."""

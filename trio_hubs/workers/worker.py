@@ -12,12 +12,13 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import trio
 from msgspec import Struct
 
+from ..cli.apps import find_app, set_backplane
 from ..cli.process import WRONG_INPUT, Fault, complain, run
-from ..cli.server import find_app
 from ..connections.server.listeners import AnyListener, inherited_listener
 from ..fleet.backplane import FleetBackplane
 from ..server.app import HubApp
@@ -45,7 +46,8 @@ class Orders(Struct):
         drain: Seconds that invocations and streams may still run when it is to end.
         certfile: The certificate to serve TLS with.
         keyfile: Its key.
-        log_level: The least of what is logged.
+        log: The options of the command line for what is logged; without them workers log warnings.
+        redis: The URL of the Redis that joins the app with other servers, unless the app has a backplane of its own.
     """
 
     app: str
@@ -57,7 +59,8 @@ class Orders(Struct):
     outboxes: tuple[int, ...] = ()
     certfile: str | None = None
     keyfile: str | None = None
-    log_level: str = "WARNING"
+    log: dict[str, Any] | None = None
+    redis: str | None = None
 
 
 class WorkersBackplane(FleetBackplane):
@@ -110,13 +113,17 @@ async def _serve(app: HubApp, orders: Orders, bus: WorkerBus) -> None:
 
 def main(orders: Orders) -> int:
     """Serve as a worker until told to end; gives the exit status."""
-    logging.basicConfig(
-        format=f"%(levelname)s worker {orders.number} %(name)s: %(message)s", level=orders.log_level
-    )
+    if orders.log is None:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    else:
+        from ..cli.log_lines import LogLines  # noqa: PLC0415 - it needs an extra
+
+        LogLines(**orders.log).begin()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
     bus = WorkerBus(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))))
     current_worker.set(Worker(orders.number, len(orders.outboxes), Others(orders, bus)))
     try:
+        set_backplane(orders.redis)
         app = find_app(orders.app)
         return run(_serve, app, orders, bus, on_terminate=partial(app.drain, orders.drain))
     except Fault as fault:

@@ -1,0 +1,60 @@
+"""Apps, found by their names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
+from ..server.app import HubApp
+from ..server.backplane import default_backplane
+from .process import Fault
+
+
+def set_backplane(redis: str | None) -> None:
+    """Join the apps that are found from now on to a fleet over Redis, unless they have a backplane of their own."""
+    if redis is None:
+        return
+    try:
+        from ..redis import RedisBackplane  # noqa: PLC0415 - it needs an extra
+
+        default_backplane.set(RedisBackplane(redis))
+    except ModuleNotFoundError as error:
+        raise Fault("a backplane needs more packages: pip install 'trio-hubs[redis]'") from error
+    except ValueError as error:
+        raise Fault(f"the backplane's URL is none: {error}") from error
+
+
+def find_app(name: str) -> HubApp:
+    """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
+
+    It may also be a function that makes the app.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and attribute and all(part.isidentifier() for part in module_name.split("."))):
+        raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise Fault(f"there is no module '{error.name}', neither in this folder nor installed") from error
+        raise _failed(f"cannot import '{module_name}'", error) from error
+    app = getattr(module, attribute, None)
+    if app is None:
+        raise Fault(f"the module '{module_name}' has no '{attribute}'")
+    if callable(app):
+        try:
+            app = app()
+        except Exception as error:
+            raise _failed(f"cannot make the app by '{name}'", error) from error
+    if not isinstance(app, HubApp):
+        raise Fault(f"'{name}' is no HubApp, but of type {type(app).__name__}")
+    return app
+
+
+def _failed(what: str, error: Exception) -> Fault:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+    return Fault(f"{what}: {type(error).__name__}: {error}{place}")
