@@ -1,6 +1,7 @@
 """Observers: what they hear of calls, in which order, and that they disturb nothing."""
 
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -296,3 +297,52 @@ class Waiting(Observer):
 def test_an_observer_that_would_hear_of_nothing_is_refused(wrong: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         Observers([wrong])
+
+
+ROOM: ContextVar[str] = ContextVar("room", default="")
+
+
+class Told(Hub):
+    """Tells what observers have set."""
+
+    def at_once(self) -> str:
+        return ROOM.get()
+
+    async def later(self) -> str:
+        await trio.sleep(1)
+        return ROOM.get()
+
+
+class Setter(Observer):
+    """Sets what a call's headers say."""
+
+    def call_began(self, call: ObservedCall) -> None:
+        ROOM.set(call.headers.get("room", "none"))
+
+
+@pytest.mark.parametrize("method", ["AtOnce", "Later"])
+async def test_a_method_sees_what_an_observer_sets_from_its_headers(
+    method: str, autojump_clock: MockClock
+) -> None:
+    async with open_client(served_hub(Told, observers=[Setter()]), id="c", beating=True) as client:
+        for id, more in ("1", {"headers": {"room": "a"}}), ("2", {"headers": {}}), ("3", {}):
+            await client.send({**call(method, id=id), **more})
+        await trio.sleep(5)
+        answers = {each["invocationId"]: each["result"] for each in await client.arrived()}
+    assert answers == {"1": "a", "2": "none", "3": "none"}
+    assert ROOM.get() == ""
+
+
+async def test_headers_of_calls_that_wait_count_for_what_lies_unread(autojump_clock: MockClock) -> None:
+    hub = served_hub(Work, observers=[Setter()])
+    async with open_client(hub, id="c", beating=True) as client:
+        (session,) = hub.sessions
+        await client.send(call("Sleep", 5))
+        await wait_all_tasks_blocked()
+        sizes = []
+        for headers in {}, {"name": "x" * 1000}:
+            before = session.reading._unread
+            await client.send({**call("Sleep", 5), "headers": headers})
+            await wait_all_tasks_blocked()
+            sizes.append(session.reading._unread - before)
+        assert sizes[1] - sizes[0] == 1204

@@ -1,7 +1,8 @@
 """Our calls get their one answer or one error, and the peer hears once of what was given up."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -613,3 +614,42 @@ async def test_idle_is_when_no_call_stream_or_upload_goes_on(desk: Desk, nursery
         end()
         await wait_all_tasks_blocked()
     assert idle.ended
+
+
+# ---- what is held around them
+
+
+async def test_what_is_held_around_a_call_gives_its_headers_and_sees_its_end(
+    desk: Desk, nursery: trio.Nursery
+) -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def around(target: str) -> Iterator[Mapping[str, str]]:
+        seen.append(f"{target} begins")
+        try:
+            yield {"trace": target}
+        except HubException as error:
+            seen.append(f"{target} fails: {error}")
+            raise
+        else:
+            seen.append(f"{target} ends")
+
+    desk.our_calls.around = around
+    await desk.our_calls.send("send", (1,))
+    good = Waiting(nursery, desk.our_calls.invoke, "good", (), int)
+    await wait_all_tasks_blocked()
+    bad = Waiting(nursery, desk.our_calls.invoke, "bad", (), int)
+    await wait_all_tasks_blocked()
+    async with desk.our_calls.stream("stream", (), int, 1):
+        assert seen == ["send begins", "send ends", "good begins", "bad begins", "stream begins"]
+    assert desk.our_calls.complete(Completion("1", result=raw(7)[0]))
+    assert desk.our_calls.complete(Completion("2", error="no"))
+    await wait_all_tasks_blocked()
+    assert good.outcome == 7
+    assert isinstance(bad.outcome, HubException)
+    assert seen[5] == "stream ends"
+    assert sorted(seen[6:]) == ["bad fails: no", "good ends"]
+    assert [message["headers"] for message in desk.sent if "headers" in message] == [
+        {"trace": target} for target in ("send", "good", "bad", "stream")
+    ]

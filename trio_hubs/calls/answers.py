@@ -11,7 +11,7 @@ from msgspec import Raw
 from ..errors import BindingError, ConnectionClosed, HubException, UploadBroken
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import Completion
+from ..protocol.messages import Completion, Headers
 from .methods import Method
 from .observer import NOBODY, ObservedCall, Observers
 from .outbox import Outbox
@@ -164,9 +164,9 @@ class Answers:
 
     # ---- what observers hear
 
-    def note_began(self, id: str, method: Method, arguments: Raw) -> ObservedCall:
+    def note_began(self, id: str, method: Method, arguments: Raw, headers: Headers) -> ObservedCall:
         """A call is about to begin; gives what :meth:`note_ended` takes."""
-        return self._face.observers.call_began(self._connection_id, id, method.name, arguments)
+        return self._face.observers.call_began(self._connection_id, id, method.name, arguments, headers or {})
 
     def note_ended(self, call: ObservedCall, failure: Exception | None, *, cancelled: bool = False) -> None:
         """A call that had begun has ended.

@@ -8,8 +8,9 @@ from math import inf
 from typing import Any
 
 import trio
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
+from ..protocol.messages import Headers
 from .children import Children
 from .incoming import IncomingStream, IncomingStreams
 from .methods import Method
@@ -26,6 +27,7 @@ class TheirCall:
         "children",
         "credit",
         "has_place",
+        "headers",
         "id",
         "method",
         "observed",
@@ -50,6 +52,7 @@ class TheirCall:
         )
         self.has_place = True  # among those that may run at a time
         self.began = False  # to stream
+        self.headers: Headers = UNSET  # of its message, where anybody listens
         self.observed: ObservedCall | None = None  # once it runs, where anybody listens
 
     def cancel(self) -> None:

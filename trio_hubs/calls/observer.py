@@ -6,9 +6,11 @@ logged, and has no other effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from inspect import iscoroutinefunction
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -22,6 +24,11 @@ from ..protocol.negotiate import Transport
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+AroundCall: TypeAlias = Callable[[str], AbstractContextManager[Mapping[str, str]]]
+"""Held around a call of ours, from before it is sent to its end: gets its target, gives the headers of its message."""
 
 Listener: TypeAlias = Callable[[T], None]
 
@@ -75,6 +82,7 @@ class ObservedCall:
         id: The call's id on that connection; empty where the client does not wait for an answer.
         target: The method's wire name; where it was refused, as the client wrote it.
         argument_bytes: The size of its arguments on the wire, without uploads.
+        headers: Its message's headers, as the client wrote them; none where it was refused.
         began_at: When it began, or was refused, in trio's clock.
         items: How many items of its stream have been queued for the client so far.
         outcome: What it has come to; ``None`` while it runs.
@@ -85,6 +93,7 @@ class ObservedCall:
     id: str
     target: str
     argument_bytes: int
+    headers: Mapping[str, str] = _NO_HEADERS
     began_at: float = attrs.field(factory=trio.current_time)
     items: int = 0
     outcome: Outcome | None = None
@@ -104,7 +113,7 @@ class Observer:
         """A connection has ended, and its hub has heard of that; the same object that was given when it opened."""
 
     def call_began(self, call: ObservedCall) -> None:
-        """A method is about to be called."""
+        """A method is about to be called; it sees the context variables that are set here."""
 
     def call_ended(self, call: ObservedCall) -> None:
         """A call that had begun has ended, streams included; the same object that was given when it began."""
@@ -162,9 +171,16 @@ class Observers:
         """Tell of a connection that has ended."""
         _tell(self._closed, connection)
 
-    def call_began(self, connection_id: str | None, id: str, target: str, arguments: Raw) -> ObservedCall:
+    def call_began(
+        self,
+        connection_id: str | None,
+        id: str,
+        target: str,
+        arguments: Raw,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> ObservedCall:
         """Tell of a call that is about to begin; :meth:`call_ended` takes what this gives."""
-        call = ObservedCall(connection_id, id, target, memoryview(arguments).nbytes)
+        call = ObservedCall(connection_id, id, target, memoryview(arguments).nbytes, headers)
         _tell(self._began, call)
         return call
 

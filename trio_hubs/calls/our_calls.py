@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from copy import copy
 from itertools import count
 from types import MappingProxyType
 from typing import Any
 
 import trio
-from msgspec import Raw
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from ..errors import ConnectionClosed, HubException
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
-from ..protocol.messages import CancelInvocation, Completion, Credit, Invocation, StreamInvocation
+from ..protocol.messages import CancelInvocation, Completion, Credit, Headers, Invocation, StreamInvocation
 from ..tasks import open_background
 from .channels import ChannelReader
 from .credits import UNLIMITED
 from .incoming import IncomingStreams
+from .observer import AroundCall
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
@@ -58,6 +60,9 @@ class OurCalls:
         role: Which side we are. A server's ids must differ from those of the client's uploads, and clients owe it
             a result, but cannot be told that it is no longer wanted.
         text: Says what has gone wrong with a call, in our side's words.
+
+    Attributes:
+        around: Held around each call, for who wants to know of them.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class OurCalls:
         incoming.on_failed = self.stop_stream
         self._text = text
         self._role = role
+        self.around: AroundCall | None = None
         prefix = "s" if role is Role.SERVER else ""
         self._ids = (f"{prefix}{number}" for number in count(1))
         self._pending: dict[str, _PendingCall] = {}
@@ -140,7 +146,12 @@ class OurCalls:
             ConnectionClosed: The connection is over.
         """
         plain, uploads = self._split(arguments)
-        await self._put(Invocation(target=target, arguments=self._dump(plain), stream_ids=tuple(uploads)))
+        message = Invocation(target=target, arguments=self._dump(plain), stream_ids=tuple(uploads))
+        if self.around is None:
+            await self._put(message)
+        else:
+            with self.around(target) as headers:
+                await self._put(replace(message, headers={**headers}))
         if uploads:
             assert self._nursery is not None
             for id, items in uploads.items():
@@ -177,11 +188,20 @@ class OurCalls:
         """
         load = self._protocol.payloads.loader(result_type)
         plain, uploads = self._split(arguments)
-        completion = await self.ask(target, self._dump(plain), uploads)
+        dumped = self._dump(plain)
+        if self.around is None:
+            completion = await self.ask(target, dumped, uploads)
+        else:
+            with self.around(target) as headers:
+                completion = await self.ask(target, dumped, uploads, {**headers})
         return load(completion.result) if completion.has_result else None
 
     async def ask(
-        self, target: str, arguments: Raw, uploads: Mapping[str, AsyncIterable[Any]] = _NO_UPLOADS
+        self,
+        target: str,
+        arguments: Raw,
+        uploads: Mapping[str, AsyncIterable[Any]] = _NO_UPLOADS,
+        headers: Headers = UNSET,
     ) -> Completion:
         """Call with arguments that are encoded already, and wait for the answer, which is left undecoded.
 
@@ -193,7 +213,13 @@ class OurCalls:
         """
         id = next(self._ids)
         await self._put(
-            Invocation(invocation_id=id, target=target, arguments=arguments, stream_ids=tuple(uploads))
+            Invocation(
+                invocation_id=id,
+                target=target,
+                arguments=arguments,
+                stream_ids=tuple(uploads),
+                headers=headers,
+            )
         )
         call = self._pending[id] = _PendingCall()
         try:
@@ -245,12 +271,17 @@ class OurCalls:
             StreamOverflow: In the reader: the peer sent too much while the body waited for other things.
         """
         plain, uploads = self._split(arguments)
-        stream = await self.begin_stream(target, plain, item_type, capacity, policy, uploads=tuple(uploads))
-        try:
-            async with (self._uploading_in_background if uploads_in_background else self._uploading)(uploads):
-                yield stream.reader
-        finally:
-            self.end_stream(stream)
+        with nullcontext(None) if self.around is None else self.around(target) as headers:
+            stream = await self.begin_stream(
+                target, plain, item_type, capacity, policy, uploads=tuple(uploads), headers=headers
+            )
+            try:
+                async with (self._uploading_in_background if uploads_in_background else self._uploading)(
+                    uploads
+                ):
+                    yield stream.reader
+            finally:
+                self.end_stream(stream)
 
     async def begin_stream(
         self,
@@ -261,6 +292,7 @@ class OurCalls:
         policy: ReaderPolicy = WAIT,
         *,
         uploads: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> Unread[Any]:
         """Call for a stream, which is to be ended by :meth:`end_stream`.
 
@@ -272,7 +304,11 @@ class OurCalls:
         load = ItemLoader(payloads.many_loader(item_type), payloads.loader(item_type))
         id = next(self._ids)
         call = StreamInvocation(
-            invocation_id=id, target=target, arguments=self._dump(arguments), stream_ids=uploads
+            invocation_id=id,
+            target=target,
+            arguments=self._dump(arguments),
+            stream_ids=uploads,
+            headers={**headers} if headers else UNSET,
         )
         if self._incoming.give_credit is None:
             await self._put(call)

@@ -50,6 +50,9 @@ logger = get_logger(__name__)
 CALL_SIZE = 500
 """What a waiting call counts for, besides its arguments and ids; bytes, roughly."""
 
+HEADER_SIZE = 200
+"""What each of its message's headers counts for, by itself, where anybody listens."""
+
 UPLOAD_SIZE = 2500
 """What each of its uploads counts for, by itself."""
 
@@ -143,7 +146,7 @@ class TheirCalls:
     def _file(self, method: Method, id: str, message: Invocation | StreamInvocation) -> None:
         plain = method.inline and type(message) is Invocation and not message.stream_ids
         if plain and not self._register.waiting and self._workers.ready:
-            self._workers.run_inline(method, id, message.arguments)
+            self._workers.run_inline(method, id, message.arguments, message.headers)
             return
         if not plain and (refusal := self._misfit(method, id, message)):
             load_arguments(method, message.arguments)  # what is wrong with these is told first
@@ -156,6 +159,9 @@ class TheirCalls:
         size = CALL_SIZE + payload_size(arguments) + len(id)
         size += sum(UPLOAD_SIZE + len(upload) for upload in message.stream_ids)
         call = TheirCall(id, method, arguments, self._open_uploads(method, message.stream_ids), size)
+        if self._answers.observed and message.headers:
+            call.headers = message.headers
+            call.size += sum(HEADER_SIZE + len(name) + len(text) for name, text in message.headers.items())
         if self._outgoing.credited:
             call.credit = 0.0
         if method.deadline is not None:

@@ -19,6 +19,7 @@ import trio
 from msgspec import Raw
 
 from ..errors import BindingError
+from ..protocol.messages import Headers
 from ..tasks import bare
 from .answers import Answers, Face
 from .call_register import CallRegister, TheirCall
@@ -162,7 +163,7 @@ class Workers:
 
     # ---- calls that need no task
 
-    def run_inline(self, method: Method, id: str, raw: Raw) -> None:
+    def run_inline(self, method: Method, id: str, raw: Raw, headers: Headers) -> None:
         """Run a call at once; if it turns out to wait, it goes on in a task.
 
         Raises:
@@ -170,9 +171,11 @@ class Workers:
         """
         assert self._nursery is not None
         arguments = load_arguments(method, raw)
-        observed = self._answers.note_began(id, method, raw) if self._answers.observed else None
         children = Children(self._nursery)
         context = self.context.copy()
+        observed = None
+        if self._answers.observed:
+            observed = context.run(self._answers.note_began, id, method, raw, headers)
         try:
             result = context.run(self._enter, method, children, arguments)
         except Exception as error:  # noqa: BLE001 - the border to hub methods
@@ -284,7 +287,7 @@ class Workers:
             if call.has_place:
                 self._give_up_place(call)
         if self._answers.observed:
-            call.observed = self._answers.note_began(call.id, method, call.arguments)
+            call.observed = self._answers.note_began(call.id, method, call.arguments, call.headers)
         result = await _awaited(self._enter(method, children, arguments))
         if not method.signature.streaming:
             return result

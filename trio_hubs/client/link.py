@@ -81,6 +81,7 @@ class HubLink(HubCalls):
         self._session = Session(
             connection, protocol, handlers, _Life(self), options.session_options(), credits
         )
+        self._session.our_calls.around = options.around_calls
         if not connection.inherent_keep_alive:
             self._session.outbox.put(protocol.encode(Ping()), 0)  # tells the server that this client pings
         handlers.readers.move(self._session.reading)

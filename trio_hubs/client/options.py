@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..calls.observer import AroundCall
 from ..calls.options import Role, SessionOptions
 from ..connections.client.options import ConnectionOptions
 from ..connections.validators import non_negative, positive, positive_or_none
@@ -52,6 +53,9 @@ class HubConnectionOptions(ConnectionOptions):
     waiting_calls_buffer_size: int = attrs.field(default=1024 * 1024, validator=positive)
     """How many bytes of calls may wait, with ``wait_for_ready``, until a lost connection is regained; more raise at
     once. A call counts for its arguments as they are encoded, and 1 KiB."""
+    around_calls: AroundCall | None = None
+    """Held around each call, but of streams with ``resume``: called with the method's name, gives headers of the
+    message, as :func:`trio_hubs.otel.traced_calls` makes it [none]."""
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""

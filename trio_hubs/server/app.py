@@ -288,12 +288,19 @@ class HubApp(Generic[S]):
             ),
         )
 
+    def add_observer(self, observer: Observer) -> None:
+        """Have one more observer hear of the connections and calls of every hub.
+
+        Of calls it hears on connections that begin from now on.
+        """
+        self._hosting.observers.add(observer)
+
     @property
     def figures(self) -> Figures:
         """Figures by hub, method and transport, for monitors; they are counted from the first look on."""
         if self._figures is None:
             self._figures = Figures(self.site)
-            self._hosting.observers.add(self._figures)
+            self.add_observer(self._figures)
         return self._figures
 
     # ---- its life

@@ -1,0 +1,246 @@
+"""Traces and metrics by OpenTelemetry, with the names and attributes of ASP.NET Core, and more that it lacks.
+
+It stands on observers and figures, as anybody's could. What peers write in headers is a parent and no more: a name that
+clients made up is in no attribute, and no span begins for a call that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import trio
+from opentelemetry import context, metrics, propagate, trace
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
+
+from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
+from .protocol.negotiate import Transport
+from .server.app import HubApp
+from .server.figures import Figures
+
+SERVER = "Microsoft.AspNetCore.SignalR.Server"
+CLIENT = "Microsoft.AspNetCore.SignalR.Client"
+METER = "Microsoft.AspNetCore.Http.Connections"
+OWN_METER = "trio_hubs"
+
+_TRANSPORTS = {
+    Transport.WEBSOCKETS: "web_sockets",
+    Transport.SERVER_SENT_EVENTS: "server_sent_events",
+    Transport.LONG_POLLING: "long_polling",
+}
+_DURATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # as ASP.NET Core advises
+
+Attributes: TypeAlias = dict[str, str]
+
+
+def instrument(
+    app: HubApp[Any],
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Trace the calls of an app's hubs, and measure its connections and calls, from now on.
+
+    Args:
+        app: The app, before it is served.
+        tracer_provider: Takes the spans; the global one by default.
+        meter_provider: Takes the measurements; the global one by default.
+    """
+    _ = app.figures  # which are counted from now on
+    app.add_observer(
+        _Instruments(
+            app,
+            trace.get_tracer(SERVER, tracer_provider=tracer_provider),
+            metrics.get_meter_provider() if meter_provider is None else meter_provider,
+        )
+    )
+
+
+def traced_calls(
+    url: str, *, tracer_provider: TracerProvider | None = None
+) -> Callable[[str], AbstractContextManager[Mapping[str, str]]]:
+    """What traces a client's calls of a hub: for ``HubConnectionOptions.around_calls``.
+
+    Args:
+        url: The hub's URL.
+        tracer_provider: Takes the spans; the global one by default.
+    """
+    parts = urlsplit(url)
+    attributes: dict[str, str | int] = {"rpc.system": "signalr"}
+    if service := parts.path.strip("/"):
+        attributes["rpc.service"] = service
+    if parts.hostname:
+        attributes["server.address"] = parts.hostname
+        attributes["server.port"] = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
+    tracer = trace.get_tracer(CLIENT, tracer_provider=tracer_provider)
+    return partial(_traced, tracer, service, attributes)
+
+
+@contextmanager
+def _traced(
+    tracer: Tracer, service: str, attributes: Mapping[str, str | int], target: str
+) -> Iterator[Mapping[str, str]]:
+    """A span around a call of ours, which is no parent of what its caller does meanwhile."""
+    name = f"{service}/{target}" if service else target
+    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes={**attributes, "rpc.method": target})
+    headers: dict[str, str] = {}
+    propagate.inject(headers, trace.set_span_in_context(span))
+    try:
+        yield headers
+    except Exception as error:
+        _fail(span, error)
+        raise
+    finally:
+        span.end()
+
+
+def _fail(span: Span, error: BaseException) -> None:
+    span.set_attribute("error.type", _name(type(error)))
+    span.set_status(StatusCode.ERROR)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Instruments(Observer):
+    """Traces and measures what an app's clients do."""
+
+    def __init__(self, app: HubApp[Any], tracer: Tracer, provider: MeterProvider) -> None:
+        self._app = app
+        self._tracer = tracer
+        self._hubs: dict[str | None, str] = {}  # the services of the connections that are open
+        self._spans: dict[int, Span] = {}  # by the calls that run
+        meter = provider.get_meter(METER)
+        self._lasted = meter.create_histogram(
+            "signalr.server.connection.duration",
+            "s",
+            "The duration of connections on the server.",
+            explicit_bucket_boundaries_advisory=_DURATIONS,
+        )
+        self._active = meter.create_up_down_counter(
+            "signalr.server.active_connections",
+            "{connection}",
+            "Number of connections that are currently active on the server.",
+        )
+        own = provider.get_meter(OWN_METER)
+        self._took = own.create_histogram(
+            "trio_hubs.server.call.duration", "s", "The duration of calls of hub methods, streams included."
+        )
+        self._refused = own.create_counter(
+            "trio_hubs.server.refused_calls", "{call}", "Calls that did not begin."
+        )
+        for counts, name, unit, text, read in _FIGURES:
+            create = own.create_observable_counter if counts else own.create_observable_up_down_counter
+            create(name, [partial(_observe, app, read)], unit, text)
+
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        hubs = [hub for hub, _ in self._app.site.hubs if hub.__qualname__ == connection.hub]
+        self._hubs[connection.id] = _name(hubs[0])
+        self._active.add(1, _transport(connection))
+
+    def connection_closed(self, connection: ObservedConnection) -> None:
+        if self._hubs.pop(connection.id, None) is None:
+            return
+        self._active.add(-1, _transport(connection))
+        if isinstance(connection.error, TimeoutError) or connection.too_slow:
+            status = "timeout"
+        else:
+            status = "app_shutdown" if self._app.draining else "normal_closure"
+        seconds = trio.current_time() - connection.opened_at
+        self._lasted.record(seconds, {"signalr.connection.status": status, **_transport(connection)})
+
+    def call_began(self, call: ObservedCall) -> None:
+        attributes = self._attributes(call)
+        parent = propagate.extract(call.headers, context.Context())
+        span = self._tracer.start_span(
+            f"{attributes['rpc.service']}/{call.target}", parent, SpanKind.SERVER, attributes
+        )
+        self._spans[id(call)] = span
+        context.attach(
+            trace.set_span_in_context(span, parent)
+        )  # of the call's own context, which ends with it
+
+    def call_ended(self, call: ObservedCall) -> None:
+        span = self._spans.pop(id(call), None)
+        if span is None:
+            return
+        attributes = self._attributes(call)
+        if call.outcome is Outcome.CANCELLED:
+            attributes["error.type"] = "cancelled"
+        elif call.error is not None:
+            attributes["error.type"] = _name(type(call.error))
+        if "error.type" in attributes:
+            span.set_attribute("error.type", attributes["error.type"])
+            if call.error is not None:
+                span.set_status(StatusCode.ERROR)
+        span.end()
+        self._took.record(trio.current_time() - call.began_at, attributes)
+
+    def call_refused(self, call: ObservedCall) -> None:
+        service = self._hubs.get(call.connection_id, "")
+        kind = _name(type(call.error))
+        self._refused.add(1, {"rpc.system": "signalr", "rpc.service": service, "error.type": kind})
+
+    def _attributes(self, call: ObservedCall) -> Attributes:
+        service = self._hubs.get(call.connection_id, "")
+        return {"rpc.system": "signalr", "rpc.service": service, "rpc.method": call.target}
+
+
+def _transport(connection: ObservedConnection) -> Attributes:
+    if connection.transport is None:
+        return {}
+    return {"signalr.transport": _TRANSPORTS[connection.transport]}
+
+
+Read: TypeAlias = Callable[[HubApp[Any], Figures], Iterable[tuple[float, Attributes]]]
+
+
+def _observe(app: HubApp[Any], read: Read, _: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(value, attributes) for value, attributes in read(app, app.figures)]
+
+
+def _by_hub(name: str) -> Read:
+    return lambda _, figures: [(getattr(each, name), {"hub": each.hub}) for each in figures.hubs]
+
+
+def _by_app(name: str) -> Read:
+    return lambda app, _: [(getattr(app.statistics(), name), {})]
+
+
+def _items(_: HubApp[Any], figures: Figures) -> Iterable[tuple[float, Attributes]]:
+    return [(each.items, {"hub": each.hub, "rpc.method": each.method}) for each in figures.methods.values()]
+
+
+_FIGURES: tuple[tuple[bool, str, str, str, Read], ...] = (
+    (True, "trio_hubs.server.streamed_items", "{item}", "Items streamed to clients.", _items),
+    (True, "trio_hubs.server.received", "By", "Bytes that clients have sent.", _by_hub("received_bytes")),
+    (True, "trio_hubs.server.sent", "By", "Bytes that were sent to clients.", _by_hub("sent_bytes")),
+    (False, "trio_hubs.server.queued", "By", "Bytes that wait for clients.", _by_hub("queued_bytes")),
+    (False, "trio_hubs.server.waiting_calls", "{call}", "Calls that wait.", _by_hub("waiting_calls")),
+    (
+        True,
+        "trio_hubs.server.slow_clients",
+        "{client}",
+        "Clients that were too slow.",
+        _by_app("slow_clients"),
+    ),
+    (
+        True,
+        "trio_hubs.server.dropped_messages",
+        "{message}",
+        "Dropped messages.",
+        _by_app("dropped_messages"),
+    ),
+    (
+        True,
+        "trio_hubs.server.refused_connections",
+        "{connection}",
+        "Turned away.",
+        _by_app("refused_connections"),
+    ),
+)
