@@ -1,14 +1,12 @@
 """The examples do what they say."""
 
-import re
-
 import httpx2
 import pytest
 import trio
 
-from examples import chat_server, counter_client, counter_server, fastapi_site, news_client, news_server
+from examples import counter_client, counter_server, fastapi_site, news_client, news_server
 from tests.asgi.hypercorn_server import open_hypercorn
-from trio_hubs import ConnectionClosed, HubException, NegotiationError, open_channel, open_hub_connection
+from trio_hubs import ConnectionClosed, NegotiationError, open_channel, open_hub_connection
 
 
 async def test_the_client_prints_what_the_server_counts(
@@ -21,46 +19,6 @@ async def test_the_client_prints_what_the_server_counts(
         "the sum of five odd numbers: 25",
         "An error occurred on the server while streaming results. HubException: cannot count backwards",
     ]
-
-
-async def test_a_room_hears_what_is_said_in_it_and_who_comes_and_goes(nursery: trio.Nursery) -> None:
-    url = await nursery.start(chat_server.app.serve, "127.0.0.1", 0) + "/chat"
-    writer, heard = open_channel(str)
-
-    async def note(text: str) -> None:
-        await writer.write(text)
-
-    async def said(name: str, text: str) -> None:
-        await writer.write(f"{name}: {text}")
-
-    async with open_hub_connection(url, handlers={"Noted": note, "Said": said}) as ann:
-        await ann.invoke("Join", "Ann", "trio")
-        async with open_hub_connection(url) as bob:
-            with pytest.raises(HubException, match=r"Join a room first\."):
-                await bob.invoke("Say", "hello?")
-            await bob.invoke("Join", "Bob", "elsewhere")
-            await bob.invoke("Say", "nobody hears this")
-            await bob.invoke("Join", "Bob", "trio")
-            await bob.invoke("Say", "hello")
-        assert [await heard.read() for _ in range(4)] == [
-            "Ann is here",
-            "Bob is here",
-            "Bob: hello",
-            "Bob has left",
-        ]
-        await ann.invoke("Join", "Ann", "elsewhere")
-        assert await heard.read() == "Ann is here"
-
-
-async def test_the_page_of_the_chat_needs_no_other_server(nursery: trio.Nursery) -> None:
-    address = await nursery.start(chat_server.app.serve, "127.0.0.1", 0)
-    async with httpx2.AsyncClient(base_url=address) as http:
-        page = (await http.get("/")).text
-        assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["/pages/signalr.min.js"]
-        script = await http.get("/pages/signalr.min.js")
-        assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
-        assert "HubConnectionBuilder" in script.text
-    assert not re.search(r"https?://", page)
 
 
 async def test_a_client_that_lives_for_days_outlives_its_server(nursery: trio.Nursery) -> None:
