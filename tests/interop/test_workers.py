@@ -97,6 +97,8 @@ async def test_a_worker_that_is_killed_is_started_again_and_its_clients_come_bac
                 server = Server(workers.address, ("json", Transport.WEBSOCKETS), PATIENCE)
                 connecting = server.connect(reconnect=lambda *_: 0.05, handlers={"Message": heard})
                 clients.append(await stack.enter_async_context(connecting))
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(f"{workers.address}/up")).json() == [0, 1]
             for victim in workers.supervisor.processes:
                 os.kill(victim, signal.SIGKILL)
             for client in clients:

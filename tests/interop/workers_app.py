@@ -14,4 +14,10 @@ def answer_worker(_: Request) -> Response:
     return Response(str(app.worker_number))
 
 
+def answer_up(_: Request) -> Response:
+    """The numbers of the workers that serve."""
+    return Response.json(list(app.workers_up))
+
+
 app.add_route("/worker", answer_worker)
+app.add_route("/up", answer_up)

@@ -19,6 +19,7 @@ class Others:
     """The other workers, of which there are none."""
 
     token_prefix = "7-"
+    up = (7,)
 
     def __init__(self) -> None:
         self.given: list[Any] = []
@@ -47,6 +48,7 @@ async def test_who_may_come_in_while_the_app_runs_empty(autojump_clock: MockCloc
     current_worker.reset(before)
     app.add_route("/", lambda _: Response("here"))
     assert app.worker_number == (7 if worker else None)
+    assert app.workers_up == ((7,) if worker else ())
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             listener = Listener()

@@ -324,6 +324,11 @@ class HubApp(Generic[S]):
         """Which of the workers this process is, from 0 on; ``None`` where there are none."""
         return None if self._door.worker is None else self._door.worker.number
 
+    @property
+    def workers_up(self) -> tuple[int, ...]:
+        """The numbers of the workers that serve at the moment, for a route that tells of their health."""
+        return () if self._door.worker is None else self._door.worker.others.up
+
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
         """Run the app without a door, for the body: its lifespan, its endpoints and hubs.
 

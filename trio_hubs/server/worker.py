@@ -16,6 +16,11 @@ from .backplane import Backplane
 class OtherWorkers(Elsewhere, Protocol):
     """The way to the others."""
 
+    @property
+    def up(self) -> tuple[int, ...]:
+        """The numbers of the workers that serve, this one's included."""
+        ...
+
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
         """Serve the clients that others hand over, in a nursery; until cancelled."""
         ...

@@ -79,6 +79,10 @@ class Others(Mailboxes):
         super().__init__(orders.number, socket.socket(fileno=orders.inbox), outboxes)
         self._bus = bus
 
+    @property
+    def up(self) -> tuple[int, ...]:
+        return self._bus.up
+
     def backplane(self, own: Backplane | None) -> Backplane:
         if not isinstance(own, FleetBackplane):
             return WorkersBackplane(self._bus, {})
