@@ -1,5 +1,7 @@
 """The examples do what they say."""
 
+from pathlib import Path
+
 import httpx2
 import pytest
 import trio
@@ -7,6 +9,13 @@ import trio
 from examples import counter_client, counter_server, fastapi_site, news_client, news_server
 from tests.asgi.hypercorn_server import open_hypercorn
 from trio_hubs import ConnectionClosed, NegotiationError, open_channel, open_hub_connection
+
+EXAMPLES = Path(counter_server.__file__).parent
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short(example: Path) -> None:
+    assert len(example.read_text("utf-8").splitlines()) <= 120
 
 
 async def test_the_client_prints_what_the_server_counts(
