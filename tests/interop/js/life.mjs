@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { DefaultHttpClient, HttpTransportType, NullLogger } from "@microsoft/signalr";
 import { everywhere, inNode, notOverLongPolling, notOverWebSockets, overLongPolling, overWebSockets } from "./registry.mjs";
-import { as, closed, pause, range, readAll, stillWorks, within } from "./session.mjs";
+import { as, closed, pause, range, readAll, startInTime, stillWorks, within } from "./session.mjs";
 
 everywhere("connected and disconnected are told once each", async (s) => {
   const key = s.newKey();
@@ -148,7 +148,7 @@ everywhere("pings keep an idle connection", async (s) => {
   [connection.keepAliveIntervalInMilliseconds, connection.serverTimeoutInMilliseconds] = [300, 2000];
   let end = "still open";
   connection.onclose((error) => (end = `closed: ${error}`));
-  await connection.start();
+  await startInTime(connection);
   await readAll(connection.stream("Counter", 1, 3500)); // nothing is sent meanwhile
   assert.equal(end, "still open");
   await stillWorks(connection);
@@ -159,7 +159,7 @@ notOverLongPolling("a silent client is disconnected", async (s) => {
   const connection = s.build(`/impatient?log=${key}`);
   connection.keepAliveIntervalInMilliseconds = 60_000;
   const end = closed(connection);
-  await connection.start();
+  await startInTime(connection);
   assert.equal(String(await end), "Error: Server returned an error on close: Connection closed with an error.");
   await s.seenBecomes(key, "connected,disconnected with error");
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { Subject } from "@microsoft/signalr";
 import { everywhere, notOverLongPolling, overWebSockets } from "./registry.mjs";
-import { closed, inbox, range, readAll, stillWorks, until, upload, within } from "./session.mjs";
+import { closed, inbox, range, readAll, startInTime, stillWorks, until, upload, within } from "./session.mjs";
 
 const again = { nextRetryDelayInMilliseconds: () => 50 };
 
@@ -92,7 +92,7 @@ notOverLongPolling("a connection gone silent is noticed on both sides", async (s
   const connection = s.build(`/impatient?log=${key}`, { url: gate.url });
   [connection.keepAliveIntervalInMilliseconds, connection.serverTimeoutInMilliseconds] = [200, 2000];
   const end = closed(connection);
-  await connection.start();
+  await startInTime(connection);
   await stillWorks(connection);
   await gate.silence();
   assert.equal((await end).message, "Server timeout elapsed without receiving a message from the server.");

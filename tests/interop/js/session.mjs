@@ -138,6 +138,18 @@ export function inbox(connection, method, prefix = "") {
   return { next, upTo };
 }
 
+/** Starts a connection to a hub that waits for a second: on a busy machine the first handshake may come too late. */
+export async function startInTime(connection, attempts = 10) {
+  for (; attempts > 1; attempts--) {
+    try {
+      return await connection.start();
+    } catch (error) {
+      if (!String(error).includes("Handshake was canceled")) throw error;
+    }
+  }
+  return connection.start();
+}
+
 /** The error that closed the connection, or undefined. */
 export function closed(connection) {
   return within(8, new Promise((resolve) => connection.onclose(resolve)));
