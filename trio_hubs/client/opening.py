@@ -74,7 +74,7 @@ async def open_hub_connection(
         The connection.
 
     Raises:
-        ValueError: The URL, a header, the protocol or the naming cannot be used.
+        ValueError: The URL, a header, the token, the protocol or the naming cannot be used.
         TypeError: The options are of another kind.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The connection was over at once, or could not be opened where negotiation was skipped.

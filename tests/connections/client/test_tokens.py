@@ -94,3 +94,10 @@ async def test_a_token_that_no_header_can_have_is_not_repeated(token: str) -> No
         await Tokens(lambda _: token).get()
     assert "SECRET" not in str(caught.value)
     assert not caught.value.retriable
+
+
+@pytest.mark.parametrize("token", ["SECRET ", "SECRET\r\nX: y", "SECRETä", "SECRET\ud800"])
+def test_a_fixed_token_that_no_header_can_have_is_refused_at_once(token: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in an HTTP header") as caught:
+        Tokens(token)
+    assert "SECRET" not in str(caught.value)

@@ -69,7 +69,7 @@ async def open_connection(
         The connection, which ends in order with the body.
 
     Raises:
-        ValueError: The URL, a header or an option cannot be used.
+        ValueError: The URL, a header, the token or an option cannot be used.
         TypeError: The options are of another kind.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The WebSocket cannot be opened, where negotiation was skipped.

@@ -135,7 +135,7 @@ class Requests:
         tokens: The user's access tokens.
 
     Raises:
-        ValueError: The URL, a header or an option cannot be used, or two of them contradict each other.
+        ValueError: The URL, a header, the token or an option cannot be used, or two of them contradict each other.
     """
 
     def __init__(

@@ -12,6 +12,8 @@ import trio
 from ...errors import NegotiationError
 from .urls import is_header_text
 
+_NO_HEADER = "The access token cannot stand in an HTTP header."
+
 
 class TokenReason(StrEnum):
     """Why an access token is asked for."""
@@ -33,9 +35,14 @@ class Tokens:
 
     Args:
         source: Where they come from; ``None`` for no tokens.
+
+    Raises:
+        ValueError: The token cannot be used.
     """
 
     def __init__(self, source: AccessToken | None) -> None:
+        if isinstance(source, str) and not is_header_text(source):
+            raise ValueError(_NO_HEADER)
         self._source = source
         self._token = source if isinstance(source, str) else None
         self._known = not callable(source)
@@ -95,5 +102,5 @@ class Tokens:
         except Exception as error:
             raise NegotiationError(f"There is no access token: {type(error).__name__}") from error
         if token and not is_header_text(token):
-            raise NegotiationError("The access token cannot stand in an HTTP header.", retriable=False)
+            raise NegotiationError(_NO_HEADER, retriable=False)
         return token or None
