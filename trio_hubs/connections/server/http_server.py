@@ -230,6 +230,7 @@ class _HttpConnection:
                 self._owner = elsewhere.owner(request.query.get("id", ""))
                 if self._owner is not None:
                     return request
+            self._wire.drop_head()
             if self._route is not None and request.method in self._route.unread:
                 return request
             body = await self._read_body(

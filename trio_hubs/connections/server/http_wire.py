@@ -101,6 +101,10 @@ class HttpWire:
         self._rest = b""
         return rest
 
+    def drop_head(self) -> None:
+        """The request is answered here: its bytes are kept no longer."""
+        self._head = b""
+
     def take_back(self) -> bytes:
         """The request of which nothing but the head was taken, byte by byte, and what came behind."""
         return self._head + self.take_rest()
