@@ -313,6 +313,27 @@ async def test_changes_of_state_come_with_their_reasons(autojump_clock: MockCloc
             assert [change async for change in changes] == []
 
 
+async def test_callbacks_are_told_and_may_stop_the_connection(autojump_clock: MockClock) -> None:
+    dials = Dials()
+    server = dials.server()
+    told: list[StateChange] = []
+    with no_task_left():
+        async with open_over(dials, reconnect=after(1)) as connection:
+
+            @connection.on_state_change
+            def remove(change: StateChange) -> None:
+                told.append(change)
+                connection.stop()
+
+            await server.send(close("restart", allow_reconnect=True))
+            await connection.wait_closed()
+            assert [change.state for change in told] == [RECONNECTING, DISCONNECTING, DISCONNECTED]
+            assert told[0].reason is not None
+            assert told[0].reason.server_text == "restart"
+            remove()
+    assert len(told) == 3
+
+
 async def test_an_end_that_was_asked_for_has_no_reason(autojump_clock: MockClock) -> None:
     dials = Dials()
     dials.server()

@@ -114,3 +114,95 @@ async def test_a_reader_of_changes_that_does_not_read_is_told_so_and_one_that_le
         with pytest.raises(StreamOverflow, match="More than 100 changes"):
             await changes.read()
     assert lifecycle._watchers == []
+
+
+def test_callbacks_are_called_where_the_state_changes_in_order_until_they_are_removed() -> None:
+    lifecycle = Lifecycle()
+    lost = ConnectionClosed("lost")
+    told: list[tuple[str, StateChange]] = []
+    lifecycle.call(lambda change: told.append(("first", change)))
+    remove = lifecycle.call(lambda change: told.append(("second", change)))
+    lifecycle.apply(Event.OPENED)
+    remove()
+    remove()
+    lifecycle.apply(Event.LOST, lost)
+    assert told == [
+        ("first", StateChange(CONNECTED)),
+        ("second", StateChange(CONNECTED)),
+        ("first", StateChange(RECONNECTING, lost)),
+    ]
+
+
+def test_one_function_may_be_two_callbacks() -> None:
+    lifecycle = Lifecycle()
+    told: list[StateChange] = []
+    lifecycle.call(told.append)
+    lifecycle.call(told.append)()
+    lifecycle.apply(Event.OPENED)
+    assert told == [StateChange(CONNECTED)]
+
+
+def test_a_callback_that_raises_is_logged_and_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: StateChange) -> None:
+        raise KeyError("mine")
+
+    lifecycle = Lifecycle()
+    told: list[StateChange] = []
+    lifecycle.call(fail)
+    lifecycle.call(told.append)
+    with lifecycle.watch() as changes:
+        lifecycle.apply(Event.OPENED)
+        assert changes.read_ready() == told == [StateChange(CONNECTED)]
+    assert "a callback of state changes failed" in caplog.text
+    assert "KeyError: 'mine'" in caplog.text
+
+
+def test_a_change_by_a_callback_is_told_after_the_one_that_it_was_told() -> None:
+    lifecycle = Lifecycle()
+    told: list[tuple[str, HubConnectionState]] = []
+
+    def first(change: StateChange) -> None:
+        told.append(("first", change.state))
+        if change.state is RECONNECTING:
+            lifecycle.apply(Event.LEFT)
+
+    lifecycle.call(first)
+    lifecycle.call(lambda change: told.append(("second", change.state)))
+    lifecycle.apply(Event.OPENED)
+    told.clear()
+    lifecycle.apply(Event.LOST)
+    lifecycle.apply(Event.ENDED)
+    assert told == [
+        (name, state) for state in (RECONNECTING, DISCONNECTING, DISCONNECTED) for name in ("first", "second")
+    ]
+
+
+def test_a_callback_that_another_one_has_removed_is_not_called() -> None:
+    lifecycle = Lifecycle()
+    told: list[StateChange] = []
+    lifecycle.call(lambda _: remove())
+    remove = lifecycle.call(told.append)
+    lifecycle.apply(Event.OPENED)
+    assert told == []
+
+
+def test_an_interrupt_in_a_callback_comes_out_and_later_changes_are_told() -> None:
+    def interrupt(_: StateChange) -> None:
+        remove()
+        raise KeyboardInterrupt
+
+    lifecycle = Lifecycle()
+    told: list[StateChange] = []
+    remove = lifecycle.call(interrupt)
+    lifecycle.call(told.append)
+    with pytest.raises(KeyboardInterrupt):
+        lifecycle.apply(Event.OPENED)
+    lifecycle.apply(Event.ENDED)
+    assert told == [StateChange(DISCONNECTED)]
+
+
+def test_a_callback_is_a_plain_function() -> None:
+    async def later(_: StateChange) -> None: ...
+
+    with pytest.raises(TypeError, match="a callback of state changes is a plain function, not an async one"):
+        Lifecycle().call(later)

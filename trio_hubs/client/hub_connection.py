@@ -205,6 +205,24 @@ class HubConnection(HubCalls):
         """
         return self._lifecycle.watch()
 
+    def on_state_change(self, callback: Callable[[StateChange], object], /) -> Callable[[], None]:
+        """Have a plain function called with each change of :attr:`state` from now on, at once, where it happens.
+
+        Callbacks are called in the order in which they were added. All else waits for them, so they must not take long.
+        They may call :meth:`stop`; that change is told after theirs. One that raises is logged, and disturbs nothing
+        else.
+
+        Args:
+            callback: What is called. As a decorator, this leaves what removes it under the function's name.
+
+        Returns:
+            A function that removes the callback.
+
+        Raises:
+            TypeError: It is async: let a task read :meth:`state_changes` then.
+        """
+        return self._lifecycle.call(callback)
+
     def links(self) -> AsyncIterator[HubLink]:
         """Iterate over the links: the one of the moment, if there is one, then each new one.
 

@@ -13,6 +13,8 @@ A hub connection changes its state by this table alone, and never leaves its las
 
 from __future__ import annotations
 
+import inspect
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
@@ -22,6 +24,9 @@ import trio
 
 from ..calls.channels import ChannelReader, ChannelWriter, open_channel
 from ..errors import ChannelClosed, ConnectionFailed, StreamOverflow
+from ..logs import get_logger
+
+logger = get_logger(__name__)
 
 MAXIMUM_CHANGES = 100
 """How many changes may lie unread by one reader."""
@@ -103,6 +108,8 @@ class Lifecycle:
         self.state = HubConnectionState.CONNECTING
         self._changed = trio.lowlevel.ParkingLot()
         self._watchers: list[ChannelWriter[StateChange]] = []
+        self._callbacks: dict[object, Callable[[StateChange], object]] = {}
+        self._untold: deque[StateChange] = deque()  # to callbacks; the first is being told
 
     def apply(self, event: Event, reason: ConnectionFailed | None = None) -> None:
         """Something has happened."""
@@ -125,6 +132,22 @@ class Lifecycle:
         if self.state is HubConnectionState.DISCONNECTED:
             while self._watchers:
                 self._watchers.pop().complete()
+        self._untold.append(change)
+        if len(self._untold) == 1:  # else a callback has changed the state
+            self._call_back()
+
+    def _call_back(self) -> None:
+        try:
+            while self._untold:
+                for key in list(self._callbacks):
+                    try:
+                        if key in self._callbacks:
+                            self._callbacks[key](self._untold[0])
+                    except Exception:
+                        logger.exception("a callback of state changes failed")
+                self._untold.popleft()
+        finally:
+            self._untold.clear()
 
     def watch(self) -> ChannelReader[StateChange]:
         """Give a reader of all changes from now on."""
@@ -133,6 +156,22 @@ class Lifecycle:
         if self.state is HubConnectionState.DISCONNECTED:
             self._watchers.pop().complete()
         return reader
+
+    def call(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
+        """Have a plain function called with each change from now on; gives what removes it again.
+
+        Raises:
+            TypeError: It is async.
+        """
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError("a callback of state changes is a plain function, not an async one")
+        key = object()
+        self._callbacks[key] = callback
+
+        def remove() -> None:
+            self._callbacks.pop(key, None)
+
+        return remove
 
     async def wait_change(self) -> None:
         """Wait until the state is another one. A checkpoint."""
