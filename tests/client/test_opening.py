@@ -7,8 +7,23 @@ from trio.testing import MockClock
 
 from tests.hub_peer import PROTOCOLS, RawServer
 from tests.messages import PING, call
-from trio_hubs import ConnectionOptions, open_hub_connection
+from trio_hubs import (
+    ConnectionOptions,
+    HubApp,
+    HubConnectionOptions,
+    HubConnectionState,
+    Request,
+    Response,
+    TokenReason,
+    Transport,
+    User,
+    open_hub_connection,
+)
 from trio_hubs.client.opening import open_over
+from trio_hubs.testing import Network, open_test_client
+
+from .dials import always, becomes
+from .hub_dials import Sample
 
 
 @pytest.mark.parametrize(
@@ -86,3 +101,45 @@ async def test_a_connection_goes_over_what_a_dial_opens(autojump_clock: MockCloc
         await connection.send("Add", 40, 2)
         await server.receive_record()
         assert await server.take(2) == [PING, call("Add", 40, 2)]
+
+
+@pytest.mark.parametrize("transport", Transport)
+async def test_each_link_has_the_token_that_its_redirect_gave_and_shows_it_to_nobody_else(
+    autojump_clock: MockClock, transport: Transport
+) -> None:
+    asked: list[TokenReason] = []
+    seen: dict[str, list[str | None]] = {"test": [], "hubs": []}
+    network = Network()
+
+    def token(reason: TokenReason) -> str:
+        asked.append(reason)
+        return f"mine {len(asked)}"
+
+    def redirect(request: Request) -> Response:
+        seen[request.host].append(request.bearer_token)
+        return Response.json({"url": "http://hubs/real", "accessToken": f"granted {len(seen['test'])}"})
+
+    def authenticate(request: Request) -> User | None:
+        if request.path.startswith("/real"):
+            seen[request.host].append(request.bearer_token)
+        return User("ann")
+
+    app = HubApp(authenticate=authenticate)
+    app.add_route("/desk/negotiate", redirect, methods=["POST"])
+    app.add_hub("/real", Sample)
+    async with open_test_client(
+        app,
+        "/desk",
+        network=network,
+        access_token=token,
+        reconnect=always,
+        options=HubConnectionOptions(transports=[transport]),
+    ) as connection:
+        for link in (1, 2, 3):
+            assert await connection.invoke("Add", 40, 2, wait_for_ready=True) == 42
+            assert seen["test"] == [f"mine {number + 1}" for number in range(link)]
+            assert set(seen["hubs"]) == {f"granted {link}"}
+            seen["hubs"].clear()
+            network.cut()
+            await becomes(connection, HubConnectionState.RECONNECTING)
+    assert asked == [TokenReason.FIRST] * 3
