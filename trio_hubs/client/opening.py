@@ -75,7 +75,7 @@ async def open_hub_connection(
 
     Raises:
         ValueError: The URL, a header, the token, the protocol or the naming cannot be used.
-        TypeError: The options are of another kind.
+        TypeError: The options are of another kind, or the token is no text.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The connection was over at once, or could not be opened where negotiation was skipped.
         HandshakeError: The server does not speak the protocol, or took too long.

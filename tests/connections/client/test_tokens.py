@@ -1,5 +1,7 @@
 """Access tokens: when they are asked for, and why."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -101,3 +103,23 @@ def test_a_fixed_token_that_no_header_can_have_is_refused_at_once(token: str) ->
     with pytest.raises(ValueError, match="cannot stand in an HTTP header") as caught:
         Tokens(token)
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("token", [7, 0, False, b"SECRET", ["SECRET"]])
+async def test_a_source_that_gives_no_text_is_told_so(token: Any, later: bool) -> None:
+    async def give(_: TokenReason) -> Any:
+        return token
+
+    with pytest.raises(TypeError) as caught:
+        await Tokens(give if later else lambda _: token).get()
+    assert str(caught.value) == f"access_token must give a text or None, not {type(token).__name__}"
+
+
+@pytest.mark.parametrize("token", [7, 0, b"SECRET", ["SECRET"]])
+def test_a_token_that_is_no_text_is_refused_at_once(token: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        Tokens(token)
+    assert str(caught.value) == (
+        f"access_token must be a text, a function that gives one, or None, not {type(token).__name__}"
+    )

@@ -70,7 +70,7 @@ async def open_connection(
 
     Raises:
         ValueError: The URL, a header, the token or an option cannot be used.
-        TypeError: The options are of another kind.
+        TypeError: The options are of another kind, or the token is no text.
         NegotiationError: The server cannot be reached, or refuses, or no transport can be opened.
         ConnectionClosed: The WebSocket cannot be opened, where negotiation was skipped.
 

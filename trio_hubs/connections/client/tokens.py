@@ -37,10 +37,14 @@ class Tokens:
         source: Where they come from; ``None`` for no tokens.
 
     Raises:
+        TypeError: It is nothing of this.
         ValueError: The token cannot be used.
     """
 
     def __init__(self, source: AccessToken | None) -> None:
+        if not (source is None or isinstance(source, str) or callable(source)):
+            kind = type(source).__name__
+            raise TypeError(f"access_token must be a text, a function that gives one, or None, not {kind}")
         if isinstance(source, str) and not is_header_text(source):
             raise ValueError(_NO_HEADER)
         self._source = source
@@ -62,6 +66,7 @@ class Tokens:
 
         Raises:
             NegotiationError: There is no token to be had.
+            TypeError: What is given is no text.
         """
         async with self._lock:
             if not self._known:
@@ -73,6 +78,7 @@ class Tokens:
 
         Raises:
             NegotiationError: There is no token to be had.
+            TypeError: What is given is no text.
         """
         async with self._lock:
             if self._token == refused:
@@ -83,6 +89,7 @@ class Tokens:
 
         Raises:
             NegotiationError: There is no token to be had.
+            TypeError: What is given is no text.
         """
         return await self._asked(TokenReason.EXPIRING)
 
@@ -101,6 +108,8 @@ class Tokens:
             token = await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             raise NegotiationError(f"There is no access token: {type(error).__name__}") from error
+        if not (token is None or isinstance(token, str)):
+            raise TypeError(f"access_token must give a text or None, not {type(token).__name__}")
         if token and not is_header_text(token):
             raise NegotiationError(_NO_HEADER, retriable=False)
         return token or None
