@@ -7,6 +7,10 @@ only the two sides do, or a request to the control, whose address is printed as 
     POST /cut?port=N        the gate's connections are reset on both sides
     POST /cut?port=N&after=B,B   not at once, but when so many bytes have passed: of those there are, of the next, ...
     POST /silence?port=N    whatever its connections send from now on is swallowed, their ends too; later ones work
+    POST /half-close?port=N&side=client   the client's side of its connections, or the server's, is told the end; what
+                            comes for it is swallowed, and the other direction goes on
+    POST /delay?port=N&seconds=S   from now on each piece is held for so long, whichever way it goes
+    POST /split?port=N      from now on each byte is sent by itself
     POST /refuse?port=N     a cut, and later connections are reset as well, until
     POST /heal?port=N       they are let through again
 
@@ -39,9 +43,11 @@ def reset(stream: trio.SocketStream) -> None:
 class Passage:
     """One connection through a gate."""
 
+    gate: "Gate"
     near: trio.SocketStream
     far: trio.SocketStream
     silent: bool = False
+    ended: trio.SocketStream | None = None  # that was told the end
     left: float = inf  # bytes until it is cut
 
     async def run(self) -> None:
@@ -59,12 +65,20 @@ class Passage:
                     await sink.send_all(data[: int(self.left)])
                     self.cut()
                 self.left -= len(data)
-                if not self.silent:
-                    await sink.send_all(data)
+                if self._lets_through(sink):
+                    await self.gate.send(data, sink)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        if not self.silent:
+        if self._lets_through(sink):
             both.cancel()
+
+    def _lets_through(self, sink: trio.SocketStream) -> bool:
+        return not self.silent and sink is not self.ended
+
+    def half_close(self, side: str) -> None:
+        """Tell one side the end."""
+        self.ended = self.near if side == "client" else self.far
+        self.ended.socket.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """Reset both sides."""
@@ -81,6 +95,8 @@ class Gate:
     port: int
     passages: set[Passage] = attrs.field(factory=set)
     refusing: bool = False
+    delay: float = 0.0  # seconds
+    split: bool = False
     cuts: deque[int] = attrs.field(factory=deque)  # after how many bytes those to come are cut
 
     async def let_in(self, near: trio.SocketStream) -> None:
@@ -91,12 +107,19 @@ class Gate:
             far = await trio.open_tcp_stream(self.host, self.port)
         except OSError:
             return reset(near)
-        passage = Passage(near, far, left=self.cuts.popleft() if self.cuts else inf)
+        passage = Passage(self, near, far, left=self.cuts.popleft() if self.cuts else inf)
         self.passages.add(passage)
         try:
             await passage.run()
         finally:
             self.passages.discard(passage)
+
+    async def send(self, data: bytes | bytearray, sink: trio.SocketStream) -> None:
+        """Forward a piece."""
+        await trio.sleep(self.delay)
+        size = 1 if self.split else len(data)
+        for start in range(0, len(data), size):
+            await sink.send_all(data[start : start + size])
 
     def cut(self) -> None:
         """Reset the connections there are."""
@@ -114,6 +137,19 @@ class Gate:
         """Let nothing more of them through."""
         for passage in self.passages:
             passage.silent = True
+
+    def half_close(self, side: str) -> None:
+        """Tell one side of them the end."""
+        for passage in self.passages:
+            passage.half_close(side)
+
+    def set_delay(self, seconds: float) -> None:
+        """Hold each piece for so long."""
+        self.delay = seconds
+
+    def set_split(self) -> None:
+        """Send each byte by itself."""
+        self.split = True
 
     def refuse(self) -> None:
         """Reset the connections there are, and those to come."""
@@ -152,9 +188,14 @@ class Control:
             query = parse_qs(target.query)
             gate = self.gates[int(query["port"][0])]
             sizes = [int(size) for size in query.get("after", [""])[0].split(",") if size]
+            seconds = float(query.get("seconds", ["0"])[0])
+            side = query.get("side", [""])[0]
             commands: dict[str, Callable[[], None]] = {
                 "/cut": partial(gate.cut_after, sizes) if sizes else gate.cut,
                 "/silence": gate.silence,
+                "/half-close": partial(gate.half_close, side),
+                "/delay": partial(gate.set_delay, seconds),
+                "/split": gate.set_split,
                 "/refuse": gate.refuse,
                 "/heal": gate.heal,
             }

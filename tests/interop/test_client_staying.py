@@ -37,10 +37,11 @@ class Gate:
         self._control = control
         self._port = address.rpartition(":")[2]
 
-    async def do(self, what: str) -> None:
-        """Cut, refuse or heal."""
+    async def do(self, what: str, **how: object) -> None:
+        """Ask something of it, as `cutting_proxy.py` has it."""
+        query = "".join(f"&{name}={value}" for name, value in how.items())
         async with httpx2.AsyncClient() as http:
-            (await http.post(f"{self._control}/{what}?port={self._port}")).raise_for_status()
+            (await http.post(f"{self._control}/{what}?port={self._port}{query}")).raise_for_status()
 
 
 @pytest.fixture(params=["conformance_server", "dotnet_server"], ids=["ours", "dotnet"], scope="module")
@@ -198,3 +199,52 @@ async def test_the_changes_of_state_are_told(gate: Gate) -> None:
             (STATES.DISCONNECTING, None),
             (STATES.DISCONNECTED, None),
         ]
+
+
+async def use(connection: HubConnection) -> None:
+    """A call, a stream, an upload, and messages, in order."""
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(10):
+            yield number
+
+    every = list(range(10))
+    assert await connection.invoke("Add", 40, 2) == 42
+    async with connection.stream("Counter", 10, 0) as reader:
+        assert [number async for number in reader] == every
+    async with connection.stream("Double", numbers()) as reader:
+        assert [number async for number in reader] == [2 * number for number in every]
+    async with connection.messages("Message", str) as messages:
+        for number in every:
+            await connection.send("CallConnection", connection.connection_id, f"{number}")
+        assert [int(await messages.read()) for _ in every] == every
+
+
+async def test_bytes_may_come_one_by_one(gate: Gate) -> None:
+    await gate.do("split")
+    async with gate.server.connect() as connection:
+        await use(connection)
+
+
+async def test_a_slow_network_loses_nothing(gate: Gate) -> None:
+    delay = 0.1
+    async with gate.server.connect(
+        "/impatient", options=HubConnectionOptions(keep_alive_interval=0.3, server_timeout=2)
+    ) as connection:
+        await gate.do("delay", seconds=delay)
+        began = trio.current_time()
+        assert await connection.invoke("Add", 40, 2) == 42
+        assert trio.current_time() - began > 2 * delay
+        await use(connection)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_connection_that_has_ended_one_way_only_is_noticed(gate: Gate, side: str) -> None:
+    async with gate.server.connect(reconnect=lambda *_: SOON) as connection:
+        first = connection.connection_id
+        async with waiting(connection) as failures:
+            await gate.do("half-close", side=side)
+        assert len(failures) == 1
+        if side == "client":  # else a server may take it for the client's goodbye, and answer that
+            assert await connection.invoke("Add", 40, 2, wait_for_ready=True) == 42
+            assert first != connection.connection_id
