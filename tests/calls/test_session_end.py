@@ -230,6 +230,14 @@ async def test_an_end_of_input_allows_to_come_back() -> None:
         assert side.life.events[-1] == ("closed", "")
 
 
+async def test_a_peer_that_is_lost_but_still_hears_us_may_come_back() -> None:
+    """As where only its half of a TCP connection has ended."""
+    async with open_side() as side:
+        side.peer.connection._cut = True
+        side.peer.connection.close()
+        assert await last_message(side) == close(allow_reconnect=True)
+
+
 async def test_a_shutdown_allows_to_come_back() -> None:
     async with open_side() as side:
         side.scope.cancel()

@@ -310,9 +310,9 @@ class Session:
         except ProtocolError as half:
             error = half
         if self._end.state.opened or self.their_calls.idle:
-            self.end(error)
+            self.end(error, allow_reconnect=True)
         else:
-            self._leave(error, allow_reconnect=False)
+            self._leave(error, allow_reconnect=True)
             self.their_calls.part(lost=True)
 
     def _note_end(self, event: Event, error: Exception | None, *, allow_reconnect: bool) -> None:
