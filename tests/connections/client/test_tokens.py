@@ -113,7 +113,7 @@ async def test_a_source_that_gives_no_text_is_told_so(token: Any, later: bool) -
 
     with pytest.raises(TypeError) as caught:
         await Tokens(give if later else lambda _: token).get()
-    assert str(caught.value) == f"access_token must give a text or None, not {type(token).__name__}"
+    assert str(caught.value) == f"what access_token gives must be str, not {type(token).__name__}"
 
 
 @pytest.mark.parametrize("token", [7, 0, b"SECRET", ["SECRET"]])

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import trio
 
 from ...errors import NegotiationError
+from ..validators import check_kind
 from .urls import is_header_text
 
 _NO_HEADER = "The access token cannot stand in an HTTP header."
@@ -108,8 +109,8 @@ class Tokens:
             token = await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             raise NegotiationError(f"There is no access token: {type(error).__name__}") from error
-        if not (token is None or isinstance(token, str)):
-            raise TypeError(f"access_token must give a text or None, not {type(token).__name__}")
+        if token is not None:
+            check_kind(token, str, "what access_token gives")
         if token and not is_header_text(token):
             raise NegotiationError(_NO_HEADER, retriable=False)
         return token or None
