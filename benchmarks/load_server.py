@@ -46,10 +46,16 @@ async def write_numbers(writer: ChannelWriter[int], count: int, delay: float) ->
     writer.complete()
 
 
-async def serve(port: int) -> None:
-    """Serve until cancelled."""
+def make_app() -> HubApp:
+    """The app, for workers to import."""
     app = HubApp()
     app.add_hub("/hub", LoadHub)
+    return app
+
+
+async def serve(port: int) -> None:
+    """Serve until cancelled."""
+    app = make_app()
     async with trio.open_nursery() as nursery:
         address = await nursery.start(app.serve, "127.0.0.1", port)
         print(f"listening {address}", flush=True)

@@ -50,6 +50,10 @@ def peers() -> list[Peer]:
     return [
         Peer("trio_hubs", (sys.executable, "-m", "benchmarks.load_server")),
         Peer(
+            "workers",  # two of ours
+            (sys.executable, "-m", "trio_hubs", "serve", "benchmarks.load_server:make_app", "--workers", "2"),
+        ),
+        Peer(
             "aiosignalr",
             (sys.executable, "-m", "benchmarks.aiosignalr_server"),
             "" if aiosignalr else "not installed: it is in the dependency group 'bench'",
