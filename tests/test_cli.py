@@ -51,7 +51,7 @@ class Sample(Hub):
         headers = self.context.request.headers
         if "upgrade" in headers:
             return "WebSockets"
-        return "ServerSentEvents" if headers["accept"] == "text/event-stream" else "LongPolling"
+        return "ServerSentEvents" if headers.get("accept") == "text/event-stream" else "LongPolling"
 
     def fail(self) -> None:
         raise HubException("two\nlines, \x1b[31mand red")

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
+from functools import partial
 
 import msgspec
 import pytest
@@ -12,9 +14,11 @@ from trio_hubs.logs import access_logger, bind, get_logger
 
 @pytest.fixture(autouse=True)
 def _unlogged() -> Iterator[None]:
-    level = logging.getLogger().level
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     yield
-    logging.getLogger().setLevel(level)
+    root.setLevel(level)
+    root.handlers[:] = handlers
     access_logger.setLevel(logging.WARNING)
 
 
@@ -36,8 +40,10 @@ def test_a_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_line_of_json_has_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     log(LogLines(log_level="warning", log_format="json", access_log=True))
-    bind(hub="Chat")
-    logging.getLogger("mine").warning("line\nbreak %d", 7, extra={"room": object, "message_id": 5})
+    context = copy_context()
+    context.run(bind, hub="Chat")
+    line = partial(logging.getLogger("mine").warning, "line\nbreak %d", 7)
+    context.run(line, extra={"room": object, "message_id": 5})
     access_logger.info("asked", extra={"status": 200})
     first, second = map(msgspec.json.decode, capsys.readouterr().err.splitlines())
     assert first.pop("time").endswith("+00:00")

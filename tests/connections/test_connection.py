@@ -29,6 +29,7 @@ def test_a_connection_has_an_id_a_request_and_a_user_and_begins_with_text() -> N
         "id": "id",
         "request": request,
         "user": None,
+        "transport": None,
         "transfer_format": TransferFormat.TEXT,
     }
     assert connection.request is request
