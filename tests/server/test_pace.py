@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import RawClient, local_roster, no_task_left, open_client, served_hub
 from tests.messages import call
@@ -174,7 +174,9 @@ async def test_who_joins_a_group_has_nothing_older_waiting(autojump_clock: MockC
     async with market.client() as client, trio.open_nursery() as nursery:
         nursery.start_soon(market.served.roster.run)
         nursery.start_soon(listen, client, heard)
-        for number in range(3):
+        await market.send(0)
+        await wait_all_tasks_blocked()  # else it is replaced before it has left
+        for number in (1, 2):
             await market.send(number)
         await market.served.groups.add("a", "market")
         await market.served.clients.all.send("Snapshot")
