@@ -2,15 +2,21 @@
 
 from contextlib import AsyncExitStack
 
-from tests.server.roster_contract import RosterContract
-from trio_hubs import Disconnect
-from trio_hubs.fleet.bus import Bus
+import trio
+from trio.testing import MockClock
+
+from tests.hub_peer import open_client
+from tests.server.roster_contract import Member, RosterContract
+from trio_hubs import Disconnect, HubOptions, User
+from trio_hubs.fleet.bus import Bus, Hear
 from trio_hubs.fleet.roster import FleetRoster
 from trio_hubs.protocol.registry import PROTOCOLS
+from trio_hubs.server.address import Address
 from trio_hubs.server.local_roster import LocalRoster
-from trio_hubs.server.roster import Roster
+from trio_hubs.server.roster import ClientCall, Roster
+from trio_hubs.server.served_hub import ServedHub
 
-from .memory_bus import MemoryBroker
+from .memory_bus import MemoryBroker, MemoryBus
 
 
 async def open_roster(stack: AsyncExitStack, bus: Bus, hub: str = "Hub") -> FleetRoster:
@@ -27,3 +33,60 @@ class TestFleetRoster(RosterContract):
     async def open_rosters(self, stack: AsyncExitStack) -> tuple[Roster, Roster]:
         broker = MemoryBroker()
         return await open_roster(stack, broker.open()), await open_roster(stack, broker.open())
+
+
+async def test_a_client_that_knows_it_is_connected_is_within_reach_of_others(
+    autojump_clock: MockClock,
+) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        bus = SlowBus(broker)
+        broker.buses.append(bus)
+        here, there = await open_roster(stack, bus), await open_roster(stack, broker.open())
+        hub = ServedHub(Member, Member, HubOptions(), roster=here)
+        async with open_client(hub, "json", id="a", user=User("ann")) as client:
+            await there.send(Address.connections("a"), ClientCall("Hear", (1,)), Disconnect())
+            await there.send(Address.users("ann"), ClientCall("Hear", (2,)), Disconnect())
+            heard = await client.take(3)
+            assert sorted(message["target"] for message in heard) == ["Hear", "Hear", "Welcome"]
+            client.leave()
+            await client.served()
+        assert not here._prepared
+        assert not [name for name in bus.heard if "internal" not in name and not name.endswith(":all")]
+
+
+async def test_who_leaves_before_it_is_within_reach_leaves_nothing(autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        bus = SlowBus(MemoryBroker())
+        here = await open_roster(stack, bus)
+        with trio.move_on_after(0.5):
+            await here.prepare("a", "ann")
+        bus.away = True
+        await here.prepare("b", "bob")
+        bus.away = False
+        await here.prepare("c", None)
+        here.remove("c")
+        assert not here._prepared
+        assert not [name for name in bus.heard if "internal" not in name and not name.endswith(":all")]
+
+
+class SlowBus(MemoryBus):
+    """A subscription takes a second."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self._later: dict[str, Hear] = {}
+
+    def subscribe(self, channel: str, hear: Hear) -> None:
+        if channel not in self.heard:
+            self._later[channel] = hear
+
+    async def wait_subscribed(self, channel: str) -> None:
+        await super().wait_subscribed(channel)
+        if channel in self._later:
+            await trio.sleep(1)
+            super().subscribe(channel, self._later.pop(channel))
+
+    def unsubscribe(self, channel: str) -> None:
+        self._later.pop(channel, None)
+        super().unsubscribe(channel)

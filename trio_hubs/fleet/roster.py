@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from ..calls.session import Session
-from ..errors import ProtocolError
+from ..errors import BackplaneError, ProtocolError
 from ..logs import get_logger
 from ..protocol.hub_protocol import HubProtocol
 from ..server.address import Address, Recipients
@@ -65,6 +65,7 @@ class FleetRoster(Roster):
         self._commands = GroupCommands(bus, self._channels, self)
         self._queries = Queries(bus, self._channels, local)
         self._joining: Counter[str] = Counter()  # groups whose channels a client is about to need
+        self._prepared: dict[str, str | None] = {}  # users of connections that are about to open
         self._unread: set[str] = set()  # protocols for which other servers send nothing
 
     @property
@@ -99,6 +100,17 @@ class FleetRoster(Roster):
 
     # ---- who is there
 
+    async def prepare(self, connection_id: str, user_id: str | None) -> None:
+        self._prepared[connection_id] = user_id
+        try:
+            await self._hear_calls(Address.connections(connection_id))
+            if user_id is not None:
+                await self._hear_calls(Address.users(user_id))
+        except BaseException as error:
+            self.remove(connection_id)
+            if not isinstance(error, BackplaneError):
+                raise
+
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
         await self._local.add(connection_id, session, user_id)
         try:
@@ -117,14 +129,19 @@ class FleetRoster(Roster):
 
     def remove(self, connection_id: str) -> None:
         member = self._local.members.by_id.get(connection_id)
+        prepared = self._prepared.pop(connection_id, None)
         if member is None:
+            self._left_by(connection_id, prepared)
             return
         self._local.remove(connection_id)
-        self._bus.unsubscribe(self._channels.connection(connection_id))
-        if member.user_id and not self._local.members.of_user(member.user_id):
-            self._bus.unsubscribe(self._channels.user(member.user_id))
+        self._left_by(connection_id, member.user_id)
         for group in member.groups:
             self._left(group)
+
+    def _left_by(self, connection_id: str, user_id: str | None) -> None:
+        self._bus.unsubscribe(self._channels.connection(connection_id))
+        if user_id and not self._local.members.of_user(user_id):
+            self._bus.unsubscribe(self._channels.user(user_id))
 
     def has(self, connection_id: str) -> bool:
         """Whether a client is connected to this server."""

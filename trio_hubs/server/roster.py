@@ -109,6 +109,13 @@ class Roster(abc.ABC):
 
     # ---- connections to this process
 
+    async def prepare(self, connection_id: str, user_id: str | None) -> None:
+        """A connection is about to open: once its client knows that, it is within reach of other processes, too.
+
+        What could not be prepared is left to :meth:`add`.
+        """
+        return
+
     @abc.abstractmethod
     async def add(self, connection_id: str, session: Session, user_id: str | None) -> None:
         """A connection has opened; when this returns, all that is sent to it reaches it."""

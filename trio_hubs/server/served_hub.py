@@ -97,6 +97,8 @@ class ServedHub:
             return
         table, credits, rest = agreed
         assert connection.id is not None
+        user = connection.user
+        await self.roster.prepare(connection.id, None if user is None else user.id)
         client = ConnectedClient(self, table, connection, connection.id)
         session = client.session = Session(
             connection, table.protocol, client, client, self._session_options, credits
