@@ -1,6 +1,7 @@
 """What the requests of a client carry, and where they go."""
 
 import base64
+import gc
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -367,3 +368,30 @@ async def test_secrets_are_masked_in_what_the_http_client_logs(caplog: pytest.Lo
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(fine)) as others:
         await others.get(f"{URL}?id=theirs")
     assert "id=theirs" in caplog.text
+
+
+async def test_an_answer_that_is_left_with_many_small_parts_unread_is_ended_whole() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await stream.send_all(head + 5000 * b"1\r\nx\r\n")
+        await trio.sleep_forever()
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, answer, [listener])
+        requests = Requests(
+            f"http://127.0.0.1:{port}/hub",
+            headers={},
+            access_token=None,
+            ssl_context=None,
+            http_client=None,
+            options=ConnectionOptions(),
+        )
+        async with aclosing(requests):
+            sent = await requests.send("GET", f"http://127.0.0.1:{port}/hub")
+            async with sent.parts() as parts:
+                await anext(parts)
+            gc.collect()  # where a generator that was not ended would complain
+        nursery.cancel_scope.cancel()

@@ -401,10 +401,13 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return None
 
 
+_MOST_PARTS = 20_000  # of an answer, in what is read of a socket at a time; each takes six bytes at least
+
+
 async def _end(parts: AsyncGenerator[bytes]) -> None:
     """End a generator with those inside of it, which its own ``aclose`` would leave as they are."""
     with trio.CancelScope() as scope, suppress(httpx2.HTTPError, StopAsyncIteration):
         scope.cancel()
-        for _ in range(100):  # what has been read already comes first
+        for _ in range(_MOST_PARTS):  # what has been read already comes first
             await anext(parts)
     await parts.aclose()
