@@ -1,18 +1,10 @@
 // A person's visit to the example with a login, in headless Chromium: refused, let in, heard, and gone.
 //   node board.mjs BROWSER URL [SCREENSHOT.png]      where BROWSER is Chromium's executable
 // Prints 'ok', or 'FAIL why' with exit status 1. Errors of the page's own script are failures too.
-import { chromium } from "playwright-core";
+import { visit } from "./visit.mjs";
 
-const [executablePath, url, screenshot] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-try {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(60_000);
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(error.message));
+await visit(async ({ url, open, screenshot }) => {
+  const page = await open();
   const says = (id, text) =>
     page.waitForFunction(([id, text]) => document.querySelector(id).textContent.includes(text), [id, text]);
   const logIn = async (password) => {
@@ -30,16 +22,9 @@ try {
   await page.click("#write button");
   await says("#lines", "ann: hello");
   if (await page.isVisible("#login")) throw new Error("who has logged in is asked to log in");
-  if (screenshot) await page.screenshot({ path: screenshot });
+  await screenshot(page);
   await page.click("#logout");
   await says("#status", "You have logged out.");
   const refused = await page.evaluate(async () => (await fetch("/hubs/board/negotiate", { method: "POST" })).status);
   if (refused !== 401) throw new Error(`without a login the hub said ${refused}`);
-  if (errors.length) throw new Error(errors.join("; "));
-  console.log("ok");
-} catch (error) {
-  console.log(`FAIL ${error.message.replaceAll(/\s*\n\s*/g, " ")}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+});

@@ -7,8 +7,8 @@
 //   foreign        from PAGES, which the server does not allow: only that it is kept out
 // Runs over every transport and protocol, each in a page of its own. Prints 'ok TRANSPORT/PROTOCOL NAME' or
 // 'FAIL TRANSPORT/PROTOCOL NAME: why'; the exit status is 1 when one failed. Options: see command.mjs.
-import { chromium } from "playwright-core";
 import { ask, chapters, harmless, options, positionals } from "./command.mjs";
+import { launch } from "./visit.mjs";
 
 const [executablePath, url, pages, page] = positionals;
 const pairs = ["websockets/json", "websockets/messagepack", "sse/json", "longpolling/json", "longpolling/messagepack"];
@@ -25,10 +25,7 @@ let modules = chapters;
 if (page === "foreign") modules = ["origins"];
 else if (!options.cutter) modules = [...chapters, "origins"];
 
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch(executablePath);
 
 async function run(pair) {
   const [transport, protocol] = pair.split("/");

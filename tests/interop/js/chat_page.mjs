@@ -2,20 +2,9 @@
 //   node chat_page.mjs BROWSER URL [SCREENSHOT.png]      where BROWSER is Chromium's executable
 // Prints 'ok', or 'FAIL why' with exit status 1. Errors of the page's own script, and requests to any other server, are
 // failures too.
-import { chromium } from "playwright-core";
+import { visit } from "./visit.mjs";
 
-const [executablePath, url, screenshot] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-const errors = [];
-
-async function enter(name, password) {
-  const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(60_000);
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("request", (request) => request.url().startsWith(url) || errors.push(request.url()));
+async function enter(page, url, name, password) {
   await page.goto(url);
   await sees(page, "log in first");
   for (const [given, answer] of [["a guess", "The name or the password is wrong."], [password, "connected"]]) {
@@ -34,13 +23,13 @@ async function sees(page, text) {
   await page.waitForFunction((text) => document.querySelector("#log").textContent.includes(text), text);
 }
 
-try {
-  const ann = await enter("ann", "wonderland");
-  const bob = await enter("bob", "can we fix it");
+await visit(async ({ url, open, screenshot }) => {
+  const ann = await enter(await open(), url, "ann", "wonderland");
+  const bob = await enter(await open(), url, "bob", "can we fix it");
   await bob.fill("#text", "hello");
   await bob.click("#say button");
   await sees(ann, "bob: hello");
-  if (screenshot) await ann.screenshot({ path: screenshot });
+  await screenshot(ann);
   await bob.close();
   await sees(ann, "bob has left");
   await ann.reload();
@@ -49,11 +38,4 @@ try {
   await sees(ann, "You have logged out.");
   await ann.reload();
   await sees(ann, "log in first");
-  if (errors.length) throw new Error(errors.join("; "));
-  console.log("ok");
-} catch (error) {
-  console.log(`FAIL ${error.message.replaceAll(/\s*\n\s*/g, " ")}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+}, { alone: true });
