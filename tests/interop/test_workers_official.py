@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.conftest import running_server
 from tests.interop.js_scenarios import CHAPTERS, run_in_node, scenarios, strays, told
-from tests.interop.test_dotnet_client import LEFT_OUT, run, verdict
+from tests.interop.test_dotnet_client import pass_every_scenario
 
 pytestmark = pytest.mark.interop
 
@@ -52,12 +52,4 @@ def test_nothing_else_is_told(pair: str, lines: Callable[[str], list[str]]) -> N
 def test_every_dotnet_scenario(
     client: str, combo: str, dotnet_peer: str, workers: str, subtests: pytest.Subtests
 ) -> None:
-    listed = {
-        name.removesuffix(" (beyond the official server)") for name in run(dotnet_peer, client, "--list")
-    }
-    ours = listed - LEFT_OUT[combo.partition("/")[0]]
-    assert len(ours) >= 70
-    lines = run(dotnet_peer, client, workers, "--combo", combo)
-    for name in sorted(ours):
-        with subtests.test(name):
-            assert verdict(lines, combo, name).startswith("ok ")
+    pass_every_scenario(client, combo, dotnet_peer, workers, subtests)

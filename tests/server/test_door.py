@@ -43,7 +43,7 @@ class Others:
 @pytest.mark.parametrize("worker", [True, False])
 async def test_who_may_come_in_while_the_app_runs_empty(autojump_clock: MockClock, worker: bool) -> None:
     others = Others()
-    before = current_worker.set(Worker(7, 8, others) if worker else None)
+    before = current_worker.set(Worker(7, others) if worker else None)
     app = HubApp()
     current_worker.reset(before)
     app.add_route("/", lambda _: Response("here"))

@@ -14,7 +14,7 @@ import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ..connections.server.listeners import AnyListener, open_listeners
+from ..connections.server.listeners import AnyListener, open_listeners, tls_context
 from ..server.app import HubApp
 from ..tasks import open_tasks
 from ..workers import Supervisor, WorkerFailed, serve_workers
@@ -88,12 +88,10 @@ class Doors:
             if self.ssl_keyfile is not None:
                 raise Fault("a private key needs its certificate: name it by --ssl-certfile")
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+            return tls_context(self.ssl_certfile, self.ssl_keyfile)
         except OSError as error:  # ssl.SSLError is one
             raise Fault(f"the certificate and its key cannot be used: {error.strerror or error}") from error
-        return context
 
 
 @asynccontextmanager

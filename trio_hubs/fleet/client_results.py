@@ -30,7 +30,7 @@ logger = get_logger(__name__)
 LOOK_AFTER = 5.0
 """Seconds without an answer after which it is looked whether the client's server still has the client."""
 MOST_QUESTIONS = 10_000
-"""Questions of other servers that clients here may have at a time; further ones are answered with an error."""
+"""Questions of other servers that clients here may have at a time; further ones are logged, and not answered."""
 
 DISCONNECTED = "Connection disconnected."
 """What a server is told when the client that it asks has left; ASP.NET Core's words."""

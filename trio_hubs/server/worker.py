@@ -36,12 +36,10 @@ class Worker:
 
     Attributes:
         number: Its number, from 0 on; its successor has the same.
-        count: How many there are.
         others: The way to the others.
     """
 
     number: int
-    count: int
     others: OtherWorkers
 
 

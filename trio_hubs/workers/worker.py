@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +18,7 @@ from msgspec import Struct
 
 from ..cli.apps import find_app, set_backplane
 from ..cli.process import WRONG_INPUT, Fault, complain, run
-from ..connections.server.listeners import AnyListener, inherited_listener
+from ..connections.server.listeners import AnyListener, inherited_listener, tls_context
 from ..fleet.backplane import FleetBackplane
 from ..server.app import HubApp
 from ..server.backplane import Backplane
@@ -91,13 +90,10 @@ class Others(Mailboxes):
 
 
 def _listeners(orders: Orders) -> list[AnyListener]:
-    context = None
-    if orders.certfile is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(orders.certfile, orders.keyfile)
     found = [inherited_listener(each) for each in orders.listeners]
-    if context is None:
+    if orders.certfile is None:
         return list(found)
+    context = tls_context(orders.certfile, orders.keyfile)
     return [trio.SSLListener(each, context, https_compatible=True) for each in found]
 
 
@@ -125,7 +121,7 @@ def main(orders: Orders) -> int:
         LogLines(**orders.log).begin()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
     bus = WorkerBus(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))))
-    current_worker.set(Worker(orders.number, len(orders.outboxes), Others(orders, bus)))
+    current_worker.set(Worker(orders.number, Others(orders, bus)))
     try:
         set_backplane(orders.redis)
         app = find_app(orders.app)

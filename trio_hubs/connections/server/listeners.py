@@ -21,6 +21,8 @@ from ..direct_socket import DirectSocketStream
 
 AnyListener: TypeAlias = trio.abc.Listener[trio.abc.Stream]
 
+StrPath: TypeAlias = str | os.PathLike[str]
+
 _BACKLOG = 0xFFFF  # which the system cuts to what it allows
 
 
@@ -98,11 +100,26 @@ def inherited_listener(fd: int) -> trio.SocketListener:
     return listener
 
 
+def tls_context(certfile: StrPath, keyfile: StrPath | None) -> ssl.SSLContext:
+    """What a server speaks TLS with.
+
+    Args:
+        certfile: The file with its certificate, and those behind it.
+        keyfile: The file with the private key, where the first has none.
+
+    Raises:
+        OSError: They cannot be read, or do not fit; an :exc:`ssl.SSLError` is one.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certfile, keyfile)
+    return context
+
+
 @asynccontextmanager
 async def open_listeners(
     host: str | None,
     port: int | None,
-    uds: str | os.PathLike[str] | None,
+    uds: StrPath | None,
     fd: int | None,
     ssl_context: ssl.SSLContext | None,
     listeners: Sequence[AnyListener],
