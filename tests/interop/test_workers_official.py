@@ -1,6 +1,8 @@
 """The official clients get from workers what they get from one process, whichever their requests come to.
 
-They go a choice of the ways: each transport, protocol and client is there once.
+They go a choice of the ways: each transport, protocol and client is there once. One scenario of each is left out: in
+it one client sends to a group that another then leaves, by another worker perhaps, and between two senders no order is
+promised there. Groups of clients elsewhere have their tests in the contract of rosters, and in test_workers.py.
 """
 
 import subprocess
@@ -16,7 +18,8 @@ from tests.interop.test_dotnet_client import pass_every_scenario
 pytestmark = pytest.mark.interop
 
 PAIRS = ["longpolling/messagepack", "sse/json"]
-EACH = [(pair, name) for pair in PAIRS for name in scenarios(pair, *CHAPTERS)]
+OF_TWO_SENDERS = frozenset({"groups", "groups: join, leave, all but one, others, several"})
+EACH = [(pair, name) for pair in PAIRS for name in scenarios(pair, *CHAPTERS) if name not in OF_TWO_SENDERS]
 DOTNET = [("client", "longpolling/json"), ("client11", "websockets/json")]
 
 
@@ -52,4 +55,4 @@ def test_nothing_else_is_told(pair: str, lines: Callable[[str], list[str]]) -> N
 def test_every_dotnet_scenario(
     client: str, combo: str, dotnet_peer: str, workers: str, subtests: pytest.Subtests
 ) -> None:
-    pass_every_scenario(client, combo, dotnet_peer, workers, subtests)
+    pass_every_scenario(client, combo, dotnet_peer, workers, subtests, but=frozenset({"groups"}))
