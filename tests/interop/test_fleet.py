@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from trio_hubs import HubConnection, HubException, Transport
+from trio_hubs.tasks import open_background
 
 from .conftest import running_server
 from .redis_process import RedisProcess
@@ -27,6 +28,8 @@ CLIENTS: dict[str, tuple[int, Protocol, str]] = {
     "c": (0, "messagepack", "carl"),
     "d": (1, "messagepack", ""),
 }
+
+QUIET = 0.3  # seconds in which nobody should be told anything more
 
 FLEETS = [("ours", "ours"), ("ours", "dotnet"), ("dotnet", "ours"), ("dotnet", "dotnet")]
 
@@ -75,20 +78,26 @@ class Fleet:
     async def call(self, caller: str, method: str, *arguments: object) -> None:
         await self.clients[caller].invoke(method, *arguments)
 
-    async def heard(self, text: str) -> str:
-        """Who was told a text and nothing else: a letter for each time."""
-        letters: list[str] = []
+    async def expect(self, text: str, names: str) -> None:
+        """Wait until these are told a text, a letter for each time, and then a while for what nobody should be."""
+        heard: list[str] = []
+        all_heard = trio.Event()
 
         async def listen(name: str) -> None:
-            with trio.move_on_after(0.3):
-                while True:
-                    assert await self.told[name].receive() == text
-                    letters.append(name)
+            while True:
+                assert await self.told[name].receive() == text
+                heard.append(name)
+                if len(heard) >= len(names):
+                    all_heard.set()
 
-        async with trio.open_nursery() as nursery:
+        async with open_background() as nursery:
             for name in self.clients:
                 nursery.start_soon(listen, name)
-        return "".join(sorted(letters))
+            with trio.move_on_after(PATIENCE):
+                if names:
+                    await all_heard.wait()
+                await trio.sleep(QUIET)
+        assert "".join(sorted(heard)) == names, text
 
 
 @pytest.fixture(params=FLEETS, ids=["+".join(fleet) for fleet in FLEETS])
@@ -135,7 +144,7 @@ async def test_every_address(addresses: tuple[str, str]) -> None:
                 await fleet.call(name, "JoinGroup", group)
         for method, (arguments, expected) in ADDRESSES.items():
             await fleet.call("a", method, *map(with_ids, arguments), method)
-            assert await fleet.heard(method) == expected, method
+            await fleet.expect(method, expected)
 
 
 async def test_groups_of_clients_elsewhere(addresses: tuple[str, str]) -> None:
@@ -143,17 +152,17 @@ async def test_groups_of_clients_elsewhere(addresses: tuple[str, str]) -> None:
         for name in "abbd":
             await fleet.call("a", "AddConnectionToGroup", fleet.ids[name], "new")
         await fleet.call("c", "CallGroup", "new", "1")
-        assert await fleet.heard("1") == "abd"
+        await fleet.expect("1", "abd")
         await fleet.call("d", "LeaveGroup", "new")
         await fleet.call("a", "CallGroup", "new", "2")
-        assert await fleet.heard("2") == "ab"
+        await fleet.expect("2", "ab")
         async with fleet.client("b", addresses) as (client, told):
             await fleet.call("a", "AddConnectionToGroup", await client.invoke("ConnectionId"), "new")
             await fleet.call("a", "CallGroup", "new", "3")
             assert await told.receive() == "3"
-        assert await fleet.heard("3") == "ab"
+        await fleet.expect("3", "ab")
         await fleet.call("a", "CallGroup", "new", "4")
-        assert await fleet.heard("4") == "ab"
+        await fleet.expect("4", "ab")
 
 
 @pytest.mark.parametrize("asked", ["b", "d"])
