@@ -124,16 +124,19 @@ async def test_a_hangup_replaces_the_workers_and_refuses_nobody() -> None:
                 begun.set()
                 assert [item async for item in reader] == list(range(1, 50))
 
-        async def ask() -> None:
+        async def ask(headers: dict[str, str]) -> None:
             nonlocal answered
-            while not over.is_set():
-                assert await workers.worker() in "01"
-                answered += 1
+            async with httpx2.AsyncClient(headers=headers) as http:
+                while not over.is_set():
+                    assert (await http.get(f"{workers.address}/worker")).text in ("0", "1")
+                    answer = await http.post(f"{workers.address}/hub/negotiate?negotiateVersion=1")
+                    assert answer.status_code == 200
+                    answered += 1
 
         client, _ = await workers.connect(("json", Transport.LONG_POLLING))
         async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(ask)
+            for headers in ({"Connection": "close"}, {}, {}):
+                nursery.start_soon(ask, headers)
             nursery.start_soon(read)
             await begun.wait()
             await workers.supervisor.replace_all()
@@ -147,19 +150,14 @@ async def test_an_app_that_is_none() -> None:
         await serve_workers("tests.interop.workers_app:nothing", "127.0.0.1", 0, workers=2)
 
 
-async def test_the_command_line_serves_by_workers(tmp_path: Path) -> None:
-    (tmp_path / "chat.py").write_text(
-        "from trio_hubs import Hub, HubApp\n"
-        "class Chat(Hub):\n"
-        "    def pid(self) -> int:\n"
-        "        import os\n"
-        "        return os.getpid()\n"
-        "app = HubApp()\n"
-        "app.add_hub('/chat', Chat)\n",
-        encoding="utf-8",
+@asynccontextmanager
+async def open_command(folder: Path, app: str) -> AsyncGenerator[tuple[trio.Process, str]]:
+    """The command line, serving the app by two workers; and where."""
+    (folder / "site_app.py").write_text(app, encoding="utf-8")
+    command = [sys.executable, "-m", "trio_hubs", "serve", "site_app:app", "--port", "0", "--workers", "2"]
+    process = await trio.lowlevel.open_process(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    command = [sys.executable, "-m", "trio_hubs", "serve", "chat:app", "--port", "0", "--workers", "2"]
-    process = await trio.lowlevel.open_process(command, cwd=tmp_path, stdout=subprocess.PIPE)
     try:
         with trio.fail_after(PATIENCE):
             assert process.stdout is not None
@@ -167,9 +165,46 @@ async def test_the_command_line_serves_by_workers(tmp_path: Path) -> None:
             while not line.endswith(b"\n"):
                 line += await process.stdout.receive_some()
             assert line.startswith(b"listening http://")
-            async with open_hub_connection(f"{line.split()[1].decode()}/chat") as connection:
-                assert await connection.invoke("pid") != process.pid
-            process.terminate()
-            assert await process.wait() == 0
+            yield process, line.split()[1].decode()
     finally:
         process.kill()
+
+
+async def test_the_command_line_serves_by_workers(tmp_path: Path) -> None:
+    app = """
+import os
+import trio_hubs
+class Chat(trio_hubs.Hub):
+    def pid(self) -> int:
+        return os.getpid()
+app = trio_hubs.HubApp()
+app.add_hub("/chat", Chat)
+"""
+    async with open_command(tmp_path, app) as (process, address):
+        async with open_hub_connection(f"{address}/chat") as connection:
+            assert await connection.invoke("pid") != process.pid
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_an_app_that_is_broken_when_its_workers_are_replaced(tmp_path: Path) -> None:
+    """The other workers go on, and the app is tried again until it can be imported."""
+    app = """
+import trio_hubs
+app = trio_hubs.HubApp()
+app.add_route("/", lambda _: trio_hubs.Response.json(["first", *app.workers_up]))
+"""
+    async with open_command(tmp_path, app) as (process, address), httpx2.AsyncClient() as http:
+        assert process.stderr is not None
+        site = tmp_path / "site_app.py"
+        site.write_text("import nothing_of_this_name\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        said = b""
+        while said.count(b"worker 0 ended with status 2") < 2:
+            said += await process.stderr.receive_some()
+        assert (await http.get(address)).json() == ["first", 1]
+        site.write_text(app.replace("first", "second"), encoding="utf-8")
+        while (answer := (await http.get(address)).json()) != ["second", 0, 1]:
+            assert answer[0] == "second" or 1 in answer
+        process.terminate()
+        assert await process.wait() == 0

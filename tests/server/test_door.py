@@ -20,9 +20,11 @@ class Others:
 
     token_prefix = "7-"
     up = (7,)
+    heir = None
 
     def __init__(self) -> None:
         self.given: list[Any] = []
+        self.left = 0
 
     def owner(self, token: str) -> int | None:
         return None
@@ -34,6 +36,9 @@ class Others:
 
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
         self.given.append(server)
+
+    def leave(self) -> None:
+        self.left += 1
 
     def backplane(self, own: Backplane | None) -> Backplane:
         self.given.append(own)
@@ -68,6 +73,7 @@ async def test_who_may_come_in_while_the_app_runs_empty(autojump_clock: MockCloc
             await app.drain(1)
             await wait_all_tasks_blocked()
             assert listener.listening is not worker
+            assert bool(others.left) is worker
             serving.cancel()
             await wait_all_tasks_blocked()
     assert len(others.given) == (3 if worker else 0)

@@ -21,6 +21,12 @@ from trio_hubs.workers import handover
 from trio_hubs.workers.handover import Mailboxes, make_mailbox
 
 
+class Boxes(Mailboxes):
+    """Mailboxes of workers that take new clients for as long as a test does not say otherwise."""
+
+    heir: int | None = None
+
+
 @asynccontextmanager
 async def open_workers(count: int) -> AsyncGenerator[list[HttpServer]]:
     """Servers, each of which says who it is and who asks."""
@@ -29,10 +35,10 @@ async def open_workers(count: int) -> AsyncGenerator[list[HttpServer]]:
         servers = []
         for number in range(count):
             outboxes = [socket.socket(fileno=outbox.dup().detach()) for _, outbox in boxes]
-            mailboxes = Mailboxes(number, boxes[number][0], outboxes)
+            mailboxes = Boxes(number, boxes[number][0], outboxes)
             router = Router(None)
             answer = partial(respond, number)
-            router.add({"/": FixedPlace(Route(answer, tokens=True))})
+            router.add({"/": FixedPlace(Route(answer, tokens=True)), "/page": FixedPlace(Route(answer))})
             server = HttpServer(router, elsewhere=mailboxes)
             await nursery.start(server.arrivals.run)
             nursery.start_soon(mailboxes.run, server, nursery)
@@ -102,6 +108,28 @@ async def test_what_comes_over_tls_is_passed_on_both_ways() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_what_is_new_goes_to_the_heir_of_a_worker_that_runs_empty() -> None:
+    async with open_workers(3) as servers, trio.open_nursery() as nursery:
+        leaving: Any = servers[0].elsewhere
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(partial(trio.serve_listeners, servers[0].serve_stream, [listener]))
+        new = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
+        clients = [await trio.testing.open_stream_to_socket_listener(listener) for _ in range(3)]
+        for client in clients:
+            await client.send_all(new % b"/")
+            assert b"\r\n\r\n0 http" in await client.receive_some()
+        leaving.heir = 2
+        for client, path in zip(clients, (b"/", b"/page", b"/?id="), strict=True):
+            await client.send_all(request_for(0, b"still mine."))
+            assert b"\r\n\r\n0 http" in await answer_of(client)
+            await client.send_all(new % path)
+            assert b"\r\n\r\n2 http" in await client.receive_some()
+            await client.send_all(request_for(1, b"of a third."))
+            assert b"\r\n\r\n1 http" in await answer_of(client)
+            await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("token", ["", "x", "7-x", "99999-x", "0-x", "-1-x", "\u0661-x"])
 async def test_tokens_of_nobody_are_ours(token: str) -> None:
     async with open_workers(2) as servers:
@@ -115,7 +143,7 @@ async def test_a_worker_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     inbox, outbox = make_mailbox()
     mine, _mine = make_mailbox()
     with inbox:
-        mailboxes = Mailboxes(0, mine, [_mine, outbox])
+        mailboxes = Boxes(0, mine, [_mine, outbox])
         ours, theirs = socket.socketpair()
         with ours:
             stream: Any = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))

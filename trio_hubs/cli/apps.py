@@ -8,29 +8,41 @@ import traceback
 from pathlib import Path
 
 from ..server.app import HubApp
-from ..server.backplane import default_backplane
+from ..server.backplane import Backplane, default_backplane
 from .process import Fault
 
 
-def set_backplane(redis: str | None) -> None:
-    """Join the apps that are found from now on to a fleet over Redis, unless they have a backplane of their own."""
-    if redis is None:
-        return
+def find_app(name: str, redis: str | None = None) -> HubApp:
+    """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
+
+    It may also be a function that makes the app.
+
+    Args:
+        name: The app's name.
+        redis: The URL of a Redis that joins it with other servers, unless it has a backplane of its own.
+
+    Raises:
+        Fault: There is none, or it cannot be made.
+    """
+    before = default_backplane.set(None if redis is None else _backplane(redis))
+    try:
+        return _find_app(name)
+    finally:
+        default_backplane.reset(before)
+
+
+def _backplane(redis: str) -> Backplane:
     try:
         from ..redis import RedisBackplane  # noqa: PLC0415 - it needs an extra
 
-        default_backplane.set(RedisBackplane(redis))
+        return RedisBackplane(redis)
     except ModuleNotFoundError as error:
         raise Fault("a backplane needs more packages: pip install 'trio-hubs[redis]'") from error
     except ValueError as error:
         raise Fault(f"the backplane's URL is none: {error}") from error
 
 
-def find_app(name: str) -> HubApp:
-    """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
-
-    It may also be a function that makes the app.
-    """
+def _find_app(name: str) -> HubApp:
     module_name, colon, attribute = name.partition(":")
     if not (colon and attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise Fault(f"'{name}' does not name an app: write MODULE:APP, such as chat:app")

@@ -17,7 +17,7 @@ from cyclopts.validators import Number
 from ..errors import HubsError
 from ..protocol.negotiate import Transport
 from . import client, server
-from .apps import find_app, set_backplane
+from .apps import find_app
 from .client import Protocol
 from .demo import PipeConsole
 from .demo import demo as run_demo
@@ -186,8 +186,7 @@ def serve(
             words += [option, str(file)] if file is not None else []
         run(serve_again, name, doors, words, drain or 0.0)
     else:
-        set_backplane(backplane)
-        found = find_app(name)
+        found = find_app(name, backplane)
         run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds, notice=notice))
     return 0
 

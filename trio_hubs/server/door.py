@@ -58,3 +58,4 @@ class Door:
         """Let nobody in any more, where other workers do."""
         if self.worker is not None:
             self._accepting.cancel()
+            self.worker.others.leave()

@@ -18,11 +18,15 @@ class OtherWorkers(Elsewhere, Protocol):
 
     @property
     def up(self) -> tuple[int, ...]:
-        """The numbers of the workers that serve, this one's included."""
+        """The numbers of the workers that serve and do not run empty, this one's included."""
         ...
 
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
         """Serve the clients that others hand over, in a nursery; until cancelled."""
+        ...
+
+    def leave(self) -> None:
+        """This worker runs empty: what is new goes to others from now on."""
         ...
 
     def backplane(self, own: Backplane | None) -> Backplane:

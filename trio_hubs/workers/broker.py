@@ -15,7 +15,21 @@ from ..errors import BackplaneError, ProtocolError
 from ..fleet.bus import Bus
 from ..logs import get_logger
 from ..tasks import open_background
-from .frames import Alive, Count, Counted, CutOff, Frame, Publish, Ready, Subscribe, Unsubscribe, Up, encode
+from .frames import (
+    Alive,
+    Count,
+    Counted,
+    CutOff,
+    Frame,
+    Leaving,
+    Publish,
+    Ready,
+    Sign,
+    Subscribe,
+    Unsubscribe,
+    Up,
+    encode,
+)
 from .pipe import Pipe
 
 logger = get_logger(__name__)
@@ -32,7 +46,7 @@ class _Worker:
 
     nursery: trio.Nursery
 
-    def __init__(self, stream: trio.abc.Stream, on_sign: Callable[[Ready | Alive], None]) -> None:
+    def __init__(self, stream: trio.abc.Stream, on_sign: Callable[[Sign], None]) -> None:
         self.on_sign = on_sign
         self.pipe = Pipe(stream, lambda: None)
         self.scope = trio.CancelScope()
@@ -56,7 +70,7 @@ class Broker:
         for worker in self._workers:
             self._put(worker, data)
 
-    async def serve(self, stream: trio.abc.Stream, on_sign: Callable[[Ready | Alive], None]) -> None:
+    async def serve(self, stream: trio.abc.Stream, on_sign: Callable[[Sign], None]) -> None:
         """Serve one worker, until it has gone or is given up.
 
         Args:
@@ -90,7 +104,7 @@ class Broker:
                     self._subscribe(worker, channel)
                 case Unsubscribe(channel):
                     self._forget(channel, worker)
-                case Ready() | Alive():
+                case Ready() | Alive() | Leaving():
                     worker.on_sign(frame)
                 case Counted() | Up() | CutOff():
                     raise ProtocolError("a worker says what only its supervisor does")

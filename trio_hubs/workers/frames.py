@@ -65,8 +65,12 @@ class Alive(Struct, array_like=True, tag=7, gc=False):
     """A worker has not stopped."""
 
 
+class Leaving(Struct, array_like=True, tag=10, gc=False):
+    """A worker runs empty: new clients are for the others."""
+
+
 class Up(Struct, array_like=True, tag=8, gc=False):
-    """The numbers of the workers that serve."""
+    """The numbers of the workers that serve, and do not run empty."""
 
     workers: tuple[int, ...]
 
@@ -78,7 +82,10 @@ class CutOff(Struct, array_like=True, tag=9, gc=False):
     unsent: int
 
 
-Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Up | CutOff
+Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Leaving | Up | CutOff
+
+Sign: TypeAlias = Ready | Alive | Leaving
+"""What a worker says of itself."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

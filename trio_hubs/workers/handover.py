@@ -66,14 +66,14 @@ class Mailboxes(Elsewhere):
 
     def __init__(self, number: int, inbox: socket.socket, outboxes: Sequence[socket.socket]) -> None:
         self.token_prefix = f"{number}-"
-        self._number = number
+        self.number = number
         self._inbox = trio.socket.from_stdlib_socket(inbox)
         self._outboxes = [trio.socket.from_stdlib_socket(each) for each in outboxes]
 
     def owner(self, token: str) -> int | None:
         match = _TOKEN.match(token)
-        number = self._number if match is None else int(match[1])
-        return None if number == self._number or number >= len(self._outboxes) else number
+        number = self.number if match is None else int(match[1])
+        return None if number == self.number or number >= len(self._outboxes) else number
 
     async def hand_over(
         self, owner: int, stream: trio.abc.Stream, data: bytes, scheme: str, client: str | None

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import trio
 
-from ..cli.apps import find_app, set_backplane
+from ..cli.apps import find_app
 from ..cli.process import WRONG_INPUT, Fault
 from ..connections.server.listeners import AnyListener, UnixListener, address_of, open_listeners
 from ..connections.timer import sleep_late
@@ -27,7 +27,7 @@ from ..fleet.bus import Bus, Gap
 from ..logs import get_logger
 from ..tasks import open_background, open_tasks
 from .broker import Broker
-from .frames import Alive, CutOff, Ready, Up
+from .frames import Alive, CutOff, Leaving, Ready, Sign, Up
 from .handover import make_mailbox
 from .worker import ALIVE_PERIOD, Orders
 
@@ -107,8 +107,7 @@ async def serve_workers(
     async with open_listeners(host, port, uds, fd, None, listeners) as everywhere:
         sockets = [each for each in everywhere if isinstance(each, trio.SocketListener | UnixListener)]
         try:
-            set_backplane(redis)
-            backplane = find_app(app).backplane
+            backplane = find_app(app, redis).backplane
         except Fault as fault:
             raise WorkerFailed(str(fault)) from fault
         fleet = backplane if isinstance(backplane, FleetBackplane) else None
@@ -120,28 +119,52 @@ async def serve_workers(
             task_status.started(supervisor)
 
 
+class _Process:
+    """A process of a worker.
+
+    Attributes:
+        process: The process itself.
+        heard: When it gave a sign of life.
+        ready: Whether it has begun to serve.
+        leaving: Whether it runs empty.
+        replaced: Whether it is to end by our will.
+    """
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.heard = trio.current_time()
+        self.ready = False
+        self.leaving = False
+        self.replaced = False
+
+    def end(self) -> None:
+        """Have it end in order."""
+        self.replaced = True
+        self.process.terminate()
+
+
 class _Worker:
     """One of the workers, whatever process it is at the moment."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.inbox, self.outbox = make_mailbox()
-        self.process: trio.Process | None = None
-        self.ready = trio.Event()  # of the process that there is
-        self.heard = 0.0  # when that gave a sign of life
-        self.replaced = False  # whether it ends by our will
+        self.current: _Process | None = None
+        self.serves = trio.Event()  # the next process that comes
 
-    def sign(self, sign: Ready | Alive) -> None:
-        """The process says something of itself."""
-        self.heard = trio.current_time()
+    def sign(self, process: _Process, sign: Sign) -> None:
+        """A process says something of itself."""
+        process.heard = trio.current_time()
+        process.leaving |= isinstance(sign, Leaving)
         if isinstance(sign, Ready):
-            self.ready.set()
+            process.ready = True
+            if not process.replaced:
+                self.serves.set()
 
     def end(self) -> None:
-        """Have the process end in order."""
-        self.replaced = True
-        if self.process is not None:
-            self.process.terminate()
+        """Have the process end in order, if there is one."""
+        if self.current is not None:
+            self.current.end()
 
 
 class Supervisor:
@@ -170,13 +193,14 @@ class Supervisor:
         self._listeners = listeners
         self._broker = Broker(fleet)
         self._workers = [_Worker(number) for number in range(count)]
+        self._started = False
         self._stopping = trio.Event()
         self._stopped = trio.Event()
 
     @property
     def processes(self) -> tuple[int, ...]:
         """The ids of the workers' processes that there are at the moment."""
-        return tuple(worker.process.pid for worker in self._workers if worker.process is not None)
+        return tuple(each.current.process.pid for each in self._workers if each.current is not None)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the workers going until :meth:`stop` has ended them; when cancelled, end them at once, in order.
@@ -195,7 +219,8 @@ class Supervisor:
                     for worker in self._workers:
                         keepers.start_soon(self._keep, worker)
                     for worker in self._workers:
-                        await worker.ready.wait()
+                        await worker.serves.wait()
+                    self._started = True
                     task_status.started()
         finally:
             self._stopped.set()
@@ -218,9 +243,9 @@ class Supervisor:
         """Replace the workers one by one: each runs empty, while the others take what comes."""
         for worker in self._workers:
             logger.info("worker %d is replaced", worker.number)
-            worker.ready = trio.Event()
+            worker.serves = trio.Event()
             worker.end()
-            await worker.ready.wait()
+            await worker.serves.wait()
 
     async def _heed_hangups(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGHUP) as hangups:
@@ -233,11 +258,13 @@ class Supervisor:
         while True:
             late = await sleep_late(ALIVE_PERIOD)
             for worker in self._workers:
-                worker.heard += late
-                silence = trio.current_time() - worker.heard
-                if worker.process is not None and worker.ready.is_set() and silence > SILENCE_TIMEOUT:
+                if (current := worker.current) is None or not current.ready:
+                    continue
+                current.heard += late
+                silence = trio.current_time() - current.heard
+                if silence > SILENCE_TIMEOUT:
                     logger.error("worker %d was silent for %g s, and is killed", worker.number, silence)
-                    worker.process.kill()
+                    current.process.kill()
 
     # ---- one worker
 
@@ -245,11 +272,12 @@ class Supervisor:
         delay = 0.0
         while not self._stopping.is_set():
             began = trio.current_time()
-            status = await self._run(worker)
-            if worker.replaced:
-                worker.replaced, delay = False, 0.0
+            process = await self._run(worker)
+            if process.replaced:
+                delay = 0.0
                 continue
-            if status == WRONG_INPUT:
+            status = process.process.returncode
+            if status == WRONG_INPUT and not self._started:
                 raise WorkerFailed(f"worker {worker.number} cannot start")
             delay = min(2 * delay or 0.1, LONGEST_DELAY) if trio.current_time() - began < YOUNG else 0.0
             logger.error(
@@ -258,8 +286,8 @@ class Supervisor:
             with trio.move_on_after(delay):
                 await self._stopping.wait()
 
-    async def _run(self, worker: _Worker) -> int:
-        """Run one process of a worker, to its end; gives its exit status."""
+    async def _run(self, worker: _Worker) -> _Process:
+        """Run one process of a worker, to its end."""
         near, theirs = socket.socketpair()
         ours = trio.SocketStream(trio.socket.from_stdlib_socket(near))
         orders = msgspec.structs.replace(
@@ -275,27 +303,29 @@ class Supervisor:
             process = await trio.lowlevel.open_process(
                 command, pass_fds=(*orders.listeners, orders.bus, orders.inbox, *orders.outboxes)
             )
-        worker.process = process
+        worker.current = current = _Process(process)
+        if self._stopping.is_set():
+            current.end()
         try:
             async with ours, open_background() as nursery:
-                nursery.start_soon(self._join, worker, process, ours)
-                return await process.wait()
+                nursery.start_soon(self._join, worker, current, ours)
+                await process.wait()
         finally:
-            worker.process = None
-            worker.ready = trio.Event() if worker.ready.is_set() else worker.ready
+            worker.current = None
             if process.returncode is None:
                 process.terminate()
                 with trio.move_on_after(STOP_TIMEOUT, shield=True):
                     await process.wait()
                 process.kill()
             self._tell_who_is_up()
+        return current
 
-    async def _join(self, worker: _Worker, process: trio.Process, stream: trio.abc.Stream) -> None:
+    async def _join(self, worker: _Worker, process: _Process, stream: trio.abc.Stream) -> None:
         """Serve a process's part of the bus; a process without one is of no use."""
 
-        def take(sign: Ready | Alive) -> None:
-            worker.sign(sign)
-            if isinstance(sign, Ready):
+        def take(sign: Sign) -> None:
+            worker.sign(process, sign)
+            if not isinstance(sign, Alive):
                 self._tell_who_is_up()
 
         try:
@@ -304,8 +334,10 @@ class Supervisor:
             logger.exception("worker %d is killed", worker.number)
         with trio.move_on_after(self._orders.drain + STOP_TIMEOUT):
             await trio.sleep_forever()  # it ends by itself, if it has closed the bus
-        process.kill()
+        process.process.kill()
 
     def _tell_who_is_up(self) -> None:
-        up = tuple(each.number for each in self._workers if each.process is not None and each.ready.is_set())
-        self._broker.tell_all(Up(up))
+        serving = [
+            each for each in self._workers if each.current and each.current.ready and not each.current.leaving
+        ]
+        self._broker.tell_all(Up(tuple(each.number for each in serving)))

@@ -11,12 +11,13 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from random import choice
 from typing import Any
 
 import trio
 from msgspec import Struct
 
-from ..cli.apps import find_app, set_backplane
+from ..cli.apps import find_app
 from ..cli.process import WRONG_INPUT, Fault, complain, run
 from ..connections.server.listeners import AnyListener, inherited_listener, tls_context
 from ..fleet.backplane import FleetBackplane
@@ -25,7 +26,7 @@ from ..server.backplane import Backplane
 from ..server.worker import Worker, current_worker
 from ..tasks import open_background
 from .bus import WorkerBus
-from .frames import Alive, Ready
+from .frames import Alive, Leaving, Ready
 from .handover import Mailboxes
 
 ALIVE_PERIOD = 5.0
@@ -77,6 +78,16 @@ class Others(Mailboxes):
         outboxes = [socket.socket(fileno=each) for each in orders.outboxes]
         super().__init__(orders.number, socket.socket(fileno=orders.inbox), outboxes)
         self._bus = bus
+        self._leaving = False
+
+    @property
+    def heir(self) -> int | None:
+        others = [number for number in self.up if number != self.number]
+        return choice(others) if self._leaving and others else None
+
+    def leave(self) -> None:
+        self._leaving = True
+        self._bus.tell(Leaving())
 
     @property
     def up(self) -> tuple[int, ...]:
@@ -123,8 +134,7 @@ def main(orders: Orders) -> int:
     bus = WorkerBus(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))))
     current_worker.set(Worker(orders.number, Others(orders, bus)))
     try:
-        set_backplane(orders.redis)
-        app = find_app(orders.app)
+        app = find_app(orders.app, orders.redis)
         return run(_serve, app, orders, bus, on_terminate=partial(app.drain, orders.drain))
     except Fault as fault:
         complain(str(fault))

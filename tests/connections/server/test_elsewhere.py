@@ -20,6 +20,7 @@ class OtherProcess:
     """Takes what is its, if it may."""
 
     token_prefix = "0-"
+    heir = None
 
     def __init__(self, *, there: bool) -> None:
         self.there = there

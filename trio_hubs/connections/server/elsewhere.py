@@ -16,6 +16,11 @@ class Elsewhere(Protocol):
 
     token_prefix: str
 
+    @property
+    def heir(self) -> int | None:
+        """The number of a process that takes new clients; ``None`` as long as this one does, or where no other is."""
+        ...
+
     def owner(self, token: str) -> int | None:
         """The number of the process that has made a token; ``None`` for this one, and for what nobody has made."""
         ...

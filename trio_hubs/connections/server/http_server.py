@@ -225,9 +225,8 @@ class _HttpConnection:
                 logger.info("bad HTTP request: its target is no URL")
                 return Response("The request's target is no URL.", status=400, headers=_CLOSE)
             request, self._route = self._server.router.find(request)
-            elsewhere = self._server.elsewhere
-            if elsewhere is not None and self._route is not None and self._route.tokens:
-                self._owner = elsewhere.owner(request.query.get("id", ""))
+            if self._server.elsewhere is not None:
+                self._owner = self._find_owner(request, self._server.elsewhere)
                 if self._owner is not None:
                     return request
             self._wire.drop_head()
@@ -241,6 +240,12 @@ class _HttpConnection:
             )
         except h11.RemoteProtocolError as error:
             return _refusal(error)
+
+    def _find_owner(self, request: Request, elsewhere: Elsewhere) -> int | None:
+        if self._route is not None and self._route.tokens and (token := request.query.get("id")):
+            return elsewhere.owner(token)
+        # What came over TLS would still go through this process, which is about to end.
+        return elsewhere.heir if isinstance(self._stream, DirectSocketStream) else None
 
     async def _hand_over(self, owner: int) -> bool:
         assert self._server.elsewhere is not None
