@@ -12,12 +12,22 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind
-from trio.testing import MockClock
+from opentelemetry.trace import SpanKind, StatusCode
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hubs import Hub, HubApp, HubConnectionOptions, HubException
+from tests.asgi.server_in_memory import open_scope, websocket
+from trio_hubs import (
+    Connection,
+    ConnectionOptions,
+    Hub,
+    HubApp,
+    HubConnectionOptions,
+    HubException,
+    Transport,
+    open_connection,
+)
 from trio_hubs.otel import instrument, traced_calls
-from trio_hubs.testing import open_test_client
+from trio_hubs.testing import Network, open_test_client, open_test_http
 
 SERVICE = f"{__name__}.Work"
 
@@ -36,10 +46,39 @@ class Work(Hub):
     async def rest(self) -> None:
         await trio.sleep_forever()
 
+    def bad(self) -> None:
+        raise ValueError
+
     async def count(self, number: int) -> AsyncIterator[int]:
         for each in range(number):
             await trio.sleep(1)
             yield each
+
+
+class Coming(Hub):
+    """Has something to do when clients come and go."""
+
+    def __init__(self, log: list[Any], refused: bool = False) -> None:
+        self._log = log
+        self._refused = refused
+
+    async def on_connected(self) -> None:
+        self._log.append(trace.get_current_span().get_span_context().span_id)
+        await trio.sleep(1)
+        if self._refused:
+            raise KeyError
+
+    async def on_disconnected(self, error: Exception | None) -> None:
+        self._log.append(trace.get_current_span().get_span_context().span_id)
+
+    def inside(self) -> int:
+        return trace.get_current_span().get_span_context().span_id
+
+
+async def echo(connection: Connection) -> None:
+    while data := await connection.receive():
+        await connection.send(data)
+    raise OSError
 
 
 class Witness:
@@ -52,6 +91,7 @@ class Witness:
         self._reader = InMemoryMetricReader()
         self.app = HubApp()
         self.app.add_hub("/work", Work)
+        self.app.add_connection_handler("/echo", echo)
         meters = MeterProvider([self._reader])
         instrument(self.app, tracer_provider=self.traces, meter_provider=meters)
 
@@ -153,6 +193,163 @@ async def test_a_bad_parent_is_none(header: str, autojump_clock: MockClock) -> N
     assert span.parent is None
 
 
+@pytest.mark.parametrize("method", ["Rest", "Count"])
+async def test_a_cancelled_call_is_an_error_where_it_was_cancelled_alone(
+    method: str, autojump_clock: MockClock
+) -> None:
+    witness = Witness()
+    async with open_test_client(witness.app, "/work", options=witness.options) as connection:
+        with trio.move_on_after(1.5):
+            if method == "Rest":
+                await connection.invoke("Rest")
+            async with connection.stream("Count", 5) as reader:
+                _ = [item async for item in reader]
+        await trio.sleep(1)
+    (ours,), (theirs,) = witness.spans(SpanKind.CLIENT), witness.spans(SpanKind.SERVER)
+    assert (ours.attributes or {})["error.type"] == "trio.Cancelled"
+    assert ours.status.status_code is StatusCode.ERROR
+    assert "error.type" not in (theirs.attributes or {})
+    assert theirs.status.status_code is StatusCode.UNSET
+
+
+async def test_a_stream_that_is_left_is_no_error(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    async with open_test_client(witness.app, "/work", options=witness.options) as connection:
+        async with connection.stream("Count", 5) as reader:
+            assert await reader.read() == 0
+        await trio.sleep(1)
+    for kind in (SpanKind.CLIENT, SpanKind.SERVER):
+        (span,) = witness.spans(kind)
+        assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_builtin_errors_have_their_bare_names(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    async with open_test_client(witness.app, "/work") as connection:
+        with pytest.raises(HubException):
+            await connection.invoke("Bad")
+    (span,) = witness.spans(SpanKind.SERVER)
+    assert (span.attributes or {})["error.type"] == "ValueError"
+
+
+async def test_a_stream_that_goes_on_is_one_span_and_the_parent_of_each_of_its_calls(
+    autojump_clock: MockClock,
+) -> None:
+    witness = Witness()
+    network = Network()
+    async with (
+        open_test_client(
+            witness.app, "/work", options=witness.options, reconnect=lambda *_: 1, network=network
+        ) as connection,
+        connection.stream("Count", 3, resume=lambda _: (2,)) as reader,
+    ):
+        assert await reader.read() == 0
+        network.cut()
+        assert [item async for item in reader] == [0, 1]
+        assert witness.spans(SpanKind.CLIENT) == []
+    (ours,) = witness.spans(SpanKind.CLIENT)
+    assert (ours.name, ours.status.status_code) == ("work/Count", StatusCode.UNSET)
+    assert [span.parent and span.parent.span_id for span in witness.spans(SpanKind.SERVER)] == [
+        ours.context and ours.context.span_id
+    ] * 2
+
+
+async def test_a_resumed_stream_that_fails_is_an_error_of_its_span(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    async with open_test_client(witness.app, "/work", options=witness.options) as connection:
+        with pytest.raises(HubException):
+            async with connection.stream("MadeUp", resume=lambda _: ()) as reader:
+                await reader.read()
+    (span,) = witness.spans(SpanKind.CLIENT)
+    assert (span.attributes or {})["error.type"] == "trio_hubs.errors.HubException"
+
+
+async def test_a_hub_that_does_nothing_when_clients_come_and_go_has_spans_then_too(
+    autojump_clock: MockClock,
+) -> None:
+    witness = Witness()
+    async with open_test_client(witness.app, "/work"):
+        pass
+    names = [(span.name, span.parent) for span in witness.spans(SpanKind.INTERNAL)]
+    assert names == [(f"{SERVICE}/OnConnectedAsync", None), (f"{SERVICE}/OnDisconnectedAsync", None)]
+
+
+async def test_coming_and_going_belong_to_the_request_and_calls_lead_there(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    log: list[Any] = []
+    witness.app.add_hub("/coming", Coming, factory=lambda: Coming(log))
+    headers = {"traceparent": "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"}
+    async with open_test_client(witness.app, "/coming", headers=headers) as connection:
+        inside = await connection.invoke("Inside")
+    come, gone = witness.spans(SpanKind.INTERNAL)
+    for span, name in ((come, "OnConnectedAsync"), (gone, "OnDisconnectedAsync")):
+        assert span.name == f"{__name__}.Coming/{name}"
+        assert span.parent is not None
+        assert f"{span.parent.span_id:016x}" == "0123456789abcdef"
+        assert span.status.status_code is StatusCode.UNSET
+        assert dict(span.attributes or {}) == {
+            "rpc.system": "signalr",
+            "rpc.service": f"{__name__}.Coming",
+            "rpc.method": name,
+        }
+    assert log == [span.context and span.context.span_id for span in (come, gone)]
+    (call,) = witness.spans(SpanKind.SERVER)
+    assert call.parent is None
+    assert call.context is not None
+    assert call.context.span_id == inside
+    assert call.context.trace_id != 0x0123456789ABCDEF0123456789ABCDEF
+    assert [f"{link.context.span_id:016x}" for link in call.links] == ["0123456789abcdef"]
+
+
+async def test_a_client_that_is_refused_has_failed_to_connect(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    witness.app.add_hub("/coming", Coming, factory=lambda: Coming([], refused=True))
+    async with open_test_client(witness.app, "/coming") as connection:
+        await connection.wait_closed()
+    (span,) = witness.spans(SpanKind.INTERNAL)
+    assert (span.attributes or {})["error.type"] == "KeyError"
+    assert span.status.status_code is StatusCode.ERROR
+
+
+async def test_a_host_that_traces_requests_is_what_connections_belong_to(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    application = witness.app.asgi()
+
+    async def traced(scope: Any, receive: Any, send: Any) -> None:
+        with witness.traces.get_tracer("host").start_as_current_span("GET /work", kind=SpanKind.PRODUCER):
+            await application(scope, receive, send)
+
+    async with witness.app.running(), open_scope(traced, websocket("/work")) as server:
+        server.tell("websocket.receive", text='{"protocol":"json","version":1}\x1e')
+        server.tell("websocket.receive", text='{"type":1,"target":"Inline","arguments":[]}\x1e')
+        await wait_all_tasks_blocked()
+    (request,) = witness.spans(SpanKind.PRODUCER)
+    assert [span.parent for span in witness.spans(SpanKind.INTERNAL)] == [request.context] * 2
+    (call,) = witness.spans(SpanKind.SERVER)
+    assert call.parent is None
+    assert [link.context for link in call.links] == [request.context]
+
+
+async def test_raw_connections_are_measured_as_in_dotnet(autojump_clock: MockClock) -> None:
+    witness = Witness()
+    by = frozenset({"signalr.transport": "server_sent_events"}.items())
+    async with open_test_http(witness.app) as http:
+        async with open_connection(
+            "http://here/echo",
+            http_client=http,
+            options=ConnectionOptions(transports=[Transport.SERVER_SENT_EVENTS]),
+        ) as connection:
+            await connection.send(b"a")
+            assert await connection.receive() == b"a"
+            assert witness.measured("signalr.server.active_connections") == {by: 1}
+            await trio.sleep(5)
+        await wait_all_tasks_blocked()
+    assert witness.measured("signalr.server.active_connections") == {by: 0}
+    assert witness.measured("signalr.server.connection.duration") == {
+        by | {("signalr.connection.status", "normal_closure")}: 5
+    }
+
+
 async def test_connections_are_measured_as_in_dotnet(autojump_clock: MockClock) -> None:
     witness = Witness()
     by = frozenset({"signalr.transport": "web_sockets"}.items())
@@ -176,16 +373,23 @@ async def test_calls_are_measured_by_method(autojump_clock: MockClock) -> None:
             await connection.invoke("Rest")
         with pytest.raises(HubException):
             await connection.invoke("MadeUp")
+        with pytest.raises(HubException):
+            await connection.invoke("Fail")
         await trio.sleep(1)
         async with connection.stream("Count", 3) as reader:
             assert [item async for item in reader] == [0, 1, 2]
     streamed = witness.measured("trio_hubs.server.streamed_items")
     assert streamed[frozenset({"hub": "Work", "rpc.method": "Count"}.items())] == 3
     took = {
-        (dict(key)["rpc.method"], dict(key).get("error.type")): value
+        (dict(key)["rpc.method"], dict(key)["trio_hubs.outcome"], dict(key).get("error.type")): value
         for key, value in witness.measured("trio_hubs.server.call.duration").items()
     }
-    assert took == {("Waiting", None): 1, ("Rest", "cancelled"): 2, ("Count", None): 3}
+    assert took == {
+        ("Waiting", "completed", None): 1,
+        ("Rest", "cancelled", None): 2,
+        ("Fail", "failed", "trio_hubs.errors.HubException"): 0,
+        ("Count", "completed", None): 3,
+    }
     ((key, count),) = witness.measured("trio_hubs.server.refused_calls").items()
     assert (count, dict(key)["error.type"]) == (1, "trio_hubs.calls.refusals.UnknownMethod")
     assert "MadeUp" not in str(key)

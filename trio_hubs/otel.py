@@ -6,16 +6,18 @@ clients made up is in no attribute, and no span begins for a call that is refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import Token
 from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import attrs
 import trio
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, TracerProvider
 
 from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
 from .protocol.negotiate import Transport
@@ -31,6 +33,11 @@ _TRANSPORTS = {
     Transport.WEBSOCKETS: "web_sockets",
     Transport.SERVER_SENT_EVENTS: "server_sent_events",
     Transport.LONG_POLLING: "long_polling",
+}
+_HOOKS = {
+    "on_connected": "OnConnectedAsync",
+    "on_disconnected": "OnDisconnectedAsync",
+    "on_authentication_refreshed": "OnAuthenticationRefreshedAsync",
 }
 _DURATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # as ASP.NET Core advises
 
@@ -91,7 +98,7 @@ def _traced(
     propagate.inject(headers, trace.set_span_in_context(span))
     try:
         yield headers
-    except Exception as error:
+    except (Exception, trio.Cancelled) as error:
         _fail(span, error)
         raise
     finally:
@@ -104,7 +111,27 @@ def _fail(span: Span, error: BaseException) -> None:
 
 
 def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """The name of a class as OpenTelemetry writes those of Python."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+@attrs.frozen
+class _Connection:
+    """What the calls on a connection have in common.
+
+    Attributes:
+        service: The full name of the hub's class.
+        request: The context of the HTTP request that made it.
+    """
+
+    service: str
+    request: context.Context
+
+    @property
+    def links(self) -> list[Link]:
+        """What leads from a call's trace to that of the request."""
+        span = trace.get_current_span(self.request).get_span_context()
+        return [Link(span)] if span.is_valid else []
 
 
 class _Instruments(Observer):
@@ -113,8 +140,9 @@ class _Instruments(Observer):
     def __init__(self, app: HubApp[Any], tracer: Tracer, provider: MeterProvider) -> None:
         self._app = app
         self._tracer = tracer
-        self._hubs: dict[str | None, str] = {}  # the services of the connections that are open
-        self._spans: dict[int, Span] = {}  # by the calls that run
+        self._connections: dict[str | None, _Connection] = {}  # those that are open
+        self._calls: dict[ObservedCall, tuple[Span, Attributes]] = {}  # those that run
+        self._hooks: dict[ObservedCall, Token[context.Context]] = {}  # what takes their contexts off
         meter = provider.get_meter(METER)
         self._lasted = meter.create_histogram(
             "signalr.server.connection.duration",
@@ -140,11 +168,14 @@ class _Instruments(Observer):
 
     def connection_opened(self, connection: ObservedConnection) -> None:
         hubs = [hub for hub, _ in self._app.site.hubs if hub.__qualname__ == connection.hub]
-        self._hubs[connection.id] = _name(hubs[0])
+        request = context.get_current()  # where what hosts the app traces requests
+        if not trace.get_current_span(request).get_span_context().is_valid:
+            request = propagate.extract(connection.request.headers, context.Context())
+        self._connections[connection.id] = _Connection(_name(hubs[0]) if hubs else "", request)
         self._active.add(1, _transport(connection))
 
     def connection_closed(self, connection: ObservedConnection) -> None:
-        if self._hubs.pop(connection.id, None) is None:
+        if self._connections.pop(connection.id, None) is None:
             return
         self._active.add(-1, _transport(connection))
         if isinstance(connection.error, TimeoutError) or connection.too_slow:
@@ -154,41 +185,59 @@ class _Instruments(Observer):
         seconds = trio.current_time() - connection.opened_at
         self._lasted.record(seconds, {"signalr.connection.status": status, **_transport(connection)})
 
+    def hook_began(self, call: ObservedCall) -> None:
+        if (connection := self._connections.get(call.connection_id)) is not None:
+            here = self._begin(call, connection.service, connection.request)
+            self._hooks[call] = context.attach(here)
+
+    def hook_ended(self, call: ObservedCall) -> None:
+        if (token := self._hooks.pop(call, None)) is not None:
+            context.detach(token)
+            self._end(call)
+
     def call_began(self, call: ObservedCall) -> None:
-        attributes = self._attributes(call)
-        parent = propagate.extract(call.headers, context.Context())
-        span = self._tracer.start_span(
-            f"{attributes['rpc.service']}/{call.target}", parent, SpanKind.SERVER, attributes
-        )
-        self._spans[id(call)] = span
-        context.attach(
-            trace.set_span_in_context(span, parent)
-        )  # of the call's own context, which ends with it
+        if (connection := self._connections.get(call.connection_id)) is not None:
+            parent = propagate.extract(call.headers, context.Context())
+            here = self._begin(call, connection.service, parent, connection.links)
+            context.attach(here)  # of the call's own context, which ends with it
 
     def call_ended(self, call: ObservedCall) -> None:
-        span = self._spans.pop(id(call), None)
-        if span is None:
-            return
-        attributes = self._attributes(call)
-        if call.outcome is Outcome.CANCELLED:
-            attributes["error.type"] = "cancelled"
-        elif call.error is not None:
-            attributes["error.type"] = _name(type(call.error))
-        if "error.type" in attributes:
-            span.set_attribute("error.type", attributes["error.type"])
-            if call.error is not None:
-                span.set_status(StatusCode.ERROR)
-        span.end()
-        self._took.record(trio.current_time() - call.began_at, attributes)
+        if (attributes := self._end(call)) is not None:
+            seconds = trio.current_time() - call.began_at
+            self._took.record(seconds, {**attributes, "trio_hubs.outcome": str(call.outcome)})
 
     def call_refused(self, call: ObservedCall) -> None:
-        service = self._hubs.get(call.connection_id, "")
-        kind = _name(type(call.error))
-        self._refused.add(1, {"rpc.system": "signalr", "rpc.service": service, "error.type": kind})
+        if (connection := self._connections.get(call.connection_id)) is not None:
+            kind = _name(type(call.error))
+            self._refused.add(
+                1, {"rpc.system": "signalr", "rpc.service": connection.service, "error.type": kind}
+            )
 
-    def _attributes(self, call: ObservedCall) -> Attributes:
-        service = self._hubs.get(call.connection_id, "")
-        return {"rpc.system": "signalr", "rpc.service": service, "rpc.method": call.target}
+    def _begin(
+        self,
+        call: ObservedCall,
+        service: str,
+        parent: context.Context,
+        links: Sequence[Link] = (),
+    ) -> context.Context:
+        """Begin a call's span; gives the context that the call is to run in."""
+        method = _HOOKS.get(call.target, call.target)
+        attributes = {"rpc.method": method, "rpc.system": "signalr", "rpc.service": service}
+        kind = SpanKind.INTERNAL if call.target in _HOOKS else SpanKind.SERVER
+        span = self._tracer.start_span(f"{service}/{method}", parent, kind, attributes, links)
+        self._calls[call] = span, attributes
+        return trace.set_span_in_context(span, parent)
+
+    def _end(self, call: ObservedCall) -> Attributes | None:
+        """End a call's span, if it has one; gives its attributes."""
+        span, attributes = self._calls.pop(call, (None, None))
+        if span is None or attributes is None:
+            return None
+        if call.outcome is Outcome.FAILED and call.error is not None:
+            _fail(span, call.error)
+            attributes["error.type"] = _name(type(call.error))
+        span.end()
+        return attributes
 
 
 def _transport(connection: ObservedConnection) -> Attributes:

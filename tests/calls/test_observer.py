@@ -257,6 +257,57 @@ async def test_a_shutdown_is_the_end_of_calls_and_connections(autojump_clock: Mo
     assert [each[0] for each in witness.heard] == ["opened", "began", Outcome.CANCELLED, "closed"]
 
 
+class Door(Observer):
+    """Notes what it hears of connections and hooks."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        self.heard.append("opened")
+
+    def connection_closed(self, connection: ObservedConnection) -> None:
+        self.heard.append("closed")
+
+    def hook_began(self, call: ObservedCall) -> None:
+        assert (call.connection_id, call.outcome, call.error) == ("c", None, None)
+        self.heard.append(call.target)
+
+    def hook_ended(self, call: ObservedCall) -> None:
+        self.heard.append((call.target, call.outcome, type(call.error), trio.current_time() - call.began_at))
+
+
+class Coming(Hub):
+    """Takes a second to come, and two to go, which fails."""
+
+    async def on_connected(self) -> None:
+        await trio.sleep(1)
+
+    async def on_disconnected(self, error: Exception | None) -> None:
+        await trio.sleep(2)
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("hub", "stays", "come", "gone"),
+    [
+        (Work, 5, (Outcome.COMPLETED, type(None), 0), (Outcome.COMPLETED, type(None), 0)),
+        (Coming, 5, (Outcome.COMPLETED, type(None), 1), (Outcome.FAILED, ValueError, 2)),
+        (Coming, 0.5, (Outcome.CANCELLED, type(None), 0.5), None),
+    ],
+)
+async def test_a_hubs_hooks_are_heard_of(
+    hub: type[Hub], stays: float, come: Any, gone: Any, autojump_clock: MockClock
+) -> None:
+    door = Door()
+    async with open_client(served_hub(hub, observers=[door]), id="c") as client:
+        await trio.sleep(stays)
+        client.leave()
+        await client.served()
+    going = ["on_disconnected", ("on_disconnected", *gone)] if gone else []
+    assert door.heard == ["opened", "on_connected", ("on_connected", *come), *going, "closed"]
+
+
 async def test_an_observer_that_fails_is_logged_and_disturbs_nothing(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,19 +1,26 @@
-"""What all that an app offers has in common: what cannot work is refused when it is added, and not later."""
+"""What all that an app offers has in common: what cannot work is refused when it is added, and who hears of it."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from trio_hubs import (
     Connection,
+    ConnectionClosed,
     ConnectionOptions,
     EndpointOptions,
     Hub,
     HubApp,
     HubFilter,
+    ObservedConnection,
     Observer,
+    Transport,
     User,
+    open_connection,
 )
+from trio_hubs.testing import open_test_http
 
 
 class Sample(Hub):
@@ -73,6 +80,39 @@ def test_a_hub_takes_instances_of_filters() -> None:
 def test_what_is_no_handler_of_connections_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="a connection's handler is an async function"):
         HubApp().add_connection_handler("/raw", wrong)
+
+
+class Door(Observer):
+    """Notes what it hears of connections."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        self.heard.append((connection.hub, connection.transport, connection.user_id, connection.error))
+
+    def connection_closed(self, connection: ObservedConnection) -> None:
+        self.heard.append((connection.hub, connection.transport, connection.user_id, connection.error))
+
+
+async def test_observers_hear_of_raw_connections(autojump_clock: MockClock) -> None:
+    failure = ValueError("no")
+
+    async def handle(connection: Connection) -> None:
+        if await connection.receive() == b"fail":
+            raise failure
+
+    door = Door()
+    app = HubApp(observers=[door])
+    app.add_connection_handler("/raw", handle)
+    async with open_test_http(app, user=User("ann")) as http:
+        for data in (b"leave", b"fail"):
+            async with open_connection("http://here/raw", http_client=http) as connection:
+                await connection.send(data)
+                with suppress(ConnectionClosed):
+                    await connection.receive()
+    here = ("", Transport.WEBSOCKETS, "ann")
+    assert door.heard == [(*here, None), (*here, None), (*here, None), (*here, failure)]
 
 
 def test_options_of_a_client_are_none_for_a_path() -> None:

@@ -46,19 +46,19 @@ class Outcome(StrEnum):
 
 @attrs.define(eq=False)
 class ObservedConnection:
-    """A connection of a hub, from its handshake to its end.
+    """A connection of a hub, from its handshake to its end, or a raw one.
 
     Attributes:
         id: Its id.
         request: The HTTP request that made it.
         user_id: The id of the user that opened it; ``None`` for nobody known.
-        hub: The name of the hub's class.
+        hub: The name of the hub's class; empty for a raw connection.
         transport: What carries it; ``None`` where that is memory.
         opened_at: When it began, in trio's clock.
         error: What ended it; ``None`` while it is open, and when it ended in order.
         too_slow: Whether it was ended since its client did not take what was sent.
-        received_bytes: What its client has sent behind the handshake; 0 while it is open.
-        sent_bytes: What that was sent; 0 while it is open.
+        received_bytes: What its client has sent behind the handshake; 0 while it is open, and of a raw one.
+        sent_bytes: What that was sent; 0 while it is open, and of a raw one.
     """
 
     id: str
@@ -75,12 +75,12 @@ class ObservedConnection:
 
 @attrs.define(eq=False)
 class ObservedCall:
-    """A call of a hub method by a client.
+    """A call of a hub method by a client, or of a hub's ``on_connected`` or ``on_disconnected`` for one.
 
     Attributes:
         connection_id: The client's connection.
         id: The call's id on that connection; empty where the client does not wait for an answer.
-        target: The method's wire name; where it was refused, as the client wrote it.
+        target: The method's wire name; where it was refused, as the client wrote it. Of a hook, its name in Python.
         argument_bytes: The size of its arguments on the wire, without uploads.
         headers: Its message's headers, as the client wrote them; none where it was refused.
         began_at: When it began, or was refused, in trio's clock.
@@ -99,6 +99,14 @@ class ObservedCall:
     outcome: Outcome | None = None
     error: Exception | None = None
 
+    def note_end(self, error: Exception | None, *, cancelled: bool) -> None:
+        """It has ended."""
+        self.error = error
+        if cancelled:
+            self.outcome = Outcome.CANCELLED
+        else:
+            self.outcome = Outcome.COMPLETED if error is None else Outcome.FAILED
+
 
 class Observer:
     """Base class of observers. Only what a subclass overrides is listened for.
@@ -107,10 +115,16 @@ class Observer:
     """
 
     def connection_opened(self, connection: ObservedConnection) -> None:
-        """A client has shaken hands; its hub hears of it next."""
+        """A client has shaken hands, or opened a raw connection; its hub, or handler, hears of it next."""
 
     def connection_closed(self, connection: ObservedConnection) -> None:
         """A connection has ended, and its hub has heard of that; the same object that was given when it opened."""
+
+    def hook_began(self, call: ObservedCall) -> None:
+        """A hub hears next that a connection comes or goes, whether or not it does anything then."""
+
+    def hook_ended(self, call: ObservedCall) -> None:
+        """It has, in the same task; the same object that was given when that began."""
 
     def call_began(self, call: ObservedCall) -> None:
         """A method is about to be called; it sees the context variables that are set here."""
@@ -158,6 +172,8 @@ class Observers:
 
         self._opened: tuple[Listener[ObservedConnection], ...] = listening("connection_opened")
         self._closed: tuple[Listener[ObservedConnection], ...] = listening("connection_closed")
+        self._hook_began: tuple[Listener[ObservedCall], ...] = listening("hook_began")
+        self._hook_ended: tuple[Listener[ObservedCall], ...] = listening("hook_ended")
         self._began: tuple[Listener[ObservedCall], ...] = listening("call_began")
         self._ended: tuple[Listener[ObservedCall], ...] = listening("call_ended")
         self._refused: tuple[Listener[ObservedCall], ...] = listening("call_refused")
@@ -170,6 +186,17 @@ class Observers:
     def connection_closed(self, connection: ObservedConnection) -> None:
         """Tell of a connection that has ended."""
         _tell(self._closed, connection)
+
+    def hook_began(self, connection_id: str, name: str) -> ObservedCall:
+        """Tell of a hook that is about to be called; :meth:`hook_ended` takes what this gives."""
+        call = ObservedCall(connection_id, "", name, 0)
+        _tell(self._hook_began, call)
+        return call
+
+    def hook_ended(self, call: ObservedCall, error: Exception | None, *, cancelled: bool = False) -> None:
+        """Tell of a hook that has ended; as :meth:`call_ended`."""
+        call.note_end(error, cancelled=cancelled)
+        _tell(self._hook_ended, call)
 
     def call_began(
         self,
@@ -192,11 +219,7 @@ class Observers:
             error: What it has failed with.
             cancelled: Whether that was since it was cancelled.
         """
-        call.error = error
-        if cancelled:
-            call.outcome = Outcome.CANCELLED
-        else:
-            call.outcome = Outcome.COMPLETED if error is None else Outcome.FAILED
+        call.note_end(error, cancelled=cancelled)
         _tell(self._ended, call)
 
     def call_refused(self, connection_id: str | None, id: str, target: str, error: Exception) -> None:

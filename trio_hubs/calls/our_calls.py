@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from itertools import count
 from types import MappingProxyType
@@ -271,7 +271,7 @@ class OurCalls:
             StreamOverflow: In the reader: the peer sent too much while the body waited for other things.
         """
         plain, uploads = self._split(arguments)
-        with nullcontext(None) if self.around is None else self.around(target) as headers:
+        with self.observed(target) as headers:
             stream = await self.begin_stream(
                 target, plain, item_type, capacity, policy, uploads=tuple(uploads), headers=headers
             )
@@ -326,6 +326,10 @@ class OurCalls:
         self._drainers.unpark_all()
 
     # ---- pieces of a call
+
+    def observed(self, target: str) -> AbstractContextManager[Mapping[str, str] | None]:
+        """Hold a call's observation open around it; gives the headers of its message."""
+        return nullcontext() if self.around is None else self.around(target)
 
     def _split(self, arguments: Sequence[Any]) -> tuple[list[Any], dict[str, AsyncIterable[Any]]]:
         """Tell arguments from uploads, and give these their ids."""

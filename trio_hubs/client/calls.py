@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import TypeForm
@@ -184,11 +185,12 @@ class HubCalls(abc.ABC):
         if any(isinstance(arg, AsyncIterable) for arg in args):
             raise TypeError(f"the stream of '{name}' cannot go on: its uploads cannot be sent again")
 
-        def begin(calls: OurCalls, arguments: Sequence[Any]) -> Awaitable[Unread[Any]]:
-            return calls.begin_stream(name, arguments, item_type, capacity, when_full)
+        def begin(
+            calls: OurCalls, arguments: Sequence[Any], headers: Mapping[str, str] | None
+        ) -> Awaitable[Unread[Any]]:
+            return calls.begin_stream(name, arguments, item_type, capacity, when_full, headers=headers)
 
-        stream = ResumedStream(lambda: self._ready(wait=True), begin, args, resume, gaps=gaps)
-        return self._resumed(stream, args, wait_for_ready)
+        return self._resumed(name, begin, args, resume, gaps=gaps, wait_for_ready=wait_for_ready)
 
     @asynccontextmanager
     async def _stream(
@@ -206,13 +208,24 @@ class HubCalls(abc.ABC):
 
     @asynccontextmanager
     async def _resumed(
-        self, stream: ResumedStream, args: tuple[Any, ...], wait_for_ready: bool
+        self,
+        name: str,
+        begin: Callable[..., Awaitable[Unread[Any]]],
+        args: tuple[Any, ...],
+        resume: Callable[[Any], Sequence[Any]],
+        *,
+        gaps: bool,
+        wait_for_ready: bool,
     ) -> AsyncGenerator[ChannelReader[Any]]:
-        await stream.begin(await self._ready(args, wait=wait_for_ready))
-        try:
-            yield stream.reader
-        finally:
-            stream.reader.close()
+        calls = await self._ready(args, wait=wait_for_ready)
+        with calls.observed(name) as headers:  # of all calls for it together
+            ready, called = partial(self._ready, wait=True), partial(begin, headers=headers)
+            stream = ResumedStream(ready, called, args, resume, gaps=gaps)
+            await stream.begin(calls)
+            try:
+                yield stream.reader
+            finally:
+                stream.reader.close()
 
     def proxy(self, interface: TypeForm[T], /) -> T:
         """Make what calls the hub as a class describes it, typed; best once, and kept.

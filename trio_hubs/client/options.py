@@ -54,8 +54,8 @@ class HubConnectionOptions(ConnectionOptions):
     """How many bytes of calls may wait, with ``wait_for_ready``, until a lost connection is regained; more raise at
     once. A call counts for its arguments as they are encoded, and 1 KiB."""
     around_calls: AroundCall | None = None
-    """Held around each call, but of streams with ``resume``: called with the method's name, gives headers of the
-    message, as :func:`trio_hubs.otel.traced_calls` makes it [none]."""
+    """Held around each call: called with the method's name, gives headers of the message, as
+    :func:`trio_hubs.otel.traced_calls` makes it. A stream with ``resume`` is one, however often it is called [none]."""
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""

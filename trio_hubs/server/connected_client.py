@@ -105,14 +105,13 @@ class ConnectedClient(Face, Life):
             "groups": self._served.groups,
         }
         await self._served.roster.add(self._connection_id, self.session, self._context.user_id)
-        if self.waits:
-            try:
-                await self._run_hook(self._definition.filters.on_connected)
-            except BaseException as error:
-                self.leave()  # so that a client that is refused hears nothing that others are told meanwhile
-                if isinstance(error, Exception):
-                    self.observed.error = error
-                raise
+        try:
+            await self._run_hook("on_connected")
+        except BaseException as error:
+            self.leave()  # so that a client that is refused hears nothing that others are told meanwhile
+            if isinstance(error, Exception):
+                self.observed.error = error
+            raise
 
     def _user_refreshed(self) -> None:
         """What begins from now on sees the user so; what runs goes on with the user that it began with."""
@@ -128,8 +127,7 @@ class ConnectedClient(Face, Life):
 
     async def closed(self, error: Exception | None) -> None:
         self.observed.error = error
-        if "on_disconnected" in self._definition.hooks:
-            await self._tell_closed(error)
+        await self._tell_closed(error)
         self.leave()
 
     async def _tell_closed(self, error: Exception | None) -> None:
@@ -138,7 +136,7 @@ class ConnectedClient(Face, Life):
         grace = trio.CancelScope(shield=True, deadline=trio.current_time() + options.on_disconnected_timeout)
         try:
             with grace:
-                await self._run_hook(self._definition.filters.on_disconnected, reason)
+                await self._run_hook("on_disconnected", reason)
         except Exception:
             logger.exception("connection %s: on_disconnected failed", self._connection_id)
         if grace.cancelled_caught:
@@ -159,8 +157,22 @@ class ConnectedClient(Face, Life):
         del self.session
         vars(self).pop("_context", None)  # for it may never have opened
 
-    async def _run_hook(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
+    async def _run_hook(self, name: str, *args: Any) -> None:
         """Run what a hub does when a connection comes or goes, with its child tasks."""
+        observed = self.observers.hook_began(self._connection_id, name)
+        failure: Exception | None = None
+        cancelled = True
+        try:
+            if name in self._definition.hooks:
+                await self._run(getattr(self._definition.filters, name), *args)
+            cancelled = False
+        except Exception as error:
+            failure, cancelled = error, False
+            raise
+        finally:
+            self.observers.hook_ended(observed, failure, cancelled=cancelled)
+
+    async def _run(self, hook: Callable[..., Awaitable[None]], *args: Any) -> None:
         async with open_background() as nursery, Children(nursery, nursery.cancel_scope) as children:
             await hook(
                 HubLifetimeContext(self._context, self._definition.instance(self._attributes, children)),

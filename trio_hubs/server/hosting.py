@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..calls.observer import Observer, Observers
+from ..calls.observer import ObservedConnection, Observer, Observers
 from ..connections.connection import Connection
 from ..connections.server.admission import Admission
 from ..connections.server.endpoint import Endpoint
@@ -126,13 +127,30 @@ class Hosting:
         if options is not None:
             check_kind(options, EndpointOptions)
         return Endpoint(
-            handler,
+            partial(self._handle_raw, handler),
             options or self.options,
             admission=self.admission,
             authenticate=self._authenticate,
             policies=policies_of(handler),
             token_prefix=self._token_prefix,
         )
+
+    async def _handle_raw(
+        self, handler: Callable[[Connection], Awaitable[None]], connection: Connection
+    ) -> None:
+        assert connection.id is not None
+        user_id = None if connection.user is None else connection.user.id
+        observed = ObservedConnection(
+            connection.id, connection.request, user_id, transport=connection.transport
+        )
+        self.observers.connection_opened(observed)
+        try:
+            await handler(connection)
+        except Exception as error:
+            observed.error = error
+            raise
+        finally:
+            self.observers.connection_closed(observed)
 
     def route(
         self,
