@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from random import uniform
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import coredis
@@ -142,15 +142,22 @@ async def open_hub_publisher(
 
 
 class _Publication:
-    """A message that waits to be published, and who waits for its count."""
+    """A message that waits to be published, and who waits for its count; to coredis, a command of a batch."""
 
     __slots__ = ("channel", "counted", "data", "outcome")
+
+    name = b"PUBLISH"
+    decode = False
 
     def __init__(self, channel: bytes, data: bytes, counted: trio.Event | None) -> None:
         self.channel = channel
         self.data = data
         self.counted = counted
         self.outcome: int | Exception = 0
+
+    @property
+    def serialized_arguments(self) -> tuple[bytes, bytes]:
+        return self.channel, self.data
 
     def settle(self, outcome: int | Exception) -> None:
         self.outcome = outcome
@@ -333,14 +340,10 @@ class RedisBus(Bus):
             batch, self._queue = self._queue, []
             done = 0
             try:
-                requests = [
-                    link.create_request(
-                        b"PUBLISH", each.channel, each.data, raise_exceptions=False, timeout=REPLY_TIMEOUT
-                    )
-                    for each in batch
-                ]
-                for publication, request in zip(batch, requests, strict=True):
-                    outcome: Any = await request
+                # One request for all of them: one for each took 40 % of the time of a send.
+                outcomes = await link.create_request_batch(cast(Any, batch), timeout=REPLY_TIMEOUT)
+                outcome: Any
+                for publication, outcome in zip(batch, outcomes, strict=True):
                     if isinstance(outcome, (coredis.exceptions.ConnectionError, TimeoutError)):
                         raise outcome
                     if isinstance(outcome, Exception):
