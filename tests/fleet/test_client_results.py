@@ -13,7 +13,7 @@ from tests.server.roster_contract import Member
 from trio_hubs import HubOptions
 from trio_hubs.errors import BackplaneError, ConnectionClosed, HubException
 from trio_hubs.fleet import client_results
-from trio_hubs.fleet.client_results import LOOK_AFTER
+from trio_hubs.fleet.bus import LOOK_AFTER
 from trio_hubs.fleet.messages import FleetCompletion, FleetInvocation, decode, encode
 from trio_hubs.server.served_hub import ServedHub
 
@@ -114,6 +114,19 @@ async def test_more_questions_than_clients_may_have(
             broker.put("Hub:connection:a", encode(FleetInvocation((), {"json": ASK}, f"{number}", "back")))
         assert len(await client.arrived()) == 2
         assert "2 others are" in caplog.text
+
+
+async def test_a_client_that_never_answers_is_not_asked_for_ever(autojump_clock: MockClock) -> None:
+    answers: list[FleetCompletion] = []
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        client = await ask(stack, broker, answers)
+        broker.put("Hub:connection:a", encode(FleetInvocation((), {"json": ASK}, "ID", "back")))
+        assert len(await client.arrived()) == 1
+        await trio.sleep(61)
+    assert [each.completion for each in answers] == [
+        b'{"type":3,"invocationId":"ID","error":"Connection \'a\' did not answer \'Ask\' within 60 s."}\x1e'
+    ]
 
 
 @pytest.mark.parametrize(

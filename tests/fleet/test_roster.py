@@ -22,7 +22,7 @@ from .memory_bus import MemoryBroker, MemoryBus
 async def open_roster(stack: AsyncExitStack, bus: Bus, hub: str = "Hub") -> FleetRoster:
     local = LocalRoster(send_timeout=10, maximum_waiting=1024 * 1024)
     protocols = {name: protocol() for name, protocol in PROTOCOLS.items()}
-    roster = FleetRoster(local, bus, hub, protocols, Disconnect())
+    roster = FleetRoster(local, bus, hub, protocols, HubOptions())
     await stack.enter_async_context(roster.open())
     return roster
 

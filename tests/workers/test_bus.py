@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import trio
@@ -10,17 +11,20 @@ import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fleet.bus_contract import BusContract, Heard
-from tests.fleet.memory_bus import MemoryBroker
+from tests.fleet.memory_bus import MemoryBroker, MemoryBus
 from tests.fleet.test_roster import open_roster
+from tests.hub_peer import no_task_left
 from tests.server.roster_contract import RosterContract
 from trio_hubs.errors import BackplaneError, ProtocolError
 from trio_hubs.fleet.bus import Bus
 from trio_hubs.server.roster import Roster
 from trio_hubs.tasks import open_background
 from trio_hubs.workers import broker as broker_module
+from trio_hubs.workers import bus as bus_module
 from trio_hubs.workers.broker import Broker
 from trio_hubs.workers.bus import WorkerBus
-from trio_hubs.workers.frames import Counted, Subscribe, encode
+from trio_hubs.workers.frames import Alive, Counted, Subscribe, encode
+from trio_hubs.workers.supervisor import SILENCE_TIMEOUT
 
 
 @asynccontextmanager
@@ -148,7 +152,18 @@ async def test_a_worker_that_hangs_delays_nobody_and_is_given_up(
         assert await bus.subscribers("a") == 1
 
 
-@pytest.mark.parametrize("data", [b"\x01\xff", b"\xff" * 10, b"\x02\x91\x09", encode(Counted(1, 2))])
+LIES = {
+    "no MessagePack": b"\x01\xff",
+    "no length": b"\xff" * 10,
+    "a frame of no kind": b"\x02\x91\x09",
+    "a channel that is no text": b"\x05\x92\x01\xa2\xff\xfe",
+    "too many levels": b"\xd0\x0f" + b"\x91" * 2000,
+    "a gigabyte": b"\x80\x80\x80\x80\x04" + b"\x93\x03",
+    "what supervisors say": encode(Counted(1, 2)),
+}
+
+
+@pytest.mark.parametrize("data", LIES.values(), ids=LIES)
 async def test_a_worker_that_lies(autojump_clock: MockClock, data: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     await ours.send_all(encode(Subscribe("a")) + data)
@@ -156,3 +171,56 @@ async def test_a_worker_that_lies(autojump_clock: MockClock, data: bytes) -> Non
     with pytest.raises(ProtocolError):
         await broker.serve(theirs, print)
     assert not broker._subscribers
+
+
+async def test_what_is_too_large_for_the_others_fails_where_it_is_sent(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "LARGEST_FRAME", 1000)
+    async with open_buses(1) as (bus,):
+        heard = Heard[bytes]()
+        bus.subscribe("a", heard)
+        await bus.wait_subscribed("a")
+        with pytest.raises(BackplaneError, match="more than other workers can be sent"):
+            bus.publish("a", bytes(1000))
+        with pytest.raises(BackplaneError):
+            await bus.publish_counted("a", bytes(1000))
+        bus.publish("a", b"x")
+        assert await heard.next() == b"x"
+
+
+async def test_a_fleet_that_is_away_makes_no_worker_seem_silent(autojump_clock: MockClock) -> None:
+    fleet = SlowlyFailing(MemoryBroker())
+    signs: list[float] = []
+    async with open_background() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        bus = WorkerBus(ours)
+        nursery.start_soon(bus.run)
+        nursery.start_soon(Broker(fleet).serve, theirs, lambda _: signs.append(trio.current_time()))
+        for _ in range(20):
+            bus.publish("a", b"lost")
+        for _ in range(20):
+            bus.tell(Alive())
+            await trio.sleep(5)
+    assert max(later - sooner for sooner, later in pairwise(signs)) < SILENCE_TIMEOUT / 3
+
+
+async def test_who_comes_and_goes_while_the_fleet_is_away_leaves_nothing(autojump_clock: MockClock) -> None:
+    fleet = MemoryBroker().open()
+    async with open_buses(1, fleet) as (bus,):
+        await wait_all_tasks_blocked()
+        fleet.away = True
+        with no_task_left():
+            for number in range(100):
+                bus.subscribe(f"{number}", lambda _: None)
+                bus.unsubscribe(f"{number}")
+            await trio.sleep(1)
+        assert not bus._unconfirmed
+
+
+class SlowlyFailing(MemoryBus):
+    """Is away, and takes its time to say so."""
+
+    async def wait_room(self) -> None:
+        await trio.sleep(5)
+        raise BackplaneError("away")

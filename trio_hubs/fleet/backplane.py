@@ -48,7 +48,7 @@ class FleetBackplane(Backplane):
         name = self.hub_names.get(hub) or f"{hub.__module__}.{hub.__qualname__}"
         # All that there are: other servers may support more than this one does.
         protocols = {name: protocol(options.naming) for name, protocol in PROTOCOLS.items()}
-        roster = FleetRoster(local, self.bus, name, protocols, options.slow_clients)
+        roster = FleetRoster(local, self.bus, name, protocols, options)
         self._rosters.append(roster)
         return roster
 

@@ -11,6 +11,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
+import trio
+
+LOOK_AFTER = 5.0
+"""Seconds without an answer after which it is looked whether there is anybody left who could answer."""
 
 Hear: TypeAlias = Callable[[bytes], None]
 """Takes what was published on a channel; must not block, nor raise."""
@@ -50,7 +54,11 @@ class Bus(abc.ABC):
 
     @abc.abstractmethod
     def publish(self, channel: str, data: bytes) -> None:
-        """Queue something for every subscriber of a channel, this server's own included; after :meth:`wait_room`."""
+        """Queue something for every subscriber of a channel, this server's own included; after :meth:`wait_room`.
+
+        Raises:
+            BackplaneError: It is larger than the bus can carry.
+        """
 
     @abc.abstractmethod
     async def flush(self) -> None:
@@ -91,3 +99,16 @@ class Bus(abc.ABC):
     @abc.abstractmethod
     def unsubscribe(self, channel: str) -> None:
         """Hear a channel no more; nothing happens when it is not heard."""
+
+    async def wait_answer(self, answered: trio.Event, channel: str) -> bool:
+        """Wait for the answer of whoever hears a channel; gives whether it came before nobody was left. A checkpoint.
+
+        Raises:
+            BackplaneError: The bus is away.
+        """
+        while True:
+            with trio.move_on_after(LOOK_AFTER):
+                await answered.wait()
+                return True
+            if not await self.subscribers(channel):
+                return answered.is_set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import trio
@@ -27,8 +28,6 @@ from .messages import FleetCompletion, FleetInvocation, decode, encode
 
 logger = get_logger(__name__)
 
-LOOK_AFTER = 5.0
-"""Seconds without an answer after which it is looked whether the client's server still has the client."""
 MOST_QUESTIONS = 10_000
 """Questions of other servers that clients here may have at a time; further ones are logged, and not answered."""
 
@@ -55,15 +54,22 @@ class ClientResults:
         channels: The hub's channels.
         members: The clients of this server.
         protocols: What the clients of any server may speak, by name.
+        timeout: Seconds that clients here have to answer; ``None`` for any time.
     """
 
     def __init__(
-        self, bus: Bus, channels: Channels, members: Members, protocols: Mapping[str, HubProtocol]
+        self,
+        bus: Bus,
+        channels: Channels,
+        members: Members,
+        protocols: Mapping[str, HubProtocol],
+        timeout: float | None,
     ) -> None:
         self._bus = bus
         self._channels = channels
         self._members = members
         self._protocols = protocols
+        self._timeout = inf if timeout is None else timeout
         self._questions: dict[str, _Question] = {}
         self._running = 0
         self._nursery: trio.Nursery
@@ -97,12 +103,8 @@ class ClientResults:
         try:
             if not await self._bus.publish_counted(channel, encode(message)):
                 raise ConnectionClosed(texts.no_connection(connection_id))
-            while not question.answered.is_set():
-                with trio.move_on_after(LOOK_AFTER):
-                    await question.answered.wait()
-                    break
-                if not await self._bus.subscribers(channel):
-                    raise ConnectionClosed(texts.disconnected(connection_id))
+            if not await self._bus.wait_answer(question.answered, channel):
+                raise ConnectionClosed(texts.disconnected(connection_id))
         finally:
             del self._questions[id]
         answer = question.answer
@@ -158,8 +160,11 @@ class ClientResults:
         id = message.invocation_id
         try:
             try:
-                answer = await member.session.our_calls.ask(invocation.target, invocation.arguments)
+                with trio.fail_after(self._timeout):
+                    answer = await member.session.our_calls.ask(invocation.target, invocation.arguments)
                 answer = Completion(id, result=answer.result)
+            except trio.TooSlowError:
+                answer = Completion(id, error=texts.no_answer(member.id, invocation.target, self._timeout))
             except HubException as error:
                 answer = Completion(id, error=str(error))
             except ConnectionClosed:

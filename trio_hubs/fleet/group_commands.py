@@ -71,15 +71,16 @@ class GroupCommands:
             BackplaneError: The others cannot be reached, or the client's server did not answer.
         """
         id = next(self._ids)
+        channel = self._channels.connection(connection_id)
         command = GroupCommand(id, self._bus.server, action, group, connection_id)
         done = self._waiting[id] = trio.Event()
         try:
-            if not await self._bus.subscribers(self._channels.connection(connection_id)):
+            if not await self._bus.subscribers(channel):
                 return
             await self._bus.wait_room()
             self._bus.publish(self._channels.group_commands, encode(command))
             with trio.move_on_after(ACK_TIMEOUT):
-                await done.wait()
+                await self._bus.wait_answer(done, channel)
                 return
         finally:
             del self._waiting[id]

@@ -155,7 +155,10 @@ class Queries:
             self._local.abort_now(query.address, query.reason)
             return
         answer = _Answer(query.id, tuple(map(_Client.of, self._local.find_now(query.address))))
-        self._bus.publish(self._channels.answers(query.sender), _encode(answer))
+        try:
+            self._bus.publish(self._channels.answers(query.sender), _encode(answer))
+        except BackplaneError as error:
+            logger.error("another server is not told who is here: %s", error)
 
     def hear_answer(self, data: bytes) -> None:
         """A server has answered."""

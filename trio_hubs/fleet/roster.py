@@ -22,6 +22,7 @@ from ..protocol.hub_protocol import HubProtocol
 from ..server.address import Address, Recipients
 from ..server.local_roster import LocalRoster
 from ..server.members import Member
+from ..server.options import HubOptions
 from ..server.roster import ClientCall, ClientInfo, Roster
 from ..server.slow_clients import SlowClientPolicy
 from ..tasks import open_background
@@ -45,7 +46,7 @@ class FleetRoster(Roster):
         bus: The way to the others.
         hub: The name that all servers have for the hub.
         protocols: What the clients of any server may speak, by name.
-        policy: What becomes of calls from servers that name no policy.
+        options: The hub's options here; of them, its policy for slow clients is for calls that name none.
     """
 
     def __init__(
@@ -54,14 +55,16 @@ class FleetRoster(Roster):
         bus: Bus,
         hub: str,
         protocols: Mapping[str, HubProtocol],
-        policy: SlowClientPolicy,
+        options: HubOptions,
     ) -> None:
         self._local = local
         self._bus = bus
         self._channels = Channels(hub)
         self._protocols = protocols
-        self._policy = policy
-        self._results = ClientResults(bus, self._channels, local.members, protocols)
+        self._policy = options.slow_clients
+        self._results = ClientResults(
+            bus, self._channels, local.members, protocols, options.client_result_timeout
+        )
         self._commands = GroupCommands(bus, self._channels, self)
         self._queries = Queries(bus, self._channels, local)
         self._joining: Counter[str] = Counter()  # groups whose channels a client is about to need

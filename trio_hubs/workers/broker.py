@@ -16,6 +16,7 @@ from ..fleet.bus import Bus
 from ..logs import get_logger
 from ..tasks import open_background
 from .frames import (
+    LARGEST_FRAME,
     Alive,
     Count,
     Counted,
@@ -48,7 +49,7 @@ class _Worker:
 
     def __init__(self, stream: trio.abc.Stream, on_sign: Callable[[Sign], None]) -> None:
         self.on_sign = on_sign
-        self.pipe = Pipe(stream, lambda: None)
+        self.pipe = Pipe(stream, lambda: None, LARGEST_FRAME)
         self.scope = trio.CancelScope()
 
 
@@ -124,6 +125,7 @@ class Broker:
                 logger.error("what a worker publishes is lost: %s", error)
             else:
                 fleet.publish(channel, data)
+            worker.on_sign(Alive())  # its signs lie behind what has waited
 
     async def _count(
         self, worker: _Worker, id: int, ask: Callable[..., Awaitable[int]], *arguments: str | bytes
@@ -150,7 +152,7 @@ class Broker:
             worker.nursery.start_soon(self._confirm, self._fleet, worker, channel)
 
     async def _confirm(self, fleet: Bus, worker: _Worker, channel: str) -> None:
-        while True:
+        while worker in self._subscribers.get(channel, {}):
             try:
                 await fleet.wait_subscribed(channel)
                 break

@@ -12,7 +12,7 @@ import trio
 from ..errors import BackplaneError
 from ..fleet.backplane import FleetBackplane
 from ..fleet.bus import Bus, Gap, Hear
-from .frames import Count, Counted, CutOff, Frame, Publish, Subscribe, Unsubscribe, Up, encode
+from .frames import LARGEST_FRAME, Count, Counted, CutOff, Frame, Publish, Subscribe, Unsubscribe, Up, encode
 from .pipe import Pipe
 
 PUBLISH_BUFFER_SIZE = 1024 * 1024
@@ -74,8 +74,15 @@ class WorkerBus(Bus):
         self._changed.unpark_all()
 
     def tell(self, frame: Frame) -> None:
-        """Tell the supervisor something of this worker itself."""
-        self._pipe.put(encode(frame))
+        """Queue something for the supervisor.
+
+        Raises:
+            BackplaneError: It is too large.
+        """
+        data = encode(frame)
+        if len(data) > LARGEST_FRAME:
+            raise BackplaneError(f"{len(data)} bytes are more than other workers can be sent.")
+        self._pipe.put(data)
 
     # ---- what servers do
 
@@ -84,7 +91,7 @@ class WorkerBus(Bus):
         await self._wait_until(lambda: self._pipe.queued < PUBLISH_BUFFER_SIZE)
 
     def publish(self, channel: str, data: bytes) -> None:
-        self._pipe.put(encode(Publish(channel, data)))
+        self.tell(Publish(channel, data))
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -101,9 +108,9 @@ class WorkerBus(Bus):
 
     def subscribe(self, channel: str, hear: Hear) -> None:
         if channel not in self._heard:
+            self.tell(Subscribe(channel))
             self._heard[channel] = hear
             self._unconfirmed[channel] += 1
-            self._pipe.put(encode(Subscribe(channel)))
 
     async def wait_subscribed(self, channel: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -111,10 +118,10 @@ class WorkerBus(Bus):
 
     def unsubscribe(self, channel: str) -> None:
         if self._heard.pop(channel, None) is not None:
-            self._pipe.put(encode(Unsubscribe(channel)))
+            self.tell(Unsubscribe(channel))
 
     async def _ask(self, question: Publish | Count, id: int) -> int:
-        self._pipe.put(encode(question))
+        self.tell(question)
         self._counts[id] = None
         try:
             await self._wait_until(lambda: self._counts[id] is not None)

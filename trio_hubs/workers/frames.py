@@ -10,6 +10,9 @@ from msgspec import Struct
 from ..errors import ProtocolError
 from ..protocol.framing import LengthFraming, length_prefix
 
+LARGEST_FRAME = 64 * 1024 * 1024
+"""Bytes that a worker's frame may have."""
+
 
 class Subscribe(Struct, array_like=True, tag=1, gc=False):
     """A worker wants to hear a channel; and the answer, that from now on it does."""
@@ -98,10 +101,14 @@ def encode(frame: Frame) -> bytes:
 
 
 class FrameParser:
-    """Reads the frames of one direction of one pipe, from bytes in any pieces."""
+    """Reads the frames of one direction of one pipe, from bytes in any pieces.
 
-    def __init__(self) -> None:
-        self._framing = LengthFraming(None)
+    Args:
+        largest: Bytes that a frame may have; ``None`` for any.
+    """
+
+    def __init__(self, largest: int | None) -> None:
+        self._framing = LengthFraming(largest)
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are whole by now.
@@ -110,9 +117,9 @@ class FrameParser:
             ProtocolError: There is something else.
         """
         bodies, error = self._framing.take(data)
-        if error is not None:
-            raise error
         try:
+            if error is not None:
+                raise error
             return [_decoder.decode(body) for body in bodies]
-        except msgspec.MsgspecError as malformed:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ProtocolError) as malformed:
             raise ProtocolError(f"no frame of a worker's pipe: {malformed}") from malformed

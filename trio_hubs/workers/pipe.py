@@ -21,15 +21,19 @@ class Pipe:
     Args:
         stream: What carries it.
         on_room: Hears that something has been taken.
+        largest: Bytes that a frame of the other side may have; ``None`` for any.
 
     Attributes:
         queued: Bytes that the other side has not taken.
     """
 
-    def __init__(self, stream: trio.abc.Stream, on_room: Callable[[], object]) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, on_room: Callable[[], object], largest: int | None = None
+    ) -> None:
         self.queued = 0
         self._stream = stream
         self._on_room = on_room
+        self._parser = FrameParser(largest)
         self._queue: list[bytes] = []
         self._work = trio.lowlevel.ParkingLot()
 
@@ -47,12 +51,11 @@ class Pipe:
         Raises:
             ProtocolError: The other side sent something else than frames.
         """
-        parser = FrameParser()
         async with self._stream, open_background() as nursery:
             nursery.start_soon(self._write)
             try:
                 while data := await self._stream.receive_some(READ_SIZE):
-                    await take(parser.feed(bytes(data)))
+                    await take(self._parser.feed(bytes(data)))
             except trio.BrokenResourceError:
                 return
 

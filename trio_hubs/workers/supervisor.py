@@ -330,10 +330,10 @@ class Supervisor:
 
         try:
             await self._broker.serve(stream, take)
+            with trio.move_on_after(self._orders.drain + STOP_TIMEOUT):
+                await trio.sleep_forever()  # it ends by itself, if it has closed the bus
         except ProtocolError:
             logger.exception("worker %d is killed", worker.number)
-        with trio.move_on_after(self._orders.drain + STOP_TIMEOUT):
-            await trio.sleep_forever()  # it ends by itself, if it has closed the bus
         process.process.kill()
 
     def _tell_who_is_up(self) -> None:
