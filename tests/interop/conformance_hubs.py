@@ -193,6 +193,12 @@ class ConformanceHub(Hub):
     def abort(self) -> None:
         self.context.abort()
 
+    def abort_with(self, reason: str) -> None:
+        self.context.abort(reason)
+
+    def send_away(self) -> None:
+        self.context._session.end(allow_reconnect=True)
+
     def seen(self, key: str) -> str:
         return seen(key)
 

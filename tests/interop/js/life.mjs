@@ -108,6 +108,39 @@ everywhere("a connection aborted by the hub", async (s) => {
   assert.equal(connection.state, "Disconnected");
 });
 
+/** A connection that would come back by itself, and what it has told of coming back. */
+async function returning(s) {
+  const connection = await s.connect("/conformance", {}, (builder) => builder.withAutomaticReconnect([0, 20, 20]));
+  const told = [];
+  connection.onreconnecting((error) => told.push(`reconnecting: ${error}`));
+  connection.onreconnected(() => told.push("reconnected"));
+  return { connection, told };
+}
+
+everywhere("an aborted connection hears the reason, and does not come back", async (s) => {
+  const { connection, told } = await returning(s);
+  const end = closed(connection);
+  const running = within(5, readAll(connection.stream("Forever", s.newKey())));
+  const reason = "Banned: \u{1F6AB} \"for a day\".";
+  await connection.send("AbortWith", reason);
+  const why = `Server returned an error on close: ${reason}`;
+  assert.equal((await end).message, why);
+  await assert.rejects(running, { message: why });
+  assert.equal(connection.state, "Disconnected");
+  await pause(200);
+  assert.deepEqual(told, []);
+}, { beyond: true });
+
+everywhere("a connection that may come back does", async (s) => {
+  const { connection, told } = await returning(s);
+  const first = connection.connectionId;
+  const back = within(5, new Promise((resolve) => connection.onreconnected(resolve)));
+  await connection.send("SendAway");
+  assert.notEqual(await back, first);
+  assert.equal(told.at(-1), "reconnected");
+  await stillWorks(connection);
+}, { beyond: true });
+
 everywhere("a message above the limit closes the connection with an error", async (s) => {
   const connection = await s.connect();
   const end = closed(connection);
