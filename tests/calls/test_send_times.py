@@ -46,11 +46,14 @@ def test_what_is_being_sent_must_make_progress(away: bool) -> None:
     times.sending_since = 5
     assert not times.overdue(14.9, 10)
     assert times.overdue(15, 10)
+    assert times.stuck(15) == 10
     socket.progress = 7
+    assert times.stuck(15) == 8
     assert not times.overdue(16.9, 10)
     assert times.overdue(17, 10)
     times.sending_since = None
     assert not times.overdue(100, 10)
+    assert times.stuck(100) == 0
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -199,6 +199,15 @@ class RosterContract(ABC):
             assert await fleet.heard() == {"a": "bbbccd", "b": "aaaccd"}[gone]
 
     @from_each_process
+    async def test_the_groups_of_a_process_have_the_sizes_that_they_have_there(
+        self, autojump_clock: MockClock, process: int
+    ) -> None:
+        async with self.open_fleet() as fleet:
+            assert sum(roster.group_sizes["room"] for roster in set(fleet.rosters)) == 3
+            assert sum(roster.group_sizes["club"] for roster in set(fleet.rosters)) == 2
+            assert fleet.rosters[process].group_sizes.keys() <= GROUPS.keys()
+
+    @from_each_process
     async def test_several_groups_are_joined_at_once(self, autojump_clock: MockClock, process: int) -> None:
         async with self.open_fleet() as fleet:
             await fleet.rosters[process].join("d", "room", "club", "new")

@@ -90,6 +90,18 @@ def test_asking_for_a_group_makes_none() -> None:
     assert is_empty(members)
 
 
+def test_how_many_are_in_each_group() -> None:
+    members = Members()
+    for id in "ab":
+        come(members, id)
+        members.join(id, "room")
+    members.join("a", "club")
+    assert members.group_sizes == {"room": 2, "club": 1}
+    members.leave("a", "room")
+    members.leave("a", "club")
+    assert members.group_sizes == {"room": 1}
+
+
 def test_leaving_a_group_of_others_changes_nothing() -> None:
     members = Members()
     come(members, "a")

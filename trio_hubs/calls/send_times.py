@@ -43,11 +43,15 @@ class SendTimes:
             now: The time.
             timeout: Seconds that it may take nothing of what is being sent.
         """
-        if self.sending_since is not None:
-            progress = max(self.sending_since, self._connection.last_progress)
-            if now - progress >= timeout:
-                return True
+        if self.stuck(now) >= timeout:
+            return True
         return now >= self.deadline and not self._connection.away
+
+    def stuck(self, now: float) -> float:
+        """For how many seconds the peer has taken nothing of what is being sent; 0 where nothing is."""
+        if self.sending_since is None:
+            return 0.0
+        return now - max(self.sending_since, self._connection.last_progress)
 
     def unacknowledged(self, now: float, timeout: float) -> bool:
         """Whether the peer has kept the writer from sending for so long, and is there."""

@@ -75,6 +75,10 @@ class FleetRoster(Roster):
     def dropped(self) -> int:
         return self._local.dropped
 
+    @property
+    def group_sizes(self) -> Mapping[str, int]:
+        return self._local.group_sizes
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be one of the fleet for the body."""

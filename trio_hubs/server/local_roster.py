@@ -5,7 +5,7 @@ All that is sent in one pass of the scheduler leaves together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
@@ -56,6 +56,10 @@ class LocalRoster(Roster):
     @property
     def dropped(self) -> int:
         return self._dropped + sum(member.backlog.dropped for member in self.members.by_id.values())
+
+    @property
+    def group_sizes(self) -> Mapping[str, int]:
+        return self.members.group_sizes
 
     async def run(self) -> None:
         await self._pace.run()

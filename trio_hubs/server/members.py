@@ -88,6 +88,11 @@ class Members:
         return _used(self._groups)
 
     @property
+    def group_sizes(self) -> dict[str, int]:
+        """How many there are in each group."""
+        return {name: len(members) for name, members in self._groups.items()}
+
+    @property
     def users(self) -> frozenset[str]:
         """The users of those that are not about to end."""
         return _used(self._users)

@@ -7,7 +7,7 @@ Whatever may have to ask these is async.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -128,6 +128,11 @@ class Roster(abc.ABC):
     @abc.abstractmethod
     def dropped(self) -> int:
         """How many messages for these were dropped or replaced so far, as their senders had asked."""
+
+    @property
+    @abc.abstractmethod
+    def group_sizes(self) -> Mapping[str, int]:
+        """How many of these are in each of their groups."""
 
     # ---- clients anywhere
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
@@ -242,6 +242,10 @@ class _Roster(Roster):
     @property
     def dropped(self) -> int:
         return 0
+
+    @property
+    def group_sizes(self) -> Mapping[str, int]:
+        raise NotImplementedError
 
     async def join(self, connection_id: str, *groups: str) -> None:
         await trio.lowlevel.checkpoint()

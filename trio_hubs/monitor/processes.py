@@ -1,0 +1,113 @@
+"""The processes that serve an app together: each tells what it is doing when one that is watched asks."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+import trio
+
+from ..errors import BackplaneError
+from ..fleet.backplane import FleetBackplane
+from ..logs import get_logger
+from ..server.app import HubApp
+from .look import Look
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+ANSWER_TIMEOUT = 1.0
+"""Seconds that the others may take to answer; those that take longer are left out."""
+
+_QUESTIONS = "trio_hubs.monitor:questions"
+_ANSWERS = "trio_hubs.monitor:answers"
+
+
+@attrs.frozen
+class _Question:
+    id: int
+    sender: str
+
+
+@attrs.frozen
+class _Answer:
+    id: int
+    server: str
+    look: Look
+
+
+class _Asked:
+    """A question that waits for answers."""
+
+    def __init__(self) -> None:
+        self.looks: dict[str, Look] = {}
+        self.changed = trio.lowlevel.ParkingLot()
+
+
+class Processes:
+    """Looks at all processes that an app's backplane joins, or at this one, where it has none.
+
+    Args:
+        app: The app.
+    """
+
+    def __init__(self, app: HubApp[Any]) -> None:
+        self._app = app
+        self._ids = count()
+        self._asked: dict[int, _Asked] = {}
+        self._bus = app.backplane.bus if isinstance(app.backplane, FleetBackplane) else None
+        if self._bus is not None:
+            self._bus.subscribe(_QUESTIONS, self._hear_question)
+            self._bus.subscribe(f"{_ANSWERS}:{self._bus.server}", self._hear_answer)
+
+    async def look(self) -> tuple[dict[str, Look], int | None]:
+        """Look at all processes. A checkpoint.
+
+        Returns:
+            Those that have answered, by their names, and how many there are; this one alone, and ``None``, while the
+            others cannot be reached.
+        """
+        if self._bus is None:
+            await trio.lowlevel.checkpoint()
+            return {"": Look.at(self._app)}, 1
+        id = next(self._ids)
+        asked = self._asked[id] = _Asked()
+        try:
+            servers = await self._bus.publish_counted(_QUESTIONS, _encode(_Question(id, self._bus.server)))
+            with trio.move_on_after(ANSWER_TIMEOUT):
+                while len(asked.looks) < servers:
+                    await asked.changed.park()
+        except BackplaneError:
+            return {self._bus.server: Look.at(self._app)}, None
+        finally:
+            del self._asked[id]
+        return asked.looks, servers
+
+    def _hear_question(self, data: bytes) -> None:
+        """A process, which may be this one, asks."""
+        question = _decode(data, _Question)
+        if question is not None and self._bus is not None:
+            answer = _Answer(question.id, self._bus.server, Look.at(self._app))
+            self._bus.publish(f"{_ANSWERS}:{question.sender}", _encode(answer))
+
+    def _hear_answer(self, data: bytes) -> None:
+        """A process has answered."""
+        answer = _decode(data, _Answer)
+        if answer is not None and (asked := self._asked.get(answer.id)) is not None:
+            asked.looks[answer.server] = answer.look
+            asked.changed.unpark_all()
+
+
+_encode = msgspec.msgpack.encode
+
+
+def _decode(data: bytes, kind: type[T]) -> T | None:
+    """What another process says; what cannot be read, as from another version, is logged."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        logger.warning("what another process says to this one's monitor cannot be read: %s", error)
+        return None
