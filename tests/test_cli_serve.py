@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import attrs
 import httpx2
 import msgspec
 import pytest
@@ -15,7 +17,7 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from trio_hubs.cli.commands import run_command
+from trio_hubs.cli.commands import app, run_command
 from trio_hubs.cli.reload import INTERVAL, sources, wait_changed
 
 from .test_cli import COMMAND, lines_of
@@ -99,15 +101,20 @@ async def test_it_listens_at_descriptors_and_at_a_port(folder: Path) -> None:
                 assert [(await http.get(f"{address}/word")).text for address in addresses] == ["first"] * 3
 
 
-@pytest.mark.parametrize("reload", [(), ("--reload",)], ids=["once", "again"])
-async def test_it_speaks_tls_and_calls_trust_a_file(reload: tuple[str, ...], folder: Path) -> None:
+def certified(folder: Path) -> list[str]:
+    """The options that name a certificate and its key, which are made."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(folder / "cert.pem", append=True)
-    words = ["--port", "0", "--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", *reload]
+    return ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem"]
+
+
+@pytest.mark.parametrize("reload", [(), ("--reload",)], ids=["once", "again"])
+async def test_it_speaks_tls_and_calls_trust_a_file(reload: tuple[str, ...], folder: Path) -> None:
+    words = ["--port", "0", *certified(folder), *reload]
     async with serving(folder, *words) as process:
         address = await address_of(process)
         assert address.startswith("https://127.0.0.1:")
@@ -176,6 +183,46 @@ async def test_a_change_is_served_by_a_process_of_its_own_at_the_same_port(folde
         source.write_text(APP.replace("first", "third"), encoding="utf-8")
         assert await word() == "third"
         assert await address_of(process) == address
+
+
+def test_the_process_that_serves_again_has_every_option(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    async def note(command: list[str], **_: Any) -> None:
+        ran.append(command)
+        raise LookupError
+
+    monkeypatch.setattr(trio, "run_process", note)
+    monkeypatch.chdir(folder)
+    with socket.socket() as inherited:
+        inherited.bind(("127.0.0.1", 0))
+        places = ["--host", "127.0.0.1", "--port", "0", "--uds", "door"]
+        places += ["--fd", f"{os.dup(inherited.fileno())}"]  # which the command closes
+        log = ["--log-level", "info", "--log-format", "json", "--access-log"]
+        times = ["--drain", "3", "--notice", "2"]
+        given = ["serve", "sample:make_app", *places, *log, *times, *certified(folder), "--reload"]
+        with pytest.raises(LookupError):
+            run_command(given)
+    asked, passed = options_of(given), options_of(ran[0][3:])
+    usual = options_of(["serve", "sample:make_app"])
+    same = {name for name, value in asked.items() if value == usual[name]}
+    assert same == {"name", "workers", "backplane"}  # the latter do not go with --reload
+    assert len(passed["fd"]) == 3
+    for name in ("host", "port", "uds", "fd", "reload"):
+        passed[name] = asked[name] = None
+    assert passed == asked
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """What each option of the command would be."""
+    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    options: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        options |= attrs.asdict(value, recurse=False) if attrs.has(type(value)) else {name: value}
+    return options
 
 
 @pytest.mark.parametrize("change", ["touched", "made", "removed"])

@@ -181,10 +181,7 @@ def serve(
         served = server.Workers()
         run(served.serve, name, doors, workers, seconds, log, backplane, on_terminate=served.stop)
     elif reload:
-        words = log.words
-        for option, file in (("--ssl-certfile", doors.ssl_certfile), ("--ssl-keyfile", doors.ssl_keyfile)):
-            words += [option, str(file)] if file is not None else []
-        run(serve_again, name, doors, words, drain or 0.0)
+        run(serve_again, name, doors, drain or 0.0, notice, log)
     else:
         found = find_app(name, backplane)
         run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds, notice=notice))

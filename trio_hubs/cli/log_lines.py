@@ -49,12 +49,6 @@ class LogLines:
     log_format: LogFormat = "text"
     access_log: bool = False
 
-    @property
-    def words(self) -> list[str]:
-        """What says the same on a command line."""
-        access = ["--access-log"] if self.access_log else []
-        return ["--log-level", self.log_level, "--log-format", self.log_format, *access]
-
     def begin(self) -> None:
         """Log there from now on, unless the app's module has set logging up itself."""
         handler = logging.StreamHandler()

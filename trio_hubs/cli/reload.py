@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+import attrs
 import trio
 
 from ..connections.server.listeners import AnyListener, UnixListener
 from ..tasks import open_background
+from .log_lines import LogLines
 from .process import complain
 from .server import Doors
 
@@ -60,19 +62,34 @@ async def wait_changed(folder: Path, before: Sources) -> list[str]:
     return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
 
 
-async def serve_again(name: str, doors: Doors, options: Sequence[str], drain: float) -> None:
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """What says this on a command line; an option that is off, or ``None``, is left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            words += [word for each in value for word in (option, str(each))]
+        elif value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return words
+
+
+async def serve_again(name: str, doors: Doors, drain: float, notice: float, log: LogLines) -> None:
     """Serve an app, and again after each change, until cancelled.
 
     Args:
         name: The app, as in :func:`.find_app`.
         doors: Where.
-        options: Further words of the command line that serves it.
         drain: Seconds that each process may take to run empty.
+        notice: Seconds before that in which all goes on.
+        log: What each logs.
     """
 
     async def end(process: trio.Process) -> None:
         process.terminate()
-        await trio.sleep(drain + PATIENCE)
+        await trio.sleep(notice + drain + PATIENCE)
         process.kill()
 
     async def serve(command: list[str], descriptors: list[int]) -> None:
@@ -84,15 +101,19 @@ async def serve_again(name: str, doors: Doors, options: Sequence[str], drain: fl
     folder = Path.cwd()
     async with doors.open(tls=False) as listeners:
         descriptors = [_descriptor(listener) for listener in listeners]
-        command = [sys.executable, "-m", "trio_hubs", "serve", name, "--drain", f"{drain}", *options]
-        for descriptor in descriptors:
-            command += ["--fd", f"{descriptor}"]
+        inner = attrs.evolve(doors, host=None, port=None, uds=None, fd=tuple(descriptors))
+        options = {"drain": drain, "notice": notice, **_options(log), **_options(inner)}
+        command = [sys.executable, "-m", "trio_hubs", "serve", name, *words_of(options)]
         while True:
             before = sources(folder)
             async with open_background() as nursery:
                 nursery.start_soon(serve, command, descriptors)
                 changed = await wait_changed(folder, before)
             complain(f"changed: {', '.join(changed[:3])}{' and more' if changed[3:] else ''}")
+
+
+def _options(group: LogLines | Doors) -> dict[str, object]:
+    return attrs.asdict(group, recurse=False)
 
 
 def _descriptor(listener: AnyListener) -> int:
