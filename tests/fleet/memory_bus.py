@@ -52,7 +52,7 @@ class MemoryBus(Bus):
         self.away = False
         self._broker = broker
 
-    async def wait_room(self) -> None:
+    async def wait_room(self, *channels: str) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check()
 

@@ -18,7 +18,8 @@ from tests.server.roster_contract import Member, RosterContract
 from trio_hubs.errors import BackplaneError, ConnectionClosed
 from trio_hubs.fleet.bus import Bus, Gap
 from trio_hubs.fleet.messages import FleetInvocation, decode
-from trio_hubs.redis import RedisBackplane, RedisBus, open_hub_publisher
+from trio_hubs.redis import RedisBackplane, open_hub_publisher
+from trio_hubs.redis.bus import RedisBus
 from trio_hubs.server.roster import Roster
 
 from .redis_process import RedisProcess
@@ -127,18 +128,18 @@ async def test_redis_comes_back(own_redis: RedisProcess) -> None:
             assert (await each.next()).seconds > 0
         for channel in ("kept", "new"):
             await second.wait_subscribed(channel)
-            await first.wait_room()
+            await first.wait_room(channel)
             first.publish(channel, channel.encode())
         assert [await heard.next() for _ in range(2)] == [b"kept", b"new"]
 
 
 async def test_nothing_waits_longer_than_it_may(own_redis: RedisProcess) -> None:
     async with open_bus(own_redis.url, publish_timeout=0.2) as bus:
-        await bus.wait_room()
+        await bus.wait_room("a")
         own_redis.kill()
         with trio.fail_after(20):
             for ask in (
-                bus.wait_room,
+                partial(bus.wait_room, "a"),
                 partial(bus.publish_counted, "a", b""),
                 partial(bus.subscribers, "a"),
                 partial(bus.wait_subscribed, "a"),
@@ -153,10 +154,10 @@ async def test_nothing_waits_longer_than_it_may(own_redis: RedisProcess) -> None
 async def test_what_was_accepted_and_did_not_leave_is_counted(own_redis: RedisProcess) -> None:
     gaps = Heard[Gap]()
     async with open_bus(own_redis.url, gaps=gaps) as bus, trio.open_nursery() as nursery:
-        await bus.wait_room()
+        await bus.wait_room("a")
         own_redis.pause()
         for number in range(20):
-            await bus.wait_room()
+            await bus.wait_room("a")
             bus.publish("a", b"%d" % number)
         failed = trio.Event()
 
@@ -175,12 +176,12 @@ async def test_what_was_accepted_and_did_not_leave_is_counted(own_redis: RedisPr
 
 async def test_senders_wait_for_a_redis_that_is_slow(own_redis: RedisProcess) -> None:
     async with open_bus(own_redis.url) as bus:
-        await bus.wait_room()
+        await bus.wait_room("a")
         own_redis.pause()
         sent = 0
         with trio.move_on_after(1):
             while True:
-                await bus.wait_room()
+                await bus.wait_room("a")
                 bus.publish("a", bytes(100_000))
                 sent += 1
         assert 10 <= sent <= 12  # 1 MiB
@@ -196,14 +197,15 @@ async def test_nothing_lies_in_the_librarys_queue(redis: str) -> None:
 
         def hear(data: bytes) -> None:
             nonlocal most
-            assert bus._link is not None
-            most = max(most, bus._link._push_message_buffer_out.statistics().current_buffer_used)
+            (link,) = bus._links
+            assert link.connection is not None
+            most = max(most, link.connection._push_message_buffer_out.statistics().current_buffer_used)
             heard(data)
 
         bus.subscribe("flood", hear)
         await bus.wait_subscribed("flood")
         for number in range(5000):
-            await sender.wait_room()
+            await sender.wait_room("flood")
             sender.publish("flood", b"%05d" % number + bytes(100))
         for _ in range(5000):
             await heard.next()

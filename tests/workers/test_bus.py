@@ -117,7 +117,7 @@ async def test_without_its_supervisor_a_worker_waits_for_nothing(autojump_clock:
         while True:
             bus.publish("a", bytes(100_000))
             try:
-                await bus.wait_room()
+                await bus.wait_room("a")
             except BackplaneError:
                 break
 
@@ -221,6 +221,6 @@ async def test_who_comes_and_goes_while_the_fleet_is_away_leaves_nothing(autojum
 class SlowlyFailing(MemoryBus):
     """Is away, and takes its time to say so."""
 
-    async def wait_room(self) -> None:
+    async def wait_room(self, *channels: str) -> None:
         await trio.sleep(5)
         raise BackplaneError("away")

@@ -45,8 +45,11 @@ class Bus(abc.ABC):
     server: str
 
     @abc.abstractmethod
-    async def wait_room(self) -> None:
+    async def wait_room(self, *channels: str) -> None:
         """Wait while too much is queued. Always a cancellation point; gives way only to wait.
+
+        Args:
+            channels: Those on which something will be published.
 
         Raises:
             BackplaneError: The bus is away, and has been for longer than messages may wait.

@@ -170,7 +170,7 @@ class ClientResults:
             except ConnectionClosed:
                 answer = Completion(id, error=DISCONNECTED)
             told = FleetCompletion(member.protocol.name, member.protocol.encode(answer))
-            await self._bus.wait_room()
+            await self._bus.wait_room(message.return_channel)
             self._bus.publish(message.return_channel, encode(told))
         except BackplaneError as error:
             logger.warning("the answer of a client is not sent to the server that asked: %s", error)

@@ -77,7 +77,7 @@ class GroupCommands:
         try:
             if not await self._bus.subscribers(channel):
                 return
-            await self._bus.wait_room()
+            await self._bus.wait_room(self._channels.group_commands)
             self._bus.publish(self._channels.group_commands, encode(command))
             with trio.move_on_after(ACK_TIMEOUT):
                 await self._bus.wait_answer(done, channel)
@@ -121,8 +121,9 @@ class GroupCommands:
         try:
             change = self._keeper.join if command.action is GroupAction.ADD else self._keeper.leave
             await change(command.connection_id, command.group)
-            await self._bus.wait_room()
-            self._bus.publish(self._channels.acks(command.sender), encode(GroupAck(command.id)))
+            acks = self._channels.acks(command.sender)
+            await self._bus.wait_room(acks)
+            self._bus.publish(acks, encode(GroupAck(command.id)))
         except BackplaneError as error:
             logger.warning("a group command of %s is not carried out: %s", command.sender, error)
         finally:

@@ -130,7 +130,7 @@ class Queries:
         Raises:
             BackplaneError: The others cannot be reached.
         """
-        await self._bus.wait_room()
+        await self._bus.wait_room(self._channels.queries)
         order = _Query(
             next(self._ids),
             self._bus.server,

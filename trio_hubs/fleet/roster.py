@@ -214,7 +214,7 @@ class FleetRoster(Roster):
                     policy=dump_policy(policy),
                 )
             )
-            await self._bus.wait_room()
+            await self._bus.wait_room(*channels)
             for channel in channels:
                 self._bus.publish(channel, data)
         await self._local.send(address, call, policy)

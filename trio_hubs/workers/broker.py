@@ -120,7 +120,9 @@ class Broker:
             worker.nursery.start_soon(self._count, worker, id, fleet.publish_counted, channel, data)
         else:
             try:
-                await fleet.wait_room()  # meanwhile the worker's senders wait, too, once its pipe is full
+                await fleet.wait_room(
+                    channel
+                )  # meanwhile the worker's senders wait, too, once its pipe is full
             except BackplaneError as error:
                 logger.error("what a worker publishes is lost: %s", error)
             else:

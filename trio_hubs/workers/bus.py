@@ -86,7 +86,7 @@ class WorkerBus(Bus):
 
     # ---- what servers do
 
-    async def wait_room(self) -> None:
+    async def wait_room(self, *channels: str) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._wait_until(lambda: self._pipe.queued < PUBLISH_BUFFER_SIZE)
 
@@ -98,7 +98,7 @@ class WorkerBus(Bus):
         await self._wait_until(lambda: not self._pipe.queued)
 
     async def publish_counted(self, channel: str, data: bytes) -> int:
-        await self.wait_room()
+        await self.wait_room(channel)
         id = next(self._ids)
         return await self._ask(Publish(channel, data, id), id)
 
