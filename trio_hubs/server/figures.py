@@ -162,23 +162,25 @@ class Figures(Observer):
                 figures.sent_bytes += session.outbox.sent_bytes
         return list(found.values())
 
-    def _names(self, call: ObservedCall) -> tuple[str, str]:
-        """The names of a call's hub and method: those that there are, or one for all others."""
-        hub = self._hubs.get(call.connection_id, OTHER)
+    def _known(self, hub: str, target: str) -> str:
+        """The name of a hub's method that a client has written so, or what stands for all others."""
         for _, served in self._site.hubs:
             if served.definition.hub.__qualname__ == hub:
                 for table in served.definition.tables.values():
-                    if (method := table.methods.get(call.target.lower())) is not None:
-                        return hub, method.name
-        return hub, OTHER
+                    if (method := table.methods.get(target.lower())) is not None:
+                        return method.name
+        return OTHER
 
     def _way(self, connection: ObservedConnection) -> WayFigures:
         key = connection.hub, str(connection.transport or "memory")
         return self.ways.setdefault(key, WayFigures(*key))
 
     def _method(self, call: ObservedCall) -> MethodFigures:
-        key = self._names(call)
-        figures = self.methods.get(key)
+        hub = self._hubs.get(call.connection_id, OTHER)
+        target = (
+            self._known(hub, call.target) if call.outcome is Outcome.REFUSED or hub is OTHER else call.target
+        )
+        figures = self.methods.get((hub, target))
         if figures is None:
-            figures = self.methods[key] = MethodFigures(*key)
+            figures = self.methods[hub, target] = MethodFigures(hub, target)
         return figures
