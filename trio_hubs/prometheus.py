@@ -39,37 +39,28 @@ def prometheus(app: HubApp[Any]) -> Callable[[Request], Response]:
 
 
 def _lines(app: HubApp[Any]) -> Iterator[str]:
-    figures, statistics = app.figures, app.statistics()
+    figures = app.figures
+    whole: list[tuple[Labels, object]] = [({}, app.statistics())]
     methods = [({"hub": each.hub, "method": each.method}, each) for each in figures.methods.values()]
     ways = [({"hub": each.hub, "transport": each.transport}, each) for each in figures.ways.values()]
     hubs = [({"hub": each.hub}, each) for each in figures.hubs]
+    outcomes = [
+        ({**labels, "outcome": outcome.value}, count)
+        for labels, each in methods
+        for outcome, count in each.outcomes.items()
+    ]
+    yield from _family("connections", "Connections.", _each(ways, "now"))
     yield from _family(
-        "connections", "gauge", "Connections of hubs.", ((labels, each.now) for labels, each in ways)
+        "connections_opened_total", "Connections that have been opened.", _each(ways, "opened")
     )
     yield from _family(
-        "connections_opened_total",
-        "counter",
-        "Connections that have been opened.",
-        ((labels, each.opened) for labels, each in ways),
+        "connections_failed_total", "Connections that an error has ended.", _each(ways, "failed")
     )
     yield from _family(
-        "connections_failed_total",
-        "counter",
-        "Connections that an error has ended.",
-        ((labels, each.failed) for labels, each in ways),
+        "calls_total", "Calls of methods that have ended, or were refused, by their outcome.", outcomes
     )
     yield from _family(
-        "calls_total",
-        "counter",
-        "Calls of methods that have ended, or were refused, by their outcome.",
-        (
-            ({**labels, "outcome": outcome.value}, count)
-            for labels, each in methods
-            for outcome, count in each.outcomes.items()
-        ),
-    )
-    yield from _family(
-        "calls_running", "gauge", "Calls that run.", ((labels, len(each.running)) for labels, each in methods)
+        "calls_running", "Calls that run.", ((labels, len(each.running)) for labels, each in methods)
     )
     yield from _head("call_duration_seconds", "histogram", "How long calls have run, streams included.")
     for labels, each in methods:
@@ -79,53 +70,34 @@ def _lines(app: HubApp[Any]) -> Iterator[str]:
             yield _sample("call_duration_seconds_bucket", {**labels, "le": le}, count)
         yield _sample("call_duration_seconds_sum", labels, each.seconds)
         yield _sample("call_duration_seconds_count", labels, counts[-1])
+    yield from _family("streamed_items_total", "Items streamed to clients.", _each(methods, "items"))
+    yield from _family("argument_bytes_total", "Bytes of arguments.", _each(methods, "argument_bytes"))
+    yield from _family("calls_waiting", "Calls that wait for their turn.", _each(hubs, "waiting_calls"))
     yield from _family(
-        "streamed_items_total",
-        "counter",
-        "Items streamed to clients.",
-        ((labels, each.items) for labels, each in methods),
+        "queued_bytes", "Bytes that wait for clients to take them.", _each(hubs, "queued_bytes")
+    )
+    yield from _family("received_bytes_total", "Bytes that clients have sent.", _each(hubs, "received_bytes"))
+    yield from _family("sent_bytes_total", "Bytes that were sent to clients.", _each(hubs, "sent_bytes"))
+    yield from _family(
+        "slow_clients_total", "Clients disconnected for being too slow.", _each(whole, "slow_clients")
     )
     yield from _family(
-        "argument_bytes_total",
-        "counter",
-        "Bytes of arguments.",
-        ((labels, each.argument_bytes) for labels, each in methods),
+        "dropped_messages_total", "Messages dropped for slow clients.", _each(whole, "dropped_messages")
     )
     yield from _family(
-        "calls_waiting",
-        "gauge",
-        "Calls that wait for their turn.",
-        ((labels, each.waiting_calls) for labels, each in hubs),
+        "refused_connections_total", "Connections turned away.", _each(whole, "refused_connections")
     )
     yield from _family(
-        "queued_bytes",
-        "gauge",
-        "Bytes that wait for clients to take them.",
-        ((labels, each.queued_bytes) for labels, each in hubs),
+        "limited_calls_total", "Calls refused for a limit's sake.", _each(whole, "refused_calls")
     )
-    yield from _family(
-        "received_bytes_total",
-        "counter",
-        "Bytes that clients have sent.",
-        ((labels, each.received_bytes) for labels, each in hubs),
-    )
-    yield from _family(
-        "sent_bytes_total",
-        "counter",
-        "Bytes that were sent to clients.",
-        ((labels, each.sent_bytes) for labels, each in hubs),
-    )
-    for name, text, value in (
-        ("slow_clients_total", "Clients disconnected for being too slow.", statistics.slow_clients),
-        ("dropped_messages_total", "Messages dropped for slow clients.", statistics.dropped_messages),
-        ("refused_connections_total", "Connections turned away.", statistics.refused_connections),
-        ("limited_calls_total", "Calls refused for a limit's sake.", statistics.refused_calls),
-    ):
-        yield from _family(name, "counter", text, [({}, value)])
 
 
-def _family(name: str, kind: str, text: str, samples: Samples) -> Iterator[str]:
-    yield from _head(name, kind, text)
+def _each(found: Iterable[tuple[Labels, object]], attribute: str) -> Samples:
+    return ((labels, getattr(each, attribute)) for labels, each in found)
+
+
+def _family(name: str, text: str, samples: Samples) -> Iterator[str]:
+    yield from _head(name, "counter" if name.endswith("_total") else "gauge", text)
     for labels, value in samples:
         yield _sample(name, labels, value)
 
