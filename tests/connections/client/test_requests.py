@@ -3,6 +3,7 @@
 import base64
 import gc
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -294,6 +295,14 @@ async def test_a_client_of_the_users_own_is_left_open_and_has_its_own_trust() ->
             requests_of(http_client=http_client, ssl_context=default_trust())
         with pytest.raises(ValueError, match="its own trust"):
             requests_of(http_client=http_client, options=ConnectionOptions(proxy="http://proxy"))
+
+
+@pytest.mark.parametrize("proxy", ["socks5://ann:secret@proxy:1080", "environment"])
+def test_a_socks_proxy_says_what_it_needs(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    with pytest.raises(ValueError, match=r"^a SOCKS proxy needs one more package: pip install socksio$"):
+        requests_of(options=ConnectionOptions(proxy=proxy))
 
 
 def test_all_clients_share_what_they_trust_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,11 +167,14 @@ class Requests:
         self._is_own = http_client is None
         if http_client is None:
             by_environment = options.proxy == "environment"
-            http_client = httpx2.AsyncClient(
-                verify=ssl_context or default_trust(),
-                proxy=None if by_environment else options.proxy,
-                trust_env=by_environment,
-            )
+            try:
+                http_client = httpx2.AsyncClient(
+                    verify=ssl_context or default_trust(),
+                    proxy=None if by_environment else options.proxy,
+                    trust_env=by_environment,
+                )
+            except ImportError:
+                raise ValueError("a SOCKS proxy needs one more package: pip install socksio") from None
         elif ssl_context is not None or options.proxy is not None:
             raise ValueError("a client of your own has its own trust and proxy")
         self._http = http_client
