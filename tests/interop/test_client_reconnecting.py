@@ -13,6 +13,7 @@ import trio
 from tests.interop.conftest import cutter, running_server
 from trio_hubs import (
     Backoff,
+    ConnectionFailed,
     HubConnection,
     HubConnectionOptions,
     HubConnectionState,
@@ -29,6 +30,7 @@ CLIENTS = 100
 
 CONNECTED, RECONNECTING = HubConnectionState.CONNECTED, HubConnectionState.RECONNECTING
 QUICKLY = Backoff((0.0, 0.5, 1.0, 2.0), forever=True)
+SPREAD = Backoff((0.5, 1.0, 2.0), forever=True)
 
 
 @pytest.fixture(scope="module", params=["conformance_server", "dotnet_server"], ids=["ours", "dotnet"])
@@ -136,20 +138,34 @@ def port() -> Iterator[int]:
 async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
     command: list[str], port: int, killed: bool
 ) -> None:
-    back: list[float] = []
+    back = 0
+    delays: list[float] = []  # before the first attempt of each loss
     all_back = trio.Event()
     gone = trio.Event()  # the first server, which takes clients until it has ended
 
     async def live(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal back
+        due = 0.0  # its next attempt
+
+        def spread(attempt: int, elapsed: float, error: ConnectionFailed) -> float | None:
+            nonlocal due
+            seconds = SPREAD(attempt, elapsed, error)
+            assert seconds is not None
+            if attempt == 0:
+                delays.append(seconds)
+            due = trio.current_time() + seconds
+            return seconds
+
         async with open_hub_connection(
-            f"http://127.0.0.1:{port}/conformance", reconnect=QUICKLY
+            f"http://127.0.0.1:{port}/conformance", reconnect=spread
         ) as connection:
             with connection.state_changes() as changes:
                 task_status.started()
                 while (await changes.read()).state is not CONNECTED or not gone.is_set():
                     pass
-            back.append(trio.current_time())
-            if len(back) == CLIENTS:
+            assert trio.current_time() >= due
+            back += 1
+            if back == CLIENTS:
                 all_back.set()
             assert await connection.invoke("Add", 40, 2) == 42
             await stay(connection)
@@ -177,4 +193,5 @@ async def test_a_hundred_clients_come_back_to_a_server_that_is_started_again(
                 await all_back.wait()
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
-    assert max(back) - min(back) > 0.3
+    assert len(set(delays)) >= CLIENTS
+    assert max(delays) - min(delays) > 0.3
