@@ -190,6 +190,32 @@ async def test_who_joins_a_group_has_nothing_older_waiting(autojump_clock: MockC
     ]
 
 
+async def test_who_leaves_a_group_gets_nothing_of_it_that_waits(autojump_clock: MockClock) -> None:
+    market, heard = Market(), Heard()
+    async with market.client("b"), market.client() as client, trio.open_nursery() as nursery:
+        nursery.start_soon(market.served.roster.run)
+        nursery.start_soon(listen, client, heard)
+        groups, clients = market.served.groups, market.served.clients.when_slow(Conflate(every=1.0))
+        await groups.add("a", "left", "kept")
+        await groups.add("b", "left")
+        for number in (0, 1):
+            await clients.group("left").send("Left", number)
+            await clients.groups("left", "kept").send("Either", number)
+            await clients.group("kept").send("Kept", number)
+            await clients.client("a").send("Alone", number)
+            await wait_all_tasks_blocked()  # else the first is replaced before it has left
+        await groups.remove("a", "left")
+        await groups.remove("b", "left")
+        await groups.remove("nobody", "left")
+        await trio.sleep(3)
+        assert market.kept == 0
+        nursery.cancel_scope.cancel()
+    # Of two groups, a member of both is called twice.
+    firsts, seconds = ([name for _, name, (number,) in heard if number == each] for each in (0, 1))
+    assert sorted(set(firsts)) == ["Alone", "Either", "Kept", "Left"]
+    assert sorted(set(seconds)) == ["Alone", "Either", "Kept"]
+
+
 async def test_many_that_are_due_at_once_leave_others_their_turn(autojump_clock: MockClock) -> None:
     market = Market()
     async with market.client() as client, trio.open_nursery() as nursery:

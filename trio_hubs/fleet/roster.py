@@ -250,7 +250,8 @@ class FleetRoster(Roster):
             return
         excluded = frozenset(message.excluded)
         members = self._local.members.at(attrs.evolve(address, excluded=excluded))
-        self._local.call_now(self._readable(members, message), call, without_waiting(policy))
+        readable = self._readable(members, message)
+        self._local.call_now(readable, call, without_waiting(policy), address.of_groups)
 
     def _readable(self, members: tuple[Member, ...], message: FleetInvocation) -> tuple[Member, ...]:
         """Those for whose protocol another server has sent something."""

@@ -30,6 +30,11 @@ class Address:
     names: tuple[str, ...] = ()
     excluded: frozenset[str] = frozenset()
 
+    @property
+    def of_groups(self) -> tuple[str, ...]:
+        """The groups that it is for, if it is for groups."""
+        return self.names if self.recipients is Recipients.GROUPS else ()
+
     @classmethod
     def all(cls, *, excluded: tuple[str, ...] = ()) -> Address:
         """Every client."""

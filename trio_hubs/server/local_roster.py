@@ -88,6 +88,8 @@ class LocalRoster(Roster):
     async def leave(self, connection_id: str, group: str) -> None:
         await trio.lowlevel.checkpoint()
         self.members.leave(connection_id, group)
+        if (member := self.members.by_id.get(connection_id)) is not None:
+            self._pace.drop(member.backlog, member.groups)
 
     async def find(self, address: Address) -> Sequence[ClientInfo]:
         await trio.lowlevel.checkpoint()
@@ -138,7 +140,7 @@ class LocalRoster(Roster):
             BindingError: An argument cannot be encoded.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        slow = self.call_now(self.members.at(address), call, policy)
+        slow = self.call_now(self.members.at(address), call, policy, address.of_groups)
         for session, data in slow:
             await session.outbox.wait_not_full()
             if not session.ended:
@@ -148,9 +150,19 @@ class LocalRoster(Roster):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def call_now(
-        self, members: tuple[Member, ...], call: EncodedCall, policy: SlowClientPolicy
+        self,
+        members: tuple[Member, ...],
+        call: EncodedCall,
+        policy: SlowClientPolicy,
+        groups: tuple[str, ...] = (),
     ) -> list[tuple[Session, bytes]]:
         """Queue a call for all of these but those that it has to wait for, which are given with their bytes.
+
+        Args:
+            members: The clients.
+            call: The call.
+            policy: What becomes of it where a client is slow.
+            groups: The groups by which they are called, if they are.
 
         Raises:
             BindingError: An argument cannot be encoded.
@@ -182,7 +194,7 @@ class LocalRoster(Roster):
             elif every is None:
                 member.backlog.put_latest(latest, data)
             else:
-                self._pace.put(member.backlog, latest, data, every)
+                self._pace.put(member.backlog, latest, data, every, groups)
         self._note_sent(max(map(len, encoded.values()), default=0))
         return slow
 

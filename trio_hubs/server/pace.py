@@ -6,7 +6,7 @@ One task keeps the time for all clients of a hub. Of a key nothing is kept once 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from itertools import count
 from math import inf
 
@@ -26,15 +26,17 @@ class _Turn:
         key: The key.
         every: The period.
         data: What waits for the next one, if anything.
+        groups: The groups that this was sent to, if it was to groups.
     """
 
-    __slots__ = ("backlog", "data", "every", "key")
+    __slots__ = ("backlog", "data", "every", "groups", "key")
 
     def __init__(self, backlog: Backlog, key: Hashable, every: float) -> None:
         self.backlog: Backlog | None = backlog
         self.key = key
         self.every = every
         self.data: bytes | None = None
+        self.groups: tuple[str, ...] = ()
 
 
 class Pace:
@@ -53,7 +55,9 @@ class Pace:
         self._left = 0  # turns in it of clients that have left
         self._sleep = trio.CancelScope()
 
-    def put(self, backlog: Backlog, key: Hashable, data: bytes, every: float) -> None:
+    def put(
+        self, backlog: Backlog, key: Hashable, data: bytes, every: float, groups: tuple[str, ...] = ()
+    ) -> None:
         """Send a message, or keep it instead of the one with the same key until the period is over."""
         turns = self._turns.setdefault(backlog, {})
         turn = turns.get(key)
@@ -72,7 +76,7 @@ class Pace:
             turn.data = None
             backlog.put_latest(key, data)
         else:
-            turn.data = data
+            turn.data, turn.groups = data, groups
         self._held[backlog] = held
 
     def release(self, backlog: Backlog) -> None:
@@ -82,6 +86,13 @@ class Pace:
                 if turn.data is not None:
                     backlog.put_latest(turn.key, turn.data)
                     turn.data = None
+
+    def drop(self, backlog: Backlog, groups: Container[str]) -> None:
+        """A client is in these groups only: what waits for it as a member of others is not for it any more."""
+        for turn in self._turns.get(backlog, {}).values():
+            if turn.data is not None and turn.groups and not any(group in groups for group in turn.groups):
+                self._unhold(backlog, turn.data)
+                turn.data = None
 
     def leave(self, backlog: Backlog) -> None:
         """A client has left: nothing is kept for it."""
@@ -106,6 +117,12 @@ class Pace:
                     break
                 self._take(heapq.heappop(self._due)[2])
 
+    def _unhold(self, backlog: Backlog, data: bytes) -> None:
+        """A message is held no longer."""
+        self._held[backlog] -= len(data)
+        if not self._held[backlog]:
+            del self._held[backlog]
+
     def _file(self, turn: _Turn) -> None:
         due = trio.current_time() + turn.every
         heapq.heappush(self._due, (due, next(self._numbers), turn))
@@ -124,8 +141,6 @@ class Pace:
                 del self._turns[backlog]
         else:
             turn.data = None
-            self._held[backlog] -= len(data)
-            if not self._held[backlog]:
-                del self._held[backlog]
+            self._unhold(backlog, data)
             self._file(turn)
             backlog.put_latest(turn.key, data)
