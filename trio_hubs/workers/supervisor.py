@@ -19,6 +19,7 @@ import trio
 
 from ..cli.apps import find_app
 from ..cli.process import WRONG_INPUT, Fault
+from ..connections.direct_socket import DirectSocketStream
 from ..connections.server.listeners import AnyListener, UnixListener, address_of, open_listeners
 from ..connections.timer import sleep_late
 from ..errors import ProtocolError
@@ -289,7 +290,7 @@ class Supervisor:
     async def _run(self, worker: _Worker) -> _Process:
         """Run one process of a worker, to its end."""
         near, theirs = socket.socketpair()
-        ours = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        ours = DirectSocketStream(trio.SocketStream(trio.socket.from_stdlib_socket(near)))
         orders = msgspec.structs.replace(
             self._orders,
             number=worker.number,

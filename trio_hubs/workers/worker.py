@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ..cli.apps import find_app
 from ..cli.process import WRONG_INPUT, Fault, complain, run
+from ..connections.direct_socket import DirectSocketStream
 from ..connections.server.listeners import AnyListener, inherited_listener, tls_context
 from ..fleet.backplane import FleetBackplane
 from ..server.app import HubApp
@@ -131,7 +132,8 @@ def main(orders: Orders) -> int:
 
         LogLines(**orders.log).begin()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
-    bus = WorkerBus(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))))
+    end = trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))
+    bus = WorkerBus(DirectSocketStream(trio.SocketStream(end)))
     current_worker.set(Worker(orders.number, Others(orders, bus)))
     try:
         app = find_app(orders.app, orders.redis)
