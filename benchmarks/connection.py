@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import socket
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from benchmarks.wire import CLOSE, FrameInbox, Inbox, client_text, record
@@ -86,23 +87,35 @@ class WebSocketConnection(Connection):
     def __init__(self, url: str) -> None:
         super().__init__(url, FrameInbox())
 
+    def broadcast(self, text: str) -> bytes:
+        """What has a text sent to all."""
+        return client_text(record(type=1, invocationId="1", target="Broadcast", arguments=[text]))
+
     def steps(self) -> Iterator[None]:
+        self.ask_for_websocket()
+        yield
+        self.finish_upgrade()
+        self.send(client_text(HANDSHAKE))
+        yield
+        self.finish_handshake()
+
+    def ask_for_websocket(self) -> None:
+        """Send the request that opens the WebSocket."""
         self.send(
             f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n".encode()
         )
-        yield
+
+    def finish_upgrade(self) -> None:
+        """Read the answer to that; a hub says nothing behind it before the handshake."""
         answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
+        while b"\r\n\r\n" not in answer:
             data = self.socket.recv(4096)
             if not data:
                 break
             answer += data
         if not answer.startswith(b"HTTP/1.1 101 "):
             raise ConnectionError(f"no WebSocket: {answer!r}")
-        self.send(client_text(HANDSHAKE))
-        yield
-        self.finish_handshake()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -110,9 +123,12 @@ class WebSocketConnection(Connection):
         super().close()
 
 
-def open_connections(url: str, count: int, kind: Callable[[str], Connection]) -> list[Connection]:
-    """Open `count` connections to the load hub of the server at `url`, past their handshakes."""
-    connections = [kind(f"{url}/hub") for _ in range(count)]
+Connected = TypeVar("Connected", bound=Connection)
+
+
+def open_connections(urls: Sequence[str], count: int, kind: Callable[[str], Connected]) -> list[Connected]:
+    """Open `count` connections to the load hub of the servers at `urls`, in turn, past their handshakes."""
+    connections = [kind(f"{url}/hub") for url in itertools.islice(itertools.cycle(urls), count)]
     under_way = [connection.steps() for connection in connections]
     while under_way:
         under_way = [steps for steps in under_way if next(steps, END) is not END]

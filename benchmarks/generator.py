@@ -8,18 +8,21 @@ and by the first and last records; a load that was answered wrongly has no rate.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import selectors
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.connection import PATIENCE, Connection, WebSocketConnection, open_connections
-from benchmarks.scenarios import SCENARIOS, TEXT, Broadcasts, Calls, Connects, Idle, invocation
-from benchmarks.wire import client_text
+from benchmarks.processes import family, processor_seconds, resident
+from benchmarks.scenarios import FLEET_SCENARIOS, SCENARIOS, TEXT, Broadcasts, Calls, Connects, Idle, Load
+from benchmarks.socketio_connection import SocketIOConnection
 
+Result = dict[str, Any]
 GLANCES: Final = 20  # connections looked at for each time that a broadcast's listener has received something
 
 
@@ -27,18 +30,36 @@ class WrongAnswer(Exception):
     """The server did not answer as asked."""
 
 
-class Clock:
-    """The time since a load began, and the processor time that the generator took of it."""
+@dataclass(frozen=True)
+class Target:
+    """Where a load goes: servers that take the connections in turn, and processes that work for them."""
 
-    def __init__(self, seconds: float) -> None:
+    urls: Sequence[str]
+    processes: Sequence[int]
+    kind: type[WebSocketConnection]
+
+
+class Clock:
+    """The time since a load began, and the processor time that the generator and the servers took of it."""
+
+    def __init__(self, target: Target, seconds: float) -> None:
+        self._families = [family(process) for process in target.processes]
+        self._spent = list(map(processor_seconds, self._families))
         self._began = time.perf_counter()
         self._worked = time.process_time()
         self.deadline = self._began + seconds
 
-    def result(self, amount: int) -> dict[str, float]:
-        """The rate of `amount` until now, and how busy the generator was, from 0 to 1."""
+    def result(self, amount: int) -> Result:
+        """The rate of `amount` until now, how busy the generator was, from 0 to 1, and what one cost each server."""
         taken = time.perf_counter() - self._began
-        return {"value": amount / taken, "busy": (time.process_time() - self._worked) / taken}
+        spent = map(processor_seconds, self._families)
+        return {
+            "value": amount / taken,
+            "busy": (time.process_time() - self._worked) / taken,
+            "costs": [
+                (after - before) / amount * 1e6 for before, after in zip(self._spent, spent, strict=True)
+            ],
+        }
 
 
 class Loop:
@@ -77,7 +98,7 @@ def check(
         expect(message, wanted)
 
 
-def make_calls(connections: Sequence[Connection], load: Calls, seconds: float) -> dict[str, float]:
+def make_calls(connections: Sequence[Connection], load: Calls, target: Target, seconds: float) -> Result:
     """Keep every connection's requests under way until the time is over, then take the last answers."""
     # Twice round, so that any run of the ring's requests is one slice of it.
     size, ring = len(load.requests[0]), b"".join(load.requests) * 2
@@ -85,7 +106,7 @@ def make_calls(connections: Sequence[Connection], load: Calls, seconds: float) -
     answered = dict.fromkeys(connections, 0)
     running = len(connections)
     loop = Loop(connections)
-    clock = Clock(seconds)
+    clock = Clock(target, seconds)
     for connection in connections:
         connection.send(ring[: size * load.outstanding])
     while running:
@@ -108,13 +129,15 @@ def make_calls(connections: Sequence[Connection], load: Calls, seconds: float) -
     return result
 
 
-def make_broadcasts(connections: Sequence[Connection], load: Broadcasts, seconds: float) -> dict[str, float]:
+def make_broadcasts(
+    connections: Sequence[WebSocketConnection], load: Broadcasts, target: Target, seconds: float
+) -> Result:
     """Keep broadcasts under way, from each caller in turn, the next when one who only listens has the last.
 
     A look at a socket costs the same however much has come, so the others are looked at a few at a time.
     """
     listener, *others = connections
-    callers, request = others[: load.callers], client_text(invocation("Broadcast", TEXT))
+    callers, request = others[: load.callers], listener.broadcast(TEXT)
     message = {"type": 1, "target": "message", "arguments": [TEXT]}
     listener.socket.settimeout(PATIENCE)
     for connection in others:
@@ -122,8 +145,8 @@ def make_broadcasts(connections: Sequence[Connection], load: Broadcasts, seconds
     calls, glances = itertools.cycle(callers), itertools.cycle(others)
     sent = dict.fromkeys(others, 0)
     total = 0
-    clock = Clock(seconds)
-    while time.perf_counter() < clock.deadline:
+    clock = Clock(target, seconds)
+    while not total or time.perf_counter() < clock.deadline:
         while total < listener.inbox.records + load.callers:
             caller = next(calls)
             caller.send(request)
@@ -147,63 +170,52 @@ def make_broadcasts(connections: Sequence[Connection], load: Broadcasts, seconds
     return result
 
 
-def make_connects(url: str, together: int, seconds: float) -> dict[str, float]:
+def make_connects(target: Target, together: int, seconds: float) -> Result:
     """Connect and close, `together` at a time."""
-    clock = Clock(seconds)
+    clock = Clock(target, seconds)
     made = 0
-    while time.perf_counter() < clock.deadline:
-        for connection in open_connections(url, together, WebSocketConnection):
+    while not made or time.perf_counter() < clock.deadline:
+        for connection in open_connections(target.urls, together, target.kind):
             connection.close()
         made += together
     return clock.result(made)
 
 
-def resident(process: int) -> int | None:
-    """The bytes of memory that a process holds, or None where there is no /proc to tell."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return None
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
-
-
-def measure_memory(url: str, count: int, process: int) -> dict[str, float | None]:
-    """What the server's memory grows by for each idle connection."""
-    make_connects(url, 20, 0.2)  # what only the first connections cost is not theirs
+def measure_memory(target: Target, count: int) -> Result:
+    """What the first server's memory grows by for each idle connection."""
+    make_connects(target, 20, 0.2)  # what only the first connections cost is not theirs
     time.sleep(0.3)
-    before = resident(process)
-    connections = open_connections(url, count, WebSocketConnection)
+    before = resident(target.processes[0])
+    connections = open_connections(target.urls, count, target.kind)
     time.sleep(0.3)
-    after = resident(process)
+    after = resident(target.processes[0])
     for connection in connections:
         connection.close()
     return {
         "value": None if before is None or after is None else (after - before) / count / 1024,
         "busy": None,
+        "costs": [],
     }
 
 
-def run(
-    url: str, load: Calls | Broadcasts | Connects | Idle, seconds: float, process: int
-) -> Mapping[str, float | None]:
-    """Put one load on the server."""
-    match load:
-        case Connects():
-            return make_connects(url, load.together, seconds)
-        case Idle():
-            return measure_memory(url, load.connections, process)
-        case Calls() | Broadcasts():
-            kind = load.kind if isinstance(load, Calls) else WebSocketConnection
-            connections = open_connections(url, load.connections, kind)
-            try:
-                return (
-                    make_calls(connections, load, seconds)
-                    if isinstance(load, Calls)
-                    else make_broadcasts(connections, load, seconds)
-                )
-            finally:
+def run(target: Target, load: Load, seconds: float) -> Result:
+    """Put one load on the servers."""
+    with contextlib.ExitStack() as stack:
+        match load:
+            case Connects():
+                return make_connects(target, load.together, seconds)
+            case Idle():
+                return measure_memory(target, load.connections)
+            case Calls():
+                connections = open_connections(target.urls, load.connections, load.kind)
                 for connection in connections:
-                    connection.close()
+                    stack.callback(connection.close)
+                return make_calls(connections, load, target, seconds)
+            case Broadcasts():
+                members = open_connections(target.urls, load.connections, target.kind)
+                for connection in members:
+                    stack.callback(connection.close)
+                return make_broadcasts(members, load, target, seconds)
 
 
 def main() -> None:
@@ -211,15 +223,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.generator", description="Puts load on a hub server."
     )
-    parser.add_argument("url", help="where the server listens, like http://127.0.0.1:5000")
+    parser.add_argument(
+        "urls", help="where the servers listen, like http://127.0.0.1:5000,http://127.0.0.1:5001"
+    )
     parser.add_argument("names", nargs="*", metavar="scenario", help="all of them by default")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each load lasts, at least")
-    parser.add_argument("--process", type=int, default=0, help="the server's process id, for its memory")
+    parser.add_argument(
+        "--process", type=int, default=[], action="append", help="a server's process id, for what it takes"
+    )
+    parser.add_argument("--socketio", action="store_true", help="whether Socket.IO is spoken")
     arguments = parser.parse_args()
-    for scenario in SCENARIOS:
+    kind = SocketIOConnection if arguments.socketio else WebSocketConnection
+    target = Target(arguments.urls.split(","), arguments.process, kind)
+    for scenario in (*SCENARIOS, *FLEET_SCENARIOS):
         if not arguments.names or scenario.name in arguments.names:
             try:
-                result = run(arguments.url, scenario.load, arguments.seconds, arguments.process)
+                result = run(target, scenario.load, arguments.seconds)
             except (WrongAnswer, OSError) as error:
                 raise SystemExit(f"{scenario.name} failed: {error}") from None
             print(json.dumps({"scenario": scenario.name, "unit": scenario.unit, **result}), flush=True)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from trio_hubs import ChannelReader, ChannelWriter, Hub, HubApp, open_channel
+from trio_hubs.redis import RedisBackplane
 
 
 class LoadHub(Hub):
@@ -46,16 +47,16 @@ async def write_numbers(writer: ChannelWriter[int], count: int, delay: float) ->
     writer.complete()
 
 
-def make_app() -> HubApp:
-    """The app, for workers to import."""
-    app = HubApp()
+def make_app(redis: str = "") -> HubApp:
+    """The app, for workers to import; with a Redis, it is one of a fleet."""
+    app = HubApp(backplane=RedisBackplane(redis) if redis else None)
     app.add_hub("/hub", LoadHub)
     return app
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, redis: str) -> None:
     """Serve until cancelled."""
-    app = make_app()
+    app = make_app(redis)
     async with trio.open_nursery() as nursery:
         address = await nursery.start(app.serve, "127.0.0.1", port)
         print(f"listening {address}", flush=True)
@@ -64,4 +65,6 @@ async def serve(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load_server")
     parser.add_argument("--port", type=int, default=0)
-    trio.run(serve, parser.parse_args().port)
+    parser.add_argument("--redis", default="", metavar="URL")
+    arguments = parser.parse_args()
+    trio.run(serve, arguments.port, arguments.redis)

@@ -52,6 +52,8 @@ class Inbox:
 
     __slots__ = ("_begun", "_left", "first", "last", "records")
 
+    separator = SEPARATOR
+
     def __init__(self) -> None:
         self._left = 0  # bytes that the piece of payload under way still has
         self._begun = b""
@@ -72,7 +74,7 @@ class Inbox:
         spans = self._walk(data, size)
         count = 0
         for start, end in spans:
-            count += data.count(SEPARATOR, start, end)
+            count += data.count(self.separator, start, end)
         for start, end in spans:
             if len(self.first) == KEPT:
                 break
@@ -92,12 +94,21 @@ class Inbox:
 
     def first_record(self) -> dict[str, Any]:
         """The first record, parsed."""
-        return _parse(self.first.split(SEPARATOR)[0])
+        return self.parse(self.first.split(self.separator)[0])
 
     def last_records(self, count: int) -> list[dict[str, Any]]:
         """The last records, parsed."""
-        texts = self.last.split(SEPARATOR)[:-1]
-        return [_parse(text) for text in texts[len(texts) - count :]]
+        texts = self.last.split(self.separator)[:-1]
+        return [self.parse(text) for text in texts[len(texts) - count :]]
+
+    def parse(self, text: bytes) -> dict[str, Any]:
+        """A record without its separator, and with what carries it."""
+        whole = _FIELD.sub(b"", text)  # events may begin in front of it, and in it
+        try:
+            message: dict[str, Any] = json.loads(whole[whole.find(b"{") :])
+        except ValueError:
+            raise ConnectionError(f"not a hub message: {text!r}") from None
+        return message
 
 
 class FrameInbox(Inbox):
@@ -129,12 +140,3 @@ class FrameInbox(Inbox):
             self._left = start + length - at
             spans.append((start, at))
         return spans
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    whole = _FIELD.sub(b"", text)  # events may begin in front of it, and in it
-    try:
-        message: dict[str, Any] = json.loads(whole[whole.find(b"{") :])
-    except ValueError:
-        raise ConnectionError(f"not a hub message: {text!r}") from None
-    return message

@@ -5,7 +5,11 @@ import itertools
 import pytest
 
 from benchmarks.http_connection import HttpInbox
+from benchmarks.one_redis import message, publish
+from benchmarks.socketio_connection import PacketInbox
 from benchmarks.wire import FrameInbox, Inbox, record, server_text
+from trio_hubs.fleet.messages import FleetInvocation, decode
+from trio_hubs.protocol.registry import PROTOCOLS
 
 RECORDS = [record(type=2, invocationId="1", item=number) for number in range(14)] + [
     record(type=3, invocationId="1")
@@ -62,3 +66,30 @@ def test_what_is_no_message_says_so() -> None:
     inbox.feed(data, len(data))
     with pytest.raises(ConnectionError, match="not a hub message"):
         inbox.first_record()
+
+
+def test_packets_are_counted_and_read_wherever_they_are_cut() -> None:
+    packets = [b'42["message","hello"]', b"431[]", b'42["message","bye"]']
+    data = b"".join(map(server_text, packets))
+    for cut in range(1, len(data)):
+        inbox = PacketInbox()
+        inbox.feed(data[:cut], cut)
+        inbox.feed(data[cut:], len(data) - cut)
+        assert inbox.records == len(packets)
+        assert inbox.first_record() == {"type": 1, "target": "message", "arguments": ["hello"]}
+        assert inbox.last_records(2) == [{"type": 3}, {"type": 1, "target": "message", "arguments": ["bye"]}]
+
+
+def test_what_is_no_packet_says_so() -> None:
+    inbox = PacketInbox()
+    data = server_text(b"44{}]")
+    inbox.feed(data, len(data))
+    with pytest.raises(ConnectionError, match="not a packet"):
+        inbox.first_record()
+
+
+def test_what_is_published_is_a_call_of_ours() -> None:
+    call = decode(FleetInvocation, message())
+    assert call.sender
+    assert set(call.blobs) == set(PROTOCOLS)
+    assert publish("a", b"bc") == b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$2\r\nbc\r\n"
