@@ -82,8 +82,16 @@ class Server:
         return msgspec.Raw if self.protocol == "json" else Any
 
     @asynccontextmanager
-    async def connect(self, handlers: Mapping[str, Callable[..., Any]]) -> AsyncGenerator[HubConnection]:
+    async def connect(
+        self,
+        handlers: Mapping[str, Callable[..., Any]],
+        tell: Callable[[StateChange], None] | None = None,
+    ) -> AsyncGenerator[HubConnection]:
         """Connect for the body, and for as long as standard output is read.
+
+        Args:
+            handlers: What the server calls.
+            tell: Hears that the connection is lost, and regained; by default standard error does.
 
         Raises:
             Fault: There is no hub at the URL, or none that lets us in.
@@ -107,7 +115,7 @@ class Server:
             except (HubsError, ValueError) as error:  # ValueError: two of the options contradict each other
                 raise Fault(str(error)) from error
             nursery = await stack.enter_async_context(open_background())
-            nursery.start_soon(_tell_changes, connection.state_changes())
+            nursery.start_soon(_tell_changes, connection.state_changes(), tell or tell_change)
             yield connection
 
     @contextmanager
@@ -132,7 +140,7 @@ async def stream(server: Server, method: str, arguments: Sequence[Any]) -> None:
         connection.stream(method, *values, item_type=server.value_type, resume=again) as reader,
     ):
         while await reader.wait_to_read():
-            await _print(reader.read_ready())
+            await print_values(reader.read_ready())
 
 
 async def invoke(server: Server, method: str, arguments: Sequence[Any]) -> None:
@@ -140,7 +148,7 @@ async def invoke(server: Server, method: str, arguments: Sequence[Any]) -> None:
     async with server.connect({}) as connection, uploading(arguments) as values:
         with server.in_time():
             result = await connection.invoke(method, *values, result_type=server.value_type)
-        await _print([result])
+        await print_values([result])
 
 
 async def send(server: Server, method: str, arguments: Sequence[Any]) -> None:
@@ -163,7 +171,7 @@ async def listen(server: Server, methods: Sequence[str]) -> None:
     ):
         nursery.start_soon(_complete, writer, connection)
         while await reader.wait_to_read():
-            await _print(reader.read_ready())
+            await print_values(reader.read_ready())
 
 
 def read_argument(text: str, protocol: Protocol) -> Any:
@@ -194,12 +202,17 @@ def _same_float(text: str) -> float:
     return number
 
 
-async def _tell_changes(changes: ChannelReader[StateChange]) -> None:
+def tell_change(change: StateChange) -> None:
+    """Say on standard error that the connection is lost, or regained."""
+    if change.state is HubConnectionState.RECONNECTING:
+        complain(f"the connection is lost, and tried again: {change.reason}")
+    elif change.state is HubConnectionState.CONNECTED:
+        complain("connected again")
+
+
+async def _tell_changes(changes: ChannelReader[StateChange], tell: Callable[[StateChange], None]) -> None:
     async for change in changes:
-        if change.state is HubConnectionState.RECONNECTING:
-            complain(f"the connection is lost, and tried again: {change.reason}")
-        elif change.state is HubConnectionState.CONNECTED:
-            complain("connected again")
+        tell(change)
 
 
 def _note(writer: ChannelWriter[_Called], method: str, type_: Any) -> Callable[..., Awaitable[None]]:
@@ -214,7 +227,8 @@ async def _complete(writer: ChannelWriter[Any], connection: HubConnection) -> No
     writer.complete(await connection.wait_closed())
 
 
-async def _print(values: Sequence[Any]) -> None:
+async def print_values(values: Sequence[Any]) -> None:
+    """Print values as JSON, a line each."""
     lines = bytearray()
     try:
         for value in values:

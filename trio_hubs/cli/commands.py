@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from ..errors import HubsError
+from ..monitor.hub import LONGEST, SHORTEST
 from ..protocol.negotiate import Transport
 from . import client, server
 from .apps import find_app
@@ -25,10 +26,12 @@ from .log_lines import LogLines
 from .process import FAILED, INTERRUPTED, READER_LEFT, WRONG_INPUT, Fault, complain, run
 from .reload import serve_again
 from .server import Doors, Port
+from .top import top as run_top
 from .uploads import Upload
 from .words import Items, read_arguments, read_header, read_token, read_trust, read_url
 
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
+Every = Annotated[float, Parameter(validator=Number(gte=SHORTEST, lte=LONGEST))]
 Repeated = Parameter(show_default=False)
 TransportName = Literal["websockets", "sse", "long-polling"]
 
@@ -148,6 +151,20 @@ def listen(url: str, /, *methods: str, way: Way = _DIRECT, reconnect: bool = Fal
     if not methods:
         raise Fault("listen to which methods? Name one or several")
     return run(client.listen, _server(url, way, reconnect=reconnect), methods)
+
+
+@app.command
+def top(url: str, /, *, way: Way = _DIRECT, every: Every = 1.0, once: bool = False) -> int:
+    """Show what a running app does, live, as its monitor tells it, until Ctrl-C.
+
+    Elsewhere than on a terminal each snapshot is a line of JSON.
+
+    Args:
+        url: The URL of the monitor's page, such as http://127.0.0.1:8000/monitor.
+        every: Seconds from one snapshot to the next.
+        once: Show one snapshot, with the rates of so long, and end.
+    """
+    return run(run_top, _server(url, way, reconnect=True), every, once)
 
 
 @app.command
