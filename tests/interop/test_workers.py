@@ -208,3 +208,31 @@ app.add_route("/", lambda _: trio_hubs.Response.json(["first", *app.workers_up])
             assert answer[0] == "second" or 1 in answer
         process.terminate()
         assert await process.wait() == 0
+
+
+async def test_each_worker_may_serve_an_app_of_its_own_beside(tmp_path: Path) -> None:
+    """So monitors can ask each for its figures."""
+    app = """
+from contextlib import asynccontextmanager
+import trio
+from trio_hubs import HubApp, Response
+from trio_hubs.prometheus import prometheus
+@asynccontextmanager
+async def lifespan(app):
+    metrics = HubApp()
+    metrics.add_route("/metrics", prometheus(app))
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(metrics.serve, "127.0.0.1", 0)
+        nursery.cancel_scope.cancel()
+app = HubApp(lifespan=lifespan)
+app.add_route("/metrics-at", lambda request: Response(request.app.state))
+"""
+    async with open_command(tmp_path, app) as (process, address), httpx2.AsyncClient() as http:
+        places: set[str] = set()
+        while len(places) < 2:
+            answer = await http.get(f"{address}/metrics-at", headers={"Connection": "close"})
+            places.add(answer.text)
+        for place in places:
+            assert "# TYPE trio_hubs_connections gauge" in (await http.get(f"{place}/metrics")).text
+        process.terminate()
+        assert await process.wait() == 0

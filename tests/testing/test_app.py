@@ -239,6 +239,9 @@ async def test_where_there_is_no_hub_there_is_no_connection(autojump_clock: Mock
     with pytest.raises(NegotiationError, match="404"):
         async with open_test_client(chat_app(), "/nowhere"):
             raise AssertionError
+    with pytest.raises(ValueError, match="begins with a slash, as in add_hub: '/chat'"):
+        async with open_test_client(chat_app(), "chat"):
+            raise AssertionError
 
 
 async def test_what_a_method_raises_is_in_the_log_and_no_secret_on_the_wire(

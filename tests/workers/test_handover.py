@@ -86,6 +86,43 @@ async def test_each_request_finds_its_worker_on_one_connection() -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("heir", [2, None])
+async def test_idle_connections_go_to_the_heir_or_are_closed(heir: int | None) -> None:
+    async with open_workers(3) as servers, trio.open_nursery() as nursery:
+        leaving: Any = servers[0].elsewhere
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(partial(trio.serve_listeners, servers[0].serve_stream, [listener]))
+        request = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+        new, used, cut = [await trio.testing.open_stream_to_socket_listener(listener) for _ in range(3)]
+        await used.send_all(request)
+        assert b"\r\n\r\n0 http" in await used.receive_some()
+        await cut.send_all(request + request[:-9])
+        assert b"\r\n\r\n0 http" in await cut.receive_some()
+        await trio.testing.wait_all_tasks_blocked()
+        leaving.heir = heir
+        servers[0].arrivals.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        late = await trio.testing.open_stream_to_socket_listener(listener)
+        for client, rest in ((new, request), (used, request), (late, request)):
+            if heir is None:
+                assert await client.receive_some() == b""
+            else:
+                await client.send_all(rest)
+                assert b"\r\n\r\n2 http" in await client.receive_some()
+        await cut.send_all(request[-9:])  # it had come in part: it is answered here, or handed over whole
+        assert b"\r\n\r\n%d http" % (heir or 0) in await cut.receive_some()
+        for client in (new, used, cut, late):
+            await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_workers_serve_one_app() -> None:
+    async with open_workers(2) as servers, trio.open_nursery() as nursery:
+        elsewhere: Any = servers[0].elsewhere
+        with pytest.raises(RuntimeError, match="workers serve one app: make another in the lifespan"):
+            await elsewhere.run(HttpServer(Router(None)), nursery)
+
+
 async def test_what_comes_over_tls_is_passed_on_both_ways() -> None:
     authority = trustme.CA()
     ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()

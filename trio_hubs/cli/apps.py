@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ..server.app import HubApp
 from ..server.backplane import Backplane, default_backplane
+from ..server.worker import Worker, current_worker
 from .process import Fault
 
 
-def find_app(name: str, redis: str | None = None) -> HubApp:
+def find_app(name: str, redis: str | None = None, worker: Worker | None = None) -> HubApp:
     """Import the app that ``module:attribute`` names, from the current folder or from what is installed.
 
     It may also be a function that makes the app.
@@ -20,15 +21,18 @@ def find_app(name: str, redis: str | None = None) -> HubApp:
     Args:
         name: The app's name.
         redis: The URL of a Redis that joins it with other servers, unless it has a backplane of its own.
+        worker: Which of several processes that serve it this is, if there are several.
 
     Raises:
         Fault: There is none, or it cannot be made.
     """
-    before = default_backplane.set(None if redis is None else _backplane(redis))
+    backplane = default_backplane.set(None if redis is None else _backplane(redis))
+    part_of = current_worker.set(worker)
     try:
         return _find_app(name)
-    finally:
-        default_backplane.reset(before)
+    finally:  # what is made later is no part of a fleet
+        current_worker.reset(part_of)
+        default_backplane.reset(backplane)
 
 
 def _backplane(redis: str) -> Backplane:

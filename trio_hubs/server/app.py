@@ -347,7 +347,10 @@ class HubApp(Generic[S]):
             return self._run(nullcontext(cast("S", None)), backplane)
         lifespan = cast("Any", self._lifespan(self))
         if not isinstance(lifespan, AbstractAsyncContextManager):
-            raise TypeError(f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it")
+            raise TypeError(
+                f"a lifespan is an async context manager, which {lifespan!r} is not: decorate it with "
+                "@asynccontextmanager"
+            )
         return self._run(lifespan, backplane)
 
     def _run(

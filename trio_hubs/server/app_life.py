@@ -144,7 +144,10 @@ async def _held(held: AbstractAsyncContextManager[T], timeout: float = inf) -> A
                 await body_over.wait()
                 scope.deadline = trio.current_time() + timeout
         if scope.cancelled_caught:
-            logger.error("the lifespan was cancelled, as it had not ended after %g s", timeout)
+            logger.error(
+                "the lifespan was cancelled, as it ran %g s after its yield: have it end its tasks",
+                timeout,
+            )
 
     async with open_tasks() as nursery:
         try:

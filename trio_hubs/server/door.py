@@ -27,6 +27,7 @@ class Door:
         self.worker = worker
         self._router = router
         self._accepting = trio.CancelScope()
+        self._server: HttpServer | None = None  # while it is open
 
     @property
     def token_prefix(self) -> str:
@@ -44,7 +45,7 @@ class Door:
             task_status: Started once they can come.
         """
         others = None if self.worker is None else self.worker.others
-        server = HttpServer(self._router, elsewhere=others)
+        server = self._server = HttpServer(self._router, elsewhere=others)
         await doors.start(server.arrivals.run)
         if others is not None:
             doors.start_soon(others.run, server, doors)
@@ -59,3 +60,5 @@ class Door:
         if self.worker is not None:
             self._accepting.cancel()
             self.worker.others.leave()
+            if self._server is not None:
+                self._server.arrivals.leave()

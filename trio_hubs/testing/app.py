@@ -115,7 +115,10 @@ async def open_test_client(
     Raises:
         ConnectionClosed: The hub has refused the client.
         Exception: What :func:`.open_hub_connection` raises.
+        ValueError: The path does not begin with a slash.
     """
+    if not path.startswith("/"):
+        raise ValueError(f"the path of a hub begins with a slash, as in add_hub: '/{path}'")
     async with (
         open_test_http(app, user=user, network=network) as http,
         open_hub_connection(HOST + path, http_client=http, **options) as connection,

@@ -67,6 +67,7 @@ class Mailboxes(Elsewhere):
     def __init__(self, number: int, inbox: socket.socket, outboxes: Sequence[socket.socket]) -> None:
         self.token_prefix = f"{number}-"
         self.number = number
+        self._running = False
         self._inbox = trio.socket.from_stdlib_socket(inbox)
         self._outboxes = [trio.socket.from_stdlib_socket(each) for each in outboxes]
 
@@ -94,7 +95,7 @@ class Mailboxes(Elsewhere):
     async def _put(self, owner: int, letter: bytes, fd: int) -> bool:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]).tobytes())]
         try:
-            with trio.fail_after(HAND_OVER_TIMEOUT):
+            with trio.fail_after(HAND_OVER_TIMEOUT, shield=True):  # as this process may be about to end
                 await self._outboxes[owner].sendmsg([letter], rights)
         except (OSError, trio.TooSlowError) as error:
             logger.warning("worker %d takes no clients: %s", owner, error)
@@ -102,7 +103,16 @@ class Mailboxes(Elsewhere):
         return True
 
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
-        """Serve the clients that others hand over, in a nursery; until cancelled, which closes the mailboxes."""
+        """Serve the clients that others hand over, in a nursery; until cancelled, which closes the mailboxes.
+
+        Raises:
+            RuntimeError: It runs already, for another app.
+        """
+        if self._running:
+            raise RuntimeError(
+                "workers serve one app: make another in the lifespan of that, for each worker alone"
+            )
+        self._running = True
         try:
             while True:
                 data, ancillary, _, _ = await self._inbox.recvmsg(_LARGEST, socket.CMSG_SPACE(4))

@@ -140,7 +140,7 @@ class _Process:
 
     def end(self) -> None:
         """Have it end in order."""
-        self.replaced = True
+        self.leaving = self.replaced = True
         self.process.terminate()
 
 

@@ -24,7 +24,7 @@ from ..connections.server.listeners import AnyListener, inherited_listener, tls_
 from ..fleet.backplane import FleetBackplane
 from ..server.app import HubApp
 from ..server.backplane import Backplane
-from ..server.worker import Worker, current_worker
+from ..server.worker import Worker
 from ..tasks import open_background
 from .bus import WorkerBus
 from .frames import Alive, Leaving, Ready
@@ -134,9 +134,8 @@ def main(orders: Orders) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
     end = trio.socket.from_stdlib_socket(socket.socket(fileno=orders.bus))
     bus = WorkerBus(DirectSocketStream(trio.SocketStream(end)))
-    current_worker.set(Worker(orders.number, Others(orders, bus)))
     try:
-        app = find_app(orders.app, orders.redis)
+        app = find_app(orders.app, orders.redis, Worker(orders.number, Others(orders, bus)))
         return run(_serve, app, orders, bus, on_terminate=partial(app.drain, orders.drain))
     except Fault as fault:
         complain(str(fault))

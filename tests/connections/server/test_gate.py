@@ -184,3 +184,9 @@ async def test_refusals_of_users_have_them_and_those_of_foreign_pages_have_not()
     given = await gate.answer(Request(path="/negotiate", headers=OWN), "GET", asked)
     assert given.headers == {"WWW-Authenticate": "Bearer", "Set-Cookie": ["node=1", "b=2"]}
     assert await gate.answer(Request(path="/negotiate", headers=FOREIGN), "GET", asked) is REFUSAL
+
+
+async def test_whatever_the_types_say_a_user_is_one() -> None:
+    wrong: Any = "ann"
+    with pytest.raises(TypeError, match="who makes a request is a User or None, which a str is not"):
+        await ask(Asked(Response("hello")), user=wrong)

@@ -299,6 +299,16 @@ async def test_what_a_handler_raises_is_not_caught_here() -> None:
     assert await answered(refuse, "/", "/") == (400, "No such thing.")
 
 
+async def test_whatever_the_types_say_a_handler_gives_a_response() -> None:
+    def wrong(_: Request) -> Any:
+        return {"a": 1}
+
+    with pytest.raises(
+        TypeError, match=r"the handler of '/a' gave a dict: give a Response, such as Response\.json"
+    ):
+        await answered(wrong, "/a", "/a")
+
+
 def test_a_handler_can_be_called() -> None:
     with pytest.raises(TypeError, match="a route's handler is called with each request"):
         handler("hello")  # type: ignore[arg-type]

@@ -21,11 +21,21 @@ class Arrivals:
     Attributes:
         selector: What watches the sockets, while it runs.
         unread: What has come, in its order.
+        leaving: Whether requests that have not come yet are another process's.
     """
 
     def __init__(self) -> None:
         self.selector: selectors.BaseSelector | None = None
         self.unread: dict[Arrival, None] = {}
+        self.leaving = False
+
+    def leave(self) -> None:
+        """Wait for no more requests: who waits for one, or will, goes on at once."""
+        self.leaving = True
+        if self.selector is not None:
+            for key in list(self.selector.get_map().values()):
+                self.selector.unregister(key.fileobj)
+                key.data.come.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch sockets, until cancelled."""
@@ -68,6 +78,8 @@ class Arrival:
 
     async def wait(self) -> None:
         """Wait until the socket is readable, and those that were before it are read. Not always a checkpoint."""
+        if self._arrivals.leaving:
+            return
         if self._selector is None:
             await trio.lowlevel.wait_readable(self._socket)
             return

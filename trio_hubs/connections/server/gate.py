@@ -78,6 +78,9 @@ class Gate:
         user = request.user
         if user is None and self._authenticate is not None:
             user = await resolve(self._authenticate(request))
+        kind: type = type(user)
+        if user is not None and not issubclass(kind, User):  # whatever the types say
+            raise TypeError(f"who makes a request is a User or None, which a {kind.__qualname__} is not")
         if user is not None and user.lifetime is not None and user.lifetime <= 0:
             user = None
         if self._policies:

@@ -205,6 +205,8 @@ class _HttpConnection:
         self._with_body = True
         try:
             head = await self._wire.next_request()
+            if head is None:
+                await self._hand_over_idle()
             if not isinstance(head, h11.Request):
                 return None
             self._with_body = head.method != b"HEAD"
@@ -246,6 +248,12 @@ class _HttpConnection:
             return elsewhere.owner(token)
         # What came over TLS would still go through this process, which is about to end.
         return elsewhere.heir if isinstance(self._stream, DirectSocketStream) else None
+
+    async def _hand_over_idle(self) -> None:
+        """Have another process wait for the next request, if there is one; else there will be no answer to it."""
+        elsewhere = self._server.elsewhere
+        if elsewhere is not None and (heir := elsewhere.heir) is not None:
+            await elsewhere.hand_over(heir, self._stream, b"", self._scheme, self._client)
 
     async def _hand_over(self, owner: int) -> bool:
         assert self._server.elsewhere is not None

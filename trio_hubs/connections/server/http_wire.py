@@ -49,10 +49,11 @@ class HttpWire:
         self._parts = 0
         self._watching = trio.CancelScope()
 
-    async def next_request(self) -> h11.Event | type[h11.PAUSED]:
+    async def next_request(self) -> h11.Event | type[h11.PAUSED] | None:
         """Wait for a request's head; empty lines ahead of it are nothing (RFC 9112, section 2.2).
 
-        What comes behind the head is left for later.
+        What comes behind the head is left for later. Gives ``None`` where nothing has come, and what will is another
+        process's.
 
         Raises:
             h11.RemoteProtocolError: It is malformed.
@@ -73,6 +74,10 @@ class HttpWire:
             if end or (data[:1] < b"!" and data not in (b"", b"\r")):  # which no request begins with
                 break
             more = await self._receive_first()
+            if more is None:
+                if not data:
+                    return None
+                more = await self._receive(MAXIMUM_HEAD_SIZE)
             if not more:
                 self.http.receive_data(data)
                 self.http.receive_data(b"")
@@ -138,8 +143,8 @@ class HttpWire:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
-    async def _receive_first(self) -> bytes:
-        """Receive when it is this request's turn to be read."""
+    async def _receive_first(self) -> bytes | None:
+        """Receive when it is this request's turn to be read; ``None`` where it is not for us to wait for."""
         if self._arrival is not None and isinstance(self._stream, DirectSocketStream):
             await self._arrival.wait()
             self.end()
@@ -147,7 +152,7 @@ class HttpWire:
                 data = self._stream.receive_nowait(MAXIMUM_HEAD_SIZE)
             except trio.BrokenResourceError:
                 return b""
-            if data is not None:
+            if data is not None or self._arrivals.leaving:
                 return data
         return await self._receive(MAXIMUM_HEAD_SIZE)  # so that little lies there that is for later
 

@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import msgspec
@@ -113,7 +113,14 @@ class Handler:
         except BadRequest as error:
             logger.info("%s %s was refused: %s", request.method, request.path, error)
             return Response(str(error), status=400)
-        return given if isinstance(given, Response) else given.deferred(request)
+        if isinstance(given, Response):
+            return given
+        if not isinstance(cast("object", given), StreamedResponse | FileResponse):
+            raise TypeError(
+                f"the handler of '{request.path}' gave a {type(given).__qualname__}: give a Response, such as "
+                "Response.json(...)"
+            )
+        return given.deferred(request)
 
 
 def _parameters(call: RouteHandler, pattern: Pattern) -> list[_Parameter]:
