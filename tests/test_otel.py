@@ -22,11 +22,14 @@ from trio_hubs import (
     Hub,
     HubApp,
     HubConnectionOptions,
+    HubConnectionState,
     HubException,
+    ObservedCall,
+    Observer,
     Transport,
     open_connection,
 )
-from trio_hubs.otel import instrument, traced_calls
+from trio_hubs.otel import instrument, traced_calls, traced_handlers
 from trio_hubs.testing import Network, open_test_client, open_test_http
 
 SERVICE = f"{__name__}.Work"
@@ -48,6 +51,13 @@ class Work(Hub):
 
     def bad(self) -> None:
         raise ValueError
+
+    async def ask(self, question: str) -> str:
+        answer: str = await self.clients.caller.invoke("Answer", question, result_type=str)
+        return answer
+
+    async def tell(self, text: str) -> None:
+        await self.clients.caller.send("Told", text)
 
     async def count(self, number: int) -> AsyncIterator[int]:
         for each in range(number):
@@ -179,6 +189,96 @@ async def test_a_stream_is_one_span_to_its_end(autojump_clock: MockClock) -> Non
         assert theirs.parent is not None
         assert ours.context is not None
         assert theirs.parent.span_id == ours.context.span_id
+
+
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_a_method_asks_its_client_is_of_its_trace(
+    protocol: str, waits: bool, autojump_clock: MockClock
+) -> None:
+    witness = Witness()
+    inside: list[int] = []
+
+    async def answer(question: str) -> str:
+        if waits:
+            await trio.sleep(1)
+        inside.append(trace.get_current_span().get_span_context().span_id)
+        if question == "bad":
+            raise ValueError
+        return question
+
+    observers = [traced_handlers("https://example.org:8080/work", tracer_provider=witness.traces)]
+    options = HubConnectionOptions(observers=observers)
+    async with open_test_client(
+        witness.app, "/work", protocol=protocol, options=options, handlers={"Answer": answer}
+    ) as connection:
+        assert await connection.invoke("Ask", "good") == "good"
+        with pytest.raises(HubException):
+            await connection.invoke("Ask", "bad")
+    asked = [span for span in witness.spans(SpanKind.SERVER) if span.name == f"{SERVICE}/Ask"]
+    answers = [span for span in witness.spans(SpanKind.SERVER) if span.name == "work/Answer"]
+    assert [span.context and span.context.span_id for span in answers] == inside
+    for theirs, ours, error in zip(asked, answers, ({}, {"error.type": "ValueError"}), strict=True):
+        assert ours.parent is not None
+        assert ours.parent.is_remote
+        assert theirs.context is not None
+        assert ours.parent.span_id == theirs.context.span_id
+        assert dict(ours.attributes or {}) == {
+            "rpc.system": "signalr",
+            "rpc.service": "work",
+            "rpc.method": "Answer",
+            "server.address": "example.org",
+            "server.port": 8080,
+            **error,
+        }
+        assert ours.instrumentation_scope is not None
+        assert ours.instrumentation_scope.name == "Microsoft.AspNetCore.SignalR.Client"
+
+
+async def test_what_a_hub_asks_a_client_that_comes_is_of_that_trace(autojump_clock: MockClock) -> None:
+    class Asking(Hub):
+        async def on_connected(self) -> None:
+            await self.clients.caller.invoke("Answer")
+
+        async def on_disconnected(self, error: Exception | None) -> None:
+            assert trace.get_current_span().get_span_context().is_valid
+
+    witness = Witness()
+    witness.app.add_hub("/asking", Asking)
+    options = HubConnectionOptions(
+        observers=[traced_handlers("http://example.org", tracer_provider=witness.traces)]
+    )
+    async with open_test_client(
+        witness.app, "/asking", options=options, handlers={"Answer": lambda: 42}
+    ) as connection:
+        assert connection.state is HubConnectionState.CONNECTED
+    (answer,) = witness.spans(SpanKind.SERVER)
+    come, _ = witness.spans(SpanKind.INTERNAL)
+    assert answer.name == "Answer"
+    assert answer.parent is not None
+    assert come.context is not None
+    assert answer.parent.span_id == come.context.span_id
+
+
+async def test_what_is_sent_to_clients_carries_no_trace(autojump_clock: MockClock) -> None:
+    heard: list[ObservedCall] = []
+
+    class Ear(Observer):
+        def call_began(self, call: ObservedCall) -> None:
+            heard.append(call)
+
+    witness = Witness()
+    async with open_test_client(
+        witness.app,
+        "/work",
+        options=HubConnectionOptions(observers=[Ear()]),
+        handlers={"Told": lambda text: text, "Answer": lambda question: question},
+    ) as connection:
+        await connection.invoke("Tell", "x")
+        await connection.invoke("Ask", "x")
+    told, asked = heard
+    assert (told.target, told.headers) == ("Told", {})
+    assert (asked.target, set(asked.headers)) == ("Answer", {"traceparent"})
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", "00-0-0-00", "x" * 10_000, f"00-{0:032}-{0:016}-01"])

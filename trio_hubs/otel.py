@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import Token
 from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, TracerProvider
 
-from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome
+from .calls.observer import ObservedCall, ObservedConnection, Observer, Outcome, call_headers
 from .protocol.negotiate import Transport
 from .server.app import HubApp
 from .server.figures import Figures
@@ -41,7 +40,7 @@ _HOOKS = {
 }
 _DURATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # as ASP.NET Core advises
 
-Attributes: TypeAlias = dict[str, str]
+Attributes: TypeAlias = dict[str, "str | int"]
 
 
 def instrument(
@@ -76,33 +75,58 @@ def traced_calls(
         url: The hub's URL.
         tracer_provider: Takes the spans; the global one by default.
     """
+    service, attributes = _hub_at(url)
+    return partial(_traced, trace.get_tracer(CLIENT, tracer_provider=tracer_provider), service, attributes)
+
+
+def traced_handlers(url: str, *, tracer_provider: TracerProvider | None = None) -> Observer:
+    """What traces a server's calls of a client's handlers: for ``HubConnectionOptions.observers``.
+
+    Args:
+        url: The hub's URL.
+        tracer_provider: Takes the spans; the global one by default.
+    """
+    service, attributes = _hub_at(url)
+    return _HandlerSpans(trace.get_tracer(CLIENT, tracer_provider=tracer_provider), service, attributes)
+
+
+def _hub_at(url: str) -> tuple[str, Attributes]:
+    """What stands for a hub's class at clients, and what their spans say of it."""
     parts = urlsplit(url)
-    attributes: dict[str, str | int] = {"rpc.system": "signalr"}
+    attributes: Attributes = {"rpc.system": "signalr"}
     if service := parts.path.strip("/"):
         attributes["rpc.service"] = service
     if parts.hostname:
         attributes["server.address"] = parts.hostname
         attributes["server.port"] = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
-    tracer = trace.get_tracer(CLIENT, tracer_provider=tracer_provider)
-    return partial(_traced, tracer, service, attributes)
+    return service, attributes
 
 
 @contextmanager
-def _traced(
-    tracer: Tracer, service: str, attributes: Mapping[str, str | int], target: str
-) -> Iterator[Mapping[str, str]]:
+def _traced(tracer: Tracer, service: str, attributes: Attributes, target: str) -> Iterator[Mapping[str, str]]:
     """A span around a call of ours, which is no parent of what its caller does meanwhile."""
-    name = f"{service}/{target}" if service else target
-    span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes={**attributes, "rpc.method": target})
-    headers: dict[str, str] = {}
-    propagate.inject(headers, trace.set_span_in_context(span))
+    kind = SpanKind.CLIENT
+    span = tracer.start_span(
+        _title(service, target), kind=kind, attributes={**attributes, "rpc.method": target}
+    )
     try:
-        yield headers
+        yield _headers(trace.set_span_in_context(span))
     except (Exception, trio.Cancelled) as error:
         _fail(span, error)
         raise
     finally:
         span.end()
+
+
+def _headers(here: context.Context | None = None) -> Mapping[str, str]:
+    """What tells of a context, by default of the current one."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers, here)
+    return headers
+
+
+def _title(service: str, method: str) -> str:
+    return f"{service}/{method}" if service else method
 
 
 def _fail(span: Span, error: BaseException) -> None:
@@ -128,10 +152,76 @@ class _Connection:
     request: context.Context
 
     @property
+    def attributes(self) -> Attributes:
+        """What all of their spans say."""
+        return {"rpc.system": "signalr", "rpc.service": self.service}
+
+    @property
     def links(self) -> list[Link]:
         """What leads from a call's trace to that of the request."""
         span = trace.get_current_span(self.request).get_span_context()
         return [Link(span)] if span.is_valid else []
+
+
+class _Spans:
+    """The spans of the calls that run.
+
+    Args:
+        tracer: Makes them.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._running: dict[ObservedCall, tuple[Span, Attributes]] = {}
+
+    def begin(
+        self,
+        call: ObservedCall,
+        service: str,
+        attributes: Attributes,
+        parent: context.Context,
+        links: Sequence[Link] = (),
+    ) -> context.Context:
+        """Begin a call's span; gives the context that the call is to run in."""
+        method = _HOOKS.get(call.target, call.target)
+        attributes = {**attributes, "rpc.method": method}
+        kind = SpanKind.INTERNAL if call.target in _HOOKS else SpanKind.SERVER
+        span = self._tracer.start_span(_title(service, method), parent, kind, attributes, links)
+        self._running[call] = span, attributes
+        return trace.set_span_in_context(span, parent)
+
+    def end(self, call: ObservedCall) -> Attributes | None:
+        """End a call's span, if it has one; gives its attributes."""
+        span, attributes = self._running.pop(call, (None, None))
+        if span is None or attributes is None:
+            return None
+        if call.outcome is Outcome.FAILED and call.error is not None:
+            _fail(span, call.error)
+            attributes["error.type"] = _name(type(call.error))
+        span.end()
+        return attributes
+
+
+class _HandlerSpans(Observer):
+    """Traces what a server calls at a client.
+
+    Args:
+        tracer: Makes the spans.
+        service: What stands for the hub's class.
+        attributes: What each span says.
+    """
+
+    def __init__(self, tracer: Tracer, service: str, attributes: Attributes) -> None:
+        self._spans = _Spans(tracer)
+        self._service = service
+        self._attributes = attributes
+
+    def call_began(self, call: ObservedCall) -> None:
+        parent = propagate.extract(call.headers, context.Context())
+        context.attach(self._spans.begin(call, self._service, self._attributes, parent))
+
+    def call_ended(self, call: ObservedCall) -> None:
+        self._spans.end(call)
 
 
 class _Instruments(Observer):
@@ -139,10 +229,9 @@ class _Instruments(Observer):
 
     def __init__(self, app: HubApp[Any], tracer: Tracer, provider: MeterProvider) -> None:
         self._app = app
-        self._tracer = tracer
+        self._spans = _Spans(tracer)
         self._connections: dict[str | None, _Connection] = {}  # those that are open
-        self._calls: dict[ObservedCall, tuple[Span, Attributes]] = {}  # those that run
-        self._hooks: dict[ObservedCall, Token[context.Context]] = {}  # what takes their contexts off
+        self._hooks: dict[ObservedCall, Callable[[], None]] = {}  # what takes their contexts off
         meter = provider.get_meter(METER)
         self._lasted = meter.create_histogram(
             "signalr.server.connection.duration",
@@ -187,57 +276,38 @@ class _Instruments(Observer):
 
     def hook_began(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
-            here = self._begin(call, connection.service, connection.request)
-            self._hooks[call] = context.attach(here)
+            here = self._spans.begin(call, connection.service, connection.attributes, connection.request)
+            token, headers = context.attach(here), call_headers.set(_headers)
+
+            def leave() -> None:
+                call_headers.reset(headers)
+                context.detach(token)
+
+            self._hooks[call] = leave
 
     def hook_ended(self, call: ObservedCall) -> None:
-        if (token := self._hooks.pop(call, None)) is not None:
-            context.detach(token)
-            self._end(call)
+        if (leave := self._hooks.pop(call, None)) is not None:
+            leave()
+            self._spans.end(call)
 
     def call_began(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
             parent = propagate.extract(call.headers, context.Context())
-            here = self._begin(call, connection.service, parent, connection.links)
+            here = self._spans.begin(
+                call, connection.service, connection.attributes, parent, connection.links
+            )
             context.attach(here)  # of the call's own context, which ends with it
+            call_headers.set(_headers)
 
     def call_ended(self, call: ObservedCall) -> None:
-        if (attributes := self._end(call)) is not None:
+        if (attributes := self._spans.end(call)) is not None:
             seconds = trio.current_time() - call.began_at
             self._took.record(seconds, {**attributes, "trio_hubs.outcome": str(call.outcome)})
 
     def call_refused(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
             kind = _name(type(call.error))
-            self._refused.add(
-                1, {"rpc.system": "signalr", "rpc.service": connection.service, "error.type": kind}
-            )
-
-    def _begin(
-        self,
-        call: ObservedCall,
-        service: str,
-        parent: context.Context,
-        links: Sequence[Link] = (),
-    ) -> context.Context:
-        """Begin a call's span; gives the context that the call is to run in."""
-        method = _HOOKS.get(call.target, call.target)
-        attributes = {"rpc.method": method, "rpc.system": "signalr", "rpc.service": service}
-        kind = SpanKind.INTERNAL if call.target in _HOOKS else SpanKind.SERVER
-        span = self._tracer.start_span(f"{service}/{method}", parent, kind, attributes, links)
-        self._calls[call] = span, attributes
-        return trace.set_span_in_context(span, parent)
-
-    def _end(self, call: ObservedCall) -> Attributes | None:
-        """End a call's span, if it has one; gives its attributes."""
-        span, attributes = self._calls.pop(call, (None, None))
-        if span is None or attributes is None:
-            return None
-        if call.outcome is Outcome.FAILED and call.error is not None:
-            _fail(span, call.error)
-            attributes["error.type"] = _name(type(call.error))
-        span.end()
-        return attributes
+            self._refused.add(1, {**connection.attributes, "error.type": kind})
 
 
 def _transport(connection: ObservedConnection) -> Attributes:

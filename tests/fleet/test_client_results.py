@@ -11,6 +11,7 @@ from tests.hub_peer import open_client
 from tests.messages import ended, result
 from tests.server.roster_contract import Member
 from trio_hubs import HubOptions
+from trio_hubs.calls.observer import call_headers
 from trio_hubs.errors import BackplaneError, ConnectionClosed, HubException
 from trio_hubs.fleet import client_results
 from trio_hubs.fleet.bus import LOOK_AFTER
@@ -87,6 +88,21 @@ async def test_a_question_of_dotnet(autojump_clock: MockClock) -> None:
         b'{"type":3,"invocationId":"ID2","error":"no"}\x1e',
         b'{"type":3,"invocationId":"ID3","error":"Connection disconnected."}\x1e',
     ]
+
+
+async def test_the_headers_of_a_question_reach_its_client(autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        client = await ask(stack, broker, [])
+        other = await open_roster(stack, broker.open())
+        call_headers.set(lambda: {"traceparent": "of here"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.invoke, "a", "Ask", (), Any)
+            question = await client.receive()
+            assert question["headers"] == {"traceparent": "of here"}
+            await client.send(result(question["invocationId"], 1))
+        client.leave()
+        await client.served()
 
 
 async def test_an_answer_that_cannot_be_sent(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from enum import StrEnum
 from inspect import iscoroutinefunction
 from types import MappingProxyType
@@ -15,10 +16,11 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 import trio
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from ..connections.http import Request
 from ..logs import get_logger
+from ..protocol.messages import Headers
 from ..protocol.negotiate import Transport
 
 logger = get_logger(__name__)
@@ -29,6 +31,16 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 AroundCall: TypeAlias = Callable[[str], AbstractContextManager[Mapping[str, str]]]
 """Held around a call of ours, from before it is sent to its end: gets its target, gives the headers of its message."""
+
+call_headers: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("call_headers", default=None)
+"""Gives headers of the messages by which a method asks clients; an observer may set it when the method begins."""
+
+
+def headers_here() -> Headers:
+    """The headers of a call that waits for a result, and is made here and now."""
+    give = call_headers.get()
+    return UNSET if give is None else {**give()}
+
 
 Listener: TypeAlias = Callable[[T], None]
 
@@ -77,9 +89,11 @@ class ObservedConnection:
 class ObservedCall:
     """A call of a hub method by a client, or of a hub's ``on_connected`` or ``on_disconnected`` for one.
 
+    At a client it is a call of one of its handlers by the server.
+
     Attributes:
-        connection_id: The client's connection.
-        id: The call's id on that connection; empty where the client does not wait for an answer.
+        connection_id: The connection that it came by.
+        id: The call's id on that connection; empty where its caller does not wait for an answer.
         target: The method's wire name; where it was refused, as the client wrote it. Of a hook, its name in Python.
         argument_bytes: The size of its arguments on the wire, without uploads.
         headers: Its message's headers, as the client wrote them; none where it was refused.

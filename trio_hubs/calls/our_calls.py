@@ -21,7 +21,7 @@ from ..tasks import open_background
 from .channels import ChannelReader
 from .credits import UNLIMITED
 from .incoming import IncomingStreams
-from .observer import AroundCall
+from .observer import AroundCall, headers_here
 from .options import Role
 from .outbox import Outbox
 from .outgoing import OutgoingStreams
@@ -190,7 +190,7 @@ class OurCalls:
         plain, uploads = self._split(arguments)
         dumped = self._dump(plain)
         if self.around is None:
-            completion = await self.ask(target, dumped, uploads)
+            completion = await self.ask(target, dumped, uploads, headers_here())
         else:
             with self.around(target) as headers:
                 completion = await self.ask(target, dumped, uploads, {**headers})

@@ -18,6 +18,7 @@ from ..calls.answers import Face
 from ..calls.children import Children
 from ..calls.methods import Method, Signature
 from ..calls.names import wire_name
+from ..calls.observer import Observer, Observers
 from ..calls.refusals import Refusal
 from ..protocol.payloads import Payloads
 from . import texts
@@ -32,12 +33,20 @@ class Handlers(Face):
     Args:
         payloads: Decodes their arguments.
         ignore_extra_arguments: Whether a call may have more of them than its handler takes.
+        observers: Who hears of the server's calls.
 
     Attributes:
         readers: What reads calls instead.
     """
 
-    def __init__(self, payloads: Payloads, *, ignore_extra_arguments: bool = False) -> None:
+    def __init__(
+        self,
+        payloads: Payloads,
+        *,
+        ignore_extra_arguments: bool = False,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.observers = Observers(observers)
         self._payloads = payloads
         self._extra = ignore_extra_arguments
         self._methods: dict[str, list[Method]] = {}

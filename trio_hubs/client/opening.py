@@ -143,7 +143,11 @@ async def open_over(
     if converter is not None:
         check_kind(converter, Converter, "converter")
     speaks = PROTOCOLS[protocol](naming, converter)
-    table = Handlers(speaks.payloads, ignore_extra_arguments=options.ignore_extra_arguments)
+    table = Handlers(
+        speaks.payloads,
+        ignore_extra_arguments=options.ignore_extra_arguments,
+        observers=options.observers,
+    )
     if handlers is not None:
         table.add_all(handlers)
     policy = Backoff() if reconnect is True else reconnect or None

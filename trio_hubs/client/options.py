@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
-from ..calls.observer import AroundCall
+from ..calls.observer import AroundCall, Observer
 from ..calls.options import Role, SessionOptions
 from ..connections.client.options import ConnectionOptions
 from ..connections.validators import non_negative, positive, positive_or_none
@@ -56,6 +58,9 @@ class HubConnectionOptions(ConnectionOptions):
     around_calls: AroundCall | None = None
     """Held around each call: called with the method's name, gives headers of the message, as
     :func:`trio_hubs.otel.traced_calls` makes it. A stream with ``resume`` is one, however often it is called [none]."""
+
+    observers: Sequence[Observer] = ()
+    """Who hears of the server's calls of handlers, as :func:`trio_hubs.otel.traced_handlers` makes it [none]."""
 
     def session_options(self) -> SessionOptions:
         """The part of them that a connection's session heeds."""

@@ -161,7 +161,9 @@ class ClientResults:
         try:
             try:
                 with trio.fail_after(self._timeout):
-                    answer = await member.session.our_calls.ask(invocation.target, invocation.arguments)
+                    answer = await member.session.our_calls.ask(
+                        invocation.target, invocation.arguments, headers=invocation.headers
+                    )
                 answer = Completion(id, result=answer.result)
             except trio.TooSlowError:
                 answer = Completion(id, error=texts.no_answer(member.id, invocation.target, self._timeout))

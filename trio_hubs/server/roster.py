@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import attrs
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
+from ..calls.observer import headers_here
 from ..calls.session import Session
 from ..connections.users import User
 from ..errors import HubException
@@ -72,7 +73,12 @@ class ClientCall:
         if data is None:
             arguments = Raw(protocol.payloads.dump_arguments(self.arguments))
             data = self._encoded[protocol] = protocol.encode(
-                Invocation(target=self.target, arguments=arguments, invocation_id=self._invocation_id)
+                Invocation(
+                    target=self.target,
+                    arguments=arguments,
+                    invocation_id=self._invocation_id,
+                    headers=headers_here() if self._invocation_id else UNSET,
+                )
             )
         return data
 
