@@ -166,6 +166,24 @@ async def test_a_fault_at_every_step(autojump_clock: MockClock, name: str, fault
     assert steps >= 2  # each side has something to do
 
 
+@pytest.mark.parametrize("name", ["join", "invoke"])
+async def test_whoever_waits_learns_that_the_answer_may_be_lost(autojump_clock: MockClock, name: str) -> None:
+    async with trio.open_nursery() as nursery:
+        asker = Server(MemoryBroker())
+        await nursery.start(asker.run)
+        asker.bus.subscribe("Hub:connection:a", lambda _: None)  # which nobody answers for
+
+        @nursery.start_soon
+        async def _() -> None:
+            await trio.sleep(1)
+            asker.bus.gaps += 1
+
+        assert await outcome_of(HANDSHAKES[name], asker) == "BackplaneError"
+        assert trio.current_time() <= LOOK_AFTER
+        assert asker.kept() == [["Hub:connection:a"]]
+        nursery.cancel_scope.cancel()
+
+
 async def fault_happens(handshake: Handshake, fault: str, steps: int) -> bool:
     """Go through a handshake, with a fault after so many steps of a server; whether it came to that."""
     broker = MemoryBroker()

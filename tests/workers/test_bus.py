@@ -23,7 +23,7 @@ from trio_hubs.workers import broker as broker_module
 from trio_hubs.workers import bus as bus_module
 from trio_hubs.workers.broker import Broker
 from trio_hubs.workers.bus import WorkerBus
-from trio_hubs.workers.frames import Alive, Counted, Subscribe, encode
+from trio_hubs.workers.frames import Alive, Counted, CutOff, Subscribe, encode
 from trio_hubs.workers.supervisor import SILENCE_TIMEOUT
 
 
@@ -114,12 +114,33 @@ async def test_without_its_supervisor_a_worker_waits_for_nothing(autojump_clock:
                 await ask()
         with pytest.raises(BackplaneError):
             await bus.wait_subscribed("a")
+        assert trio.current_time() == 0
         while True:
             bus.publish("a", bytes(100_000))
             try:
                 await bus.wait_room("a")
             except BackplaneError:
                 break
+
+
+async def test_whoever_asks_and_is_cancelled_leaves_nothing(autojump_clock: MockClock) -> None:
+    async with open_buses(1) as (bus,):
+        with trio.move_on_after(0):
+            await bus.subscribers("a")
+        assert not bus._counts
+
+
+async def test_a_machine_that_was_cut_off(autojump_clock: MockClock) -> None:
+    broker = Broker()
+    ours, theirs = trio.testing.memory_stream_pair()
+    bus = WorkerBus(ours)
+    async with open_background() as nursery:
+        nursery.start_soon(bus.run)
+        nursery.start_soon(broker.serve, theirs, print)
+        await wait_all_tasks_blocked()
+        broker.tell_all(CutOff(1.0, 2))
+        await wait_all_tasks_blocked()
+    assert bus.gaps == 1
 
 
 async def test_a_worker_that_hangs_delays_nobody_and_is_given_up(

@@ -29,7 +29,6 @@ class FleetBackplane(Backplane):
         bus: The way to the other servers.
         hub_names: As given.
         on_gap: As given.
-        gaps: How often this server was cut off.
     """
 
     def __init__(
@@ -39,10 +38,14 @@ class FleetBackplane(Backplane):
         on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
         self.on_gap = on_gap
-        self.gaps = 0
         self.bus = bus
         self.hub_names = hub_names
         self._rosters: list[FleetRoster] = []
+
+    @property
+    def gaps(self) -> int:
+        """How often this server was cut off."""
+        return self.bus.gaps
 
     def roster(self, hub: type[Hub[Any]], local: LocalRoster, options: HubOptions) -> Roster:
         name = self.hub_names.get(hub) or f"{hub.__module__}.{hub.__qualname__}"
@@ -61,7 +64,7 @@ class FleetBackplane(Backplane):
 
     def note_gap(self, gap: Gap) -> None:
         """This server was cut off, and is joined with the others again."""
-        self.gaps += 1
+        self.bus.gaps += 1
         if self.on_gap is not None:
             self.on_gap(gap)
 

@@ -13,6 +13,8 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from ..errors import BackplaneError
+
 LOOK_AFTER = 5.0
 """Seconds without an answer after which it is looked whether there is anybody left who could answer."""
 
@@ -40,9 +42,11 @@ class Bus(abc.ABC):
 
     Attributes:
         server: This server's name, which no other has.
+        gaps: How often it was cut off from the others.
     """
 
     server: str
+    gaps: int = 0
 
     @abc.abstractmethod
     async def wait_room(self, *channels: str) -> None:
@@ -107,11 +111,16 @@ class Bus(abc.ABC):
         """Wait for the answer of whoever hears a channel; gives whether it came before nobody was left. A checkpoint.
 
         Raises:
-            BackplaneError: The bus is away.
+            BackplaneError: The bus is away, or was meanwhile, so that the answer may be lost.
         """
+        gaps = self.gaps
         while True:
             with trio.move_on_after(LOOK_AFTER):
                 await answered.wait()
                 return True
             if not await self.subscribers(channel):
                 return answered.is_set()
+            if self.gaps != gaps and not answered.is_set():
+                raise BackplaneError(
+                    "The other servers could not be reached meanwhile: their answer may be lost."
+                )

@@ -67,6 +67,7 @@ class WorkerBus(Bus):
                 case Up(workers):
                     self.up = workers
                 case CutOff(seconds, unsent):
+                    self.gaps += 1
                     for backplane in self.backplanes:
                         backplane.note_gap(Gap(seconds, unsent))
                 case _:
