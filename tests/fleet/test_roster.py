@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import open_client
 from tests.server.roster_contract import Member, RosterContract
@@ -68,6 +68,30 @@ async def test_who_leaves_before_it_is_within_reach_leaves_nothing(autojump_cloc
         here.remove("c")
         assert not here._prepared
         assert not [name for name in bus.heard if "internal" not in name and not name.endswith(":all")]
+
+
+async def test_a_send_that_is_cancelled_calls_nobody(autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        here = await open_roster(stack, bus := FullBus(broker))
+        broker.buses.append(bus)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.send, Address.all(), ClientCall("Hear", (1,)), Disconnect())
+            await wait_all_tasks_blocked()
+            bus.room.set()  # in the same pass of the scheduler
+            nursery.cancel_scope.cancel()
+        assert not broker.published
+
+
+class FullBus(MemoryBus):
+    """Nothing can be published for a while."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.room = trio.Event()
+
+    async def wait_room(self, *channels: str) -> None:
+        await self.room.wait()
 
 
 class SlowBus(MemoryBus):

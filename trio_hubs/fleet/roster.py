@@ -215,6 +215,8 @@ class FleetRoster(Roster):
                 )
             )
             await self._bus.wait_room(*channels)
+            # The last chance to call nobody: until the clients here are called, too, nothing gives way.
+            await trio.lowlevel.checkpoint_if_cancelled()
             for channel in channels:
                 self._bus.publish(channel, data)
         await self._local.send(address, call, policy)
