@@ -1,11 +1,11 @@
 """An app with a monitor, and clients of its own whose names are meant to break what shows them."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
-from trio_hubs import Hub, HubApp, HubException, Request, User, open_hub_connection
+from trio_hubs import ConnectionClosed, Hub, HubApp, HubException, Request, User, open_hub_connection
 from trio_hubs.monitor import add_monitor
 
 TOKEN = "the-admins-token"
@@ -53,6 +53,12 @@ def authenticate(request: Request) -> User | None:
 
 async def call(app: HubApp, number: int) -> None:
     """Be a client that calls for ever, once the app is served."""
+    with suppress(ConnectionClosed):  # when the app ends
+        await call_on(app, number)
+
+
+async def call_on(app: HubApp, number: int) -> None:
+    """Call until the app ends."""
     while not app.addresses:  # noqa: ASYNC110 - nothing tells of it
         await trio.sleep(0.01)
     async with (

@@ -25,11 +25,17 @@ class MemoryBackplane(FleetBackplane):
         yield
 
 
-def process(broker: MemoryBroker) -> tuple[HubApp, Processes, MemoryBus]:
+@asynccontextmanager
+async def process(broker: MemoryBroker) -> AsyncGenerator[tuple[HubApp, Processes, MemoryBus]]:
+    """An app that runs, as one of a fleet."""
     bus = broker.open()
     app = HubApp(backplane=MemoryBackplane(bus, {}))
     app.add_hub("/chat", Chat)
-    return app, Processes(app), bus
+    processes = Processes(app)
+    assert not bus.heard
+    async with open_test_app(app):
+        yield app, processes, bus
+    assert not bus.heard
 
 
 async def test_one_that_is_alone_needs_no_bus(autojump_clock: MockClock) -> None:
@@ -45,9 +51,11 @@ async def test_one_that_is_alone_needs_no_bus(autojump_clock: MockClock) -> None
 
 async def test_all_answer(autojump_clock: MockClock) -> None:
     broker = MemoryBroker()
-    one, processes, bus = process(broker)
-    other, _, other_bus = process(broker)
-    async with open_test_app(one), open_test_app(other), open_test_client(other, "/chat"):
+    async with (
+        process(broker) as (_, processes, bus),
+        process(broker) as (other, _, other_bus),
+        open_test_client(other, "/chat"),
+    ):
         for _ in range(2):
             looks, expected = await processes.look()
             assert expected == 2
@@ -60,44 +68,41 @@ async def test_all_answer(autojump_clock: MockClock) -> None:
 
 async def test_one_that_does_not_answer_is_left_out(autojump_clock: MockClock) -> None:
     broker = MemoryBroker()
-    _, processes, bus = process(broker)
-    _, _, other_bus = process(broker)
-    other_bus.heard["trio_hubs.monitor:questions"] = lambda _: None
-    looks, expected = await processes.look()
+    async with process(broker) as (_, processes, bus), process(broker) as (_, _, other_bus):
+        other_bus.heard["trio_hubs.monitor:questions"] = lambda _: None
+        looks, expected = await processes.look()
     assert (list(looks), expected) == ([bus.server], 2)
     assert trio.current_time() == ANSWER_TIMEOUT
 
 
 async def test_an_answer_that_is_late_is_nobodys(autojump_clock: MockClock) -> None:
     broker = MemoryBroker()
-    _, processes, bus = process(broker)
-    await processes.look()
-    [answer] = [data for channel, data in broker.published if "answers" in channel]
-    bus.publish(f"trio_hubs.monitor:answers:{bus.server}", answer)
-    looks, expected = await processes.look()
+    async with process(broker) as (_, processes, bus):
+        await processes.look()
+        [answer] = [data for channel, data in broker.published if "monitor:answers" in channel]
+        bus.publish(f"trio_hubs.monitor:answers:{bus.server}", answer)
+        looks, expected = await processes.look()
     assert (list(looks), expected) == ([bus.server], 1)
 
 
 async def test_without_the_bus_there_is_this_one_alone(autojump_clock: MockClock) -> None:
     broker = MemoryBroker()
-    _, processes, bus = process(broker)
-    process(broker)
-    bus.away = True
-    looks, expected = await processes.look()
-    assert (list(looks), expected) == ([bus.server], None)
-    bus.away = False
-    assert (await processes.look())[1] == 2
+    async with process(broker) as (_, processes, bus), process(broker):
+        bus.away = True
+        looks, expected = await processes.look()
+        assert (list(looks), expected) == ([bus.server], None)
+        bus.away = False
+        assert (await processes.look())[1] == 2
 
 
 @pytest.mark.parametrize("channel", ["questions", "answers:{}"])
 async def test_what_cannot_be_read_is_logged(
     channel: str, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    broker = MemoryBroker()
-    _, processes, bus = process(broker)
-    with caplog.at_level(logging.WARNING):
-        bus.publish("trio_hubs.monitor:" + channel.format(bus.server), b"\x81\xa2id\xa1x")
-        looks, _ = await processes.look()
+    async with process(MemoryBroker()) as (_, processes, bus):
+        with caplog.at_level(logging.WARNING):
+            bus.publish("trio_hubs.monitor:" + channel.format(bus.server), b"\x81\xa2id\xa1x")
+            looks, _ = await processes.look()
     assert list(looks) == [bus.server]
     [record] = caplog.records
     assert "cannot be read" in record.message

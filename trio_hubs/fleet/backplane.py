@@ -40,7 +40,7 @@ class FleetBackplane(Backplane):
         self.on_gap = on_gap
         self.bus = bus
         self.hub_names = hub_names
-        self._rosters: list[FleetRoster] = []
+        self._parts: list[Callable[[], AbstractAsyncContextManager[None]]] = []
 
     @property
     def gaps(self) -> int:
@@ -52,14 +52,18 @@ class FleetBackplane(Backplane):
         # All that there are: other servers may support more than this one does.
         protocols = {name: protocol(options.naming) for name, protocol in PROTOCOLS.items()}
         roster = FleetRoster(local, self.bus, name, protocols, options)
-        self._rosters.append(roster)
+        self.add(roster.open)
         return roster
+
+    def add(self, part: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        """Have something be one of the fleet for as long as the app is served: it is held while the bus is there."""
+        self._parts.append(part)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         async with self.open_bus(), AsyncExitStack() as stack:
-            for roster in self._rosters:
-                await stack.enter_async_context(roster.open())
+            for part in self._parts:
+                await stack.enter_async_context(part())
             yield
 
     def note_gap(self, gap: Gap) -> None:

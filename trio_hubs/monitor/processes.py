@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -11,6 +14,7 @@ import trio
 
 from ..errors import BackplaneError
 from ..fleet.backplane import FleetBackplane
+from ..fleet.bus import Bus, Hear
 from ..logs import get_logger
 from ..server.app import HubApp
 from .look import Look
@@ -58,10 +62,25 @@ class Processes:
         self._app = app
         self._ids = count()
         self._asked: dict[int, _Asked] = {}
-        self._bus = app.backplane.bus if isinstance(app.backplane, FleetBackplane) else None
-        if self._bus is not None:
-            self._bus.subscribe(_QUESTIONS, self._hear_question)
-            self._bus.subscribe(f"{_ANSWERS}:{self._bus.server}", self._hear_answer)
+        self._bus: Bus | None = None
+        if isinstance(app.backplane, FleetBackplane):
+            self._bus = app.backplane.bus
+            app.backplane.add(partial(self._open, self._bus))
+
+    @asynccontextmanager
+    async def _open(self, bus: Bus) -> AsyncGenerator[None]:
+        """Answer the others, and hear their answers, for the body."""
+        heard: dict[str, Hear] = {
+            _QUESTIONS: self._hear_question,
+            f"{_ANSWERS}:{bus.server}": self._hear_answer,
+        }
+        for channel, hear in heard.items():
+            bus.subscribe(channel, hear)
+        try:
+            yield
+        finally:
+            for channel in heard:
+                bus.unsubscribe(channel)
 
     async def look(self) -> tuple[dict[str, Look], int | None]:
         """Look at all processes. A checkpoint.
