@@ -163,3 +163,20 @@ async def test_an_app_that_is_running_empty_says_so(autojump_clock: MockClock) -
     async with open_test_app(app):
         await app.drain(1)
         assert Look.at(app).draining
+
+
+async def test_hubs_of_one_name_are_one(autojump_clock: MockClock) -> None:
+    class Again(Work):
+        pass
+
+    Again.__qualname__ = "Work"
+    app = watched()
+    app.add_hub("/again", Again)
+    app.add_hub("/work/too", Work)  # is the same one at another path
+    async with open_test_client(app, "/work") as one, open_test_client(app, "/again") as other:
+        await one.invoke("Join", "red", "blue")
+        await other.invoke("Join", "red")
+        look = Look.at(app)
+    [hub] = look.hubs
+    assert (hub.groups, hub.websockets) == (3, 2)
+    assert len(look.groups) == 3

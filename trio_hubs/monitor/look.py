@@ -6,6 +6,7 @@ more methods than the app has.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from heapq import nlargest
 from typing import Any
@@ -18,7 +19,6 @@ from ..calls.session import Session
 from ..protocol.negotiate import Transport
 from ..server.app import HubApp
 from ..server.figures import HubFigures, MethodFigures
-from ..server.roster import Roster
 
 MAXIMUM_GROUPS = MAXIMUM_CLIENTS = 20
 """How many groups are told of, the largest, and how many clients, those that most waits for."""
@@ -162,7 +162,13 @@ class Look:
     def at(cls, app: HubApp[Any]) -> Look:
         """Look at an app."""
         figures, statistics = app.figures, app.statistics()
-        rosters = {served.definition.hub.__qualname__: served.roster for _, served in app.site.hubs}
+        rosters = {served.roster: served.definition.hub.__qualname__ for _, served in app.site.hubs}
+        groups = [
+            GroupLook(hub, name, members)
+            for roster, hub in rosters.items()
+            for name, members in roster.group_sizes.items()
+        ]
+        numbers = Counter(group.hub for group in groups)
         return cls(
             app.draining,
             statistics.connections,
@@ -171,12 +177,8 @@ class Look:
             statistics.slow_clients,
             statistics.dropped_messages,
             list(map(MethodLook.of, figures.methods.values())),
-            [_hub(app, each, rosters[each.hub]) for each in figures.hubs],
-            largest_groups(
-                GroupLook(hub, name, members)
-                for hub, roster in rosters.items()
-                for name, members in roster.group_sizes.items()
-            ),
+            [_hub(app, each, numbers[each.hub]) for each in figures.hubs],
+            largest_groups(groups),
             most_queued(
                 _client(served.definition.hub.__qualname__, session)
                 for _, served in app.site.hubs
@@ -197,7 +199,7 @@ def most_queued(clients: Iterable[ClientLook]) -> list[ClientLook]:
     return nlargest(MAXIMUM_CLIENTS, clients, key=lambda each: (each.queued_bytes, each.stuck_seconds))
 
 
-def _hub(app: HubApp[Any], figures: HubFigures, roster: Roster) -> HubLook:
+def _hub(app: HubApp[Any], figures: HubFigures, groups: int) -> HubLook:
     ways = app.figures.ways
     websockets, events, polls = (
         ways[key].now if (key := (figures.hub, transport.value)) in ways else 0 for transport in Transport
@@ -207,7 +209,7 @@ def _hub(app: HubApp[Any], figures: HubFigures, roster: Roster) -> HubLook:
         websockets,
         events,
         polls,
-        len(roster.group_sizes),
+        groups,
         figures.waiting_calls,
         figures.queued_bytes,
         figures.received_bytes,
