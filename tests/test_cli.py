@@ -213,7 +213,7 @@ def test_serve_gives_notice_before_it_drains(monkeypatch: pytest.MonkeyPatch) ->
     def note(*_: object, on_terminate: Any) -> None:
         ends.append((on_terminate.func, on_terminate.args, on_terminate.keywords))
 
-    monkeypatch.setattr("trio_hubs.cli.commands.find_app", lambda _: app)
+    monkeypatch.setattr("trio_hubs.cli.commands.find_app", lambda *_: app)
     monkeypatch.setattr(commands, "run", note)
     assert run_command(["serve", "chat:app", "--drain", "3", "--notice", "5"]) == 0
     assert run_command(["serve", "chat:app"]) == 0
