@@ -138,8 +138,10 @@ async def test_clients_that_do_not_take_what_is_sent(autojump_clock: MockClock) 
     network = Network()
     async with open_test_client(app, "/work", user=User("ann")), AsyncExitStack() as stack:
         for number in range(MAXIMUM_CLIENTS + 5):
-            opening = open_test_client(app, "/work", user=User(f"{number}"), network=network)
-            slow = await stack.enter_async_context(opening)
+            user = User(f"{number}")
+            await stack.enter_async_context(open_test_client(app, "/work", user=user, network=network))
+        opening = open_test_client(app, "/work", user=User("last"), network=network)
+        slow = await stack.enter_async_context(opening)
         assert Look.at(app).clients == []
         network.stall()
         for size in (100_000, 70_000):
@@ -152,9 +154,7 @@ async def test_clients_that_do_not_take_what_is_sent(autojump_clock: MockClock) 
     assert len(look.clients) == MAXIMUM_CLIENTS
     first, second, *_ = look.clients
     assert first.queued_bytes > second.queued_bytes > 70_000
-    assert first == ClientLook(
-        "Work", slow.connection_id or "", f"{number}", "WebSockets", first.queued_bytes, 3
-    )
+    assert first == ClientLook("Work", slow.connection_id or "", "last", "WebSockets", first.queued_bytes, 3)
     assert look.hubs[0].queued_bytes > 70_000 * MAXIMUM_CLIENTS
 
 

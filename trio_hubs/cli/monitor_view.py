@@ -42,7 +42,7 @@ class MonitorView:
     lost: str = ""
     whole: bool = False
 
-    def __rich_console__(self, console: Console, _: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         told = self.snapshot
         most = None if self.whole else min(MAXIMUM_ROWS, max(1, (console.height - _FRAME) // 4))
         totals = self._totals()
