@@ -18,6 +18,7 @@ from trio_hubs import (
     Observer,
     Transport,
     User,
+    authorize,
     open_connection,
 )
 from trio_hubs.testing import open_test_http
@@ -126,3 +127,12 @@ def test_options_of_a_client_are_none_for_a_path() -> None:
 def test_a_factory_that_is_another_hubs_class_is_refused() -> None:
     with pytest.raises(TypeError, match="the factory of Sample makes a Hub"):
         HubApp().add_hub("/sample", Sample, factory=Hub)
+
+
+@pytest.mark.parametrize("add", [HubApp.add_route, HubApp.add_connection_handler])
+def test_a_handler_that_was_taken_for_a_policy_is_refused(add: Any) -> None:
+    @authorize
+    async def handle(r: Any) -> None: ...
+
+    with pytest.raises(TypeError, match=r"write @authorize\(\) above it"):
+        add(HubApp(), "/private", handle)

@@ -80,8 +80,17 @@ def authorize(policy: Any = None) -> Any:
         raise TypeError(
             f"a policy is called with the user and tells whether it may, which {policy!r} cannot be"
         )
-    chosen: Any = policy or _any_user
-    return lambda marked: _marked(marked, chosen)
+    return _Mark(policy or _any_user)
+
+
+class _Mark:
+    """A mark with its policy, which is to be put on something."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __call__(self, marked: T) -> T:
+        return _marked(marked, self._policy)
 
 
 def _marked(marked: T, policy: Policy) -> T:
@@ -114,7 +123,16 @@ def policies_for(given: bool | Policy) -> tuple[Policy, ...]:
 
 
 def policies_of(marked: object) -> tuple[Policy, ...]:
-    """The policies that :func:`authorize` has put on something; on a class, also on all that it inherits from."""
+    """The policies that :func:`authorize` has put on something; on a class, also on all that it inherits from.
+
+    Raises:
+        TypeError: It was taken for a policy itself.
+    """
+    if isinstance(marked, _Mark):
+        raise TypeError(
+            "@authorize has taken what stands below it for a policy, as its first parameter is no request and no "
+            "connection by name or type: write @authorize() above it"
+        )
     while isinstance(marked, functools.partial):
         marked = marked.func
     if not isinstance(marked, type):
