@@ -287,6 +287,12 @@ def test_keys_without_a_text_are_an_error_at_the_sender(key: Any) -> None:
             Payloads("json").dump_arguments([value])
 
 
+@pytest.mark.parametrize("key", [(1, 2), frozenset({1})], ids=lambda key: type(key).__name__)
+def test_keys_in_messagepack_that_are_none_are_an_error_at_the_sender(key: Any) -> None:
+    with pytest.raises(BindingError, match=f"a key of type '{type(key).__name__}' is no key on the wire"):
+        Payloads("messagepack").dumper(Any)({key: 1})
+
+
 @BOTH
 def test_keys_that_are_the_same_on_the_wire(format: Any) -> None:
     with pytest.raises(BindingError, match="two keys are the same on the wire"):

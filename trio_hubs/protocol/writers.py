@@ -58,7 +58,7 @@ class Writers:
         self._scalars = scalar_writers(format, naming)
         self._json = format == "json"
         text = self._write_hooked_text if hooks.some else self._write_text
-        self.write_key = text if self._json else self.write
+        self.write_key = text if self._json else self._write_packed_key
         self.enums = Enums(format, naming, self.write, self.write_key)
         self._as_is = frozenset(
             class_ for class_ in native(format, naming) if hooks.write_hook(class_) is None
@@ -199,6 +199,13 @@ class Writers:
         plain = {self.write_key(key): write(item) for key, item in value.items()}
         if len(plain) < len(value):
             raise ValueError("two keys are the same on the wire")
+        return plain
+
+    def _write_packed_key(self, key: Any) -> Any:
+        """Write a key of MessagePack."""
+        plain = self.write(key)
+        if type(plain) in (list, dict):
+            raise TypeError(f"a key of type {type(key).__qualname__!r} is no key on the wire")
         return plain
 
     def _write_text(self, key: Any) -> Any:
