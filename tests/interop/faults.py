@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from typing import Any
@@ -76,6 +76,16 @@ class Client:
         with trio.fail_after(PATIENCE):
             while await self.told.receive() != text:
                 pass
+
+
+async def two_clients(process: Process, stack: AsyncExitStack) -> tuple[Client, Client]:
+    """A client of each of two workers."""
+    first = await stack.enter_async_context(process.connect())
+    first_worker = await first.call("Process")
+    while True:
+        client = await stack.enter_async_context(process.connect())
+        if await client.call("Process") != first_worker:
+            return first, client
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import trio
 from trio_hubs import ConnectionClosed, HubException
 from trio_hubs.tasks import open_background
 
-from .faults import PATIENCE, Client, Process, running_app, stopped, wait_until
+from .faults import PATIENCE, Client, Process, running_app, stopped, two_clients, wait_until
 from .redis_process import RedisProcess
 
 LEARNS = 5.0
@@ -162,20 +162,41 @@ async def test_a_redis_that_is_stopped_and_killed_under_load(redis: RedisProcess
                 await wait_until(partial(both_fail, senders, [sender.failed for sender in senders]))
                 assert await ann.call("Add", 1, 2) == 3
                 come()
-                for process in (first, second):
-                    await wait_until(partial(has_told_gaps, process, gaps + 1))
+                for client in (ann, bob):
+                    await wait_until(partial(has_told_gaps, client, gaps + 1))
             await senders[0].heard_from_now_on(bob)
             await senders[1].heard_from_now_on(ann)
             await ann.call("AddConnectionToGroup", bob.id, "room")
             await ann.call("CallGroup", "room", "to the room")
             await bob.hear("to the room")
-            assert [await process.get("/gaps") for process in (first, second)] == [2, 2]
+            for client in (ann, bob):
+                assert len(await client.call("Gaps")) == 2
         await wait_until(lambda: nobody_is_there(first))
+
+
+async def test_workers_whose_redis_is_killed_under_load(redis: RedisProcess) -> None:
+    with running_app(redis.url, workers=2) as process:
+        before = (await process.kept(2)).keys()
+        async with AsyncExitStack() as stack:
+            ann, bob = await two_clients(process, stack)
+            async with open_background() as nursery:
+                sender = Numbers(ann, "ann")
+                nursery.start_soon(sender.call)
+                await sender.heard_from_now_on(bob)
+                redis.kill()
+                await ann.hear(f"ann {sender.number + 100}")  # which its own clients hear, and bob does not
+                redis.start()
+                await sender.heard_from_now_on(bob)
+            for worker in (ann, bob):
+                assert len(await worker.call("Gaps")) == 1
+            await ann.call("AddConnectionToGroup", bob.id, "room")
+        await wait_until(lambda: nobody_is_there(process))
+        assert (await process.kept(2)).keys() == before
 
 
 async def both_fail(senders: list[Numbers], before: list[int]) -> bool:
     return all(sender.failed > failed for sender, failed in zip(senders, before, strict=True))
 
 
-async def has_told_gaps(process: Process, count: int) -> bool:
-    return bool(await process.get("/gaps") == count)
+async def has_told_gaps(client: Client, count: int) -> bool:
+    return len(await client.call("Gaps")) == count

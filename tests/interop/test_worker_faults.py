@@ -19,19 +19,9 @@ from trio_hubs.tasks import open_background
 from trio_hubs.workers import supervisor as supervisor_module
 from trio_hubs.workers.supervisor import Supervisor, serve_workers
 
-from .faults import PATIENCE, Client, Process, is_running, running_app, stopped, wait_until
+from .faults import PATIENCE, Client, Process, is_running, running_app, stopped, two_clients, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it looks into /proc")
-
-
-async def two_clients(process: Process, stack: AsyncExitStack) -> tuple[Client, Client]:
-    """A client of each of two workers."""
-    first = await stack.enter_async_context(process.connect())
-    first_worker = await first.call("Process")
-    while True:
-        client = await stack.enter_async_context(process.connect())
-        if await client.call("Process") != first_worker:
-            return first, client
 
 
 @asynccontextmanager

@@ -16,15 +16,16 @@ from tests.fleet.test_roster import open_roster
 from tests.hub_peer import no_task_left
 from tests.server.roster_contract import RosterContract
 from trio_hubs.errors import BackplaneError, ProtocolError
-from trio_hubs.fleet.bus import Bus
+from trio_hubs.fleet.bus import Bus, Gap
 from trio_hubs.server.roster import Roster
 from trio_hubs.tasks import open_background
 from trio_hubs.workers import broker as broker_module
 from trio_hubs.workers import bus as bus_module
 from trio_hubs.workers.broker import Broker
 from trio_hubs.workers.bus import WorkerBus
-from trio_hubs.workers.frames import Alive, Counted, CutOff, Subscribe, encode
-from trio_hubs.workers.supervisor import SILENCE_TIMEOUT
+from trio_hubs.workers.frames import Alive, Counted, Subscribe, encode
+from trio_hubs.workers.supervisor import SILENCE_TIMEOUT, Supervisor
+from trio_hubs.workers.worker import Orders, WorkersBackplane
 
 
 @asynccontextmanager
@@ -131,16 +132,20 @@ async def test_whoever_asks_and_is_cancelled_leaves_nothing(autojump_clock: Mock
 
 
 async def test_a_machine_that_was_cut_off(autojump_clock: MockClock) -> None:
-    broker = Broker()
+    supervisor = Supervisor(Orders(app="", drain=0), 0, (), None)
+    supervisor._broker.lost = 3
     ours, theirs = trio.testing.memory_stream_pair()
     bus = WorkerBus(ours)
+    heard = Heard[Gap]()
+    bus.backplanes.append(WorkersBackplane(MemoryBroker().open(), {}, heard))
     async with open_background() as nursery:
         nursery.start_soon(bus.run)
-        nursery.start_soon(broker.serve, theirs, print)
+        nursery.start_soon(supervisor._broker.serve, theirs, print)
         await wait_all_tasks_blocked()
-        broker.tell_all(CutOff(1.0, 2))
-        await wait_all_tasks_blocked()
-    assert bus.gaps == 1
+        for lost in (3, 0):
+            supervisor.tell_gap(Gap(1.0, 2))
+            assert await heard.next() == Gap(1.0, 2 + lost)
+    assert bus.gaps == 2
 
 
 async def test_a_worker_that_hangs_delays_nobody_and_is_given_up(
@@ -217,13 +222,15 @@ async def test_a_fleet_that_is_away_makes_no_worker_seem_silent(autojump_clock: 
         ours, theirs = trio.testing.memory_stream_pair()
         bus = WorkerBus(ours)
         nursery.start_soon(bus.run)
-        nursery.start_soon(Broker(fleet).serve, theirs, lambda _: signs.append(trio.current_time()))
+        broker = Broker(fleet)
+        nursery.start_soon(broker.serve, theirs, lambda _: signs.append(trio.current_time()))
         for _ in range(20):
             bus.publish("a", b"lost")
-        for _ in range(20):
+        for _ in range(25):
             bus.tell(Alive())
             await trio.sleep(5)
     assert max(later - sooner for sooner, later in pairwise(signs)) < SILENCE_TIMEOUT / 3
+    assert broker.lost == 20
 
 
 async def test_who_comes_and_goes_while_the_fleet_is_away_leaves_nothing(autojump_clock: MockClock) -> None:

@@ -58,9 +58,13 @@ class Broker:
 
     Args:
         fleet: The way to the other servers. Then what workers publish comes to them from there.
+
+    Attributes:
+        lost: How many messages of workers the fleet did not take.
     """
 
     def __init__(self, fleet: Bus | None = None) -> None:
+        self.lost = 0
         self._fleet = fleet
         self._workers: set[_Worker] = set()
         self._subscribers: dict[str, dict[_Worker, None]] = {}
@@ -124,6 +128,7 @@ class Broker:
                     channel
                 )  # meanwhile the worker's senders wait, too, once its pipe is full
             except BackplaneError as error:
+                self.lost += 1
                 logger.error("what a worker publishes is lost: %s", error)
             else:
                 fleet.publish(channel, data)

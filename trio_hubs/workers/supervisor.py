@@ -231,7 +231,8 @@ class Supervisor:
 
     def tell_gap(self, gap: Gap) -> None:
         """Tell all workers that the machine was cut off from the other servers."""
-        self._broker.tell_all(CutOff(gap.seconds, gap.unsent))
+        lost, self._broker.lost = self._broker.lost, 0
+        self._broker.tell_all(CutOff(gap.seconds, gap.unsent + lost))
 
     async def stop(self) -> None:
         """Have all workers run empty, and wait until they have ended, which ends :meth:`run`, too. A checkpoint."""
