@@ -92,6 +92,11 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def print_row(*cells: str) -> None:
+    """A row of a table of Markdown."""
+    print(f"| {' | '.join(cells)} |")
+
+
 def print_rates(figures: Figures, scenarios: Sequence[Scenario], names: Sequence[str]) -> None:
     """The figures themselves, each with the generator's share of work behind it."""
     print("\nRates, and how busy the generator was: near 100% the figure would be the generator's own.")

@@ -12,15 +12,15 @@ import contextlib
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from benchmarks import one_redis
-from benchmarks.compare import short
+from benchmarks.compare import print_row, short
 from benchmarks.peers import Peer, peers
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.scenarios import FLEET_SCENARIOS, SCENARIOS, Scenario
@@ -54,10 +54,12 @@ def measure(scenario: Scenario, fleet: Fleet, seconds: float) -> Mapping[str, An
 
 def ratio(one: float, other: float) -> str:
     """How many times the other, where /proc tells."""
-    return f"{one / other:.2f}x" if other else "n/a"
+    return f"{one / other:.2f}" if other else "n/a"
 
 
-def compare(scenarios: Sequence[Scenario], fleets: Sequence[Fleet], rounds: int, seconds: float) -> None:
+def measure_fleets(
+    scenarios: Sequence[Scenario], fleets: Sequence[Fleet], rounds: int, seconds: float
+) -> None:
     """Every scenario with every fleet, in rounds; then a table, with ratios of the first to each."""
     figures: Figures = {one.name: {fleet.name: [] for fleet in fleets} for one in scenarios}
     for number in range(-1, rounds):  # the first is for warming up
@@ -70,29 +72,32 @@ def compare(scenarios: Sequence[Scenario], fleets: Sequence[Fleet], rounds: int,
                 if number >= 0:
                     figures[scenario.name][fleet.name].append(result)
     print("\r\033[K", end="", file=sys.stderr, flush=True)
-    first, *others = fleets
-    print(f"{'':38}{'':14}" + "".join(f"{fleet.name:>24}" for fleet in fleets) + f"   {first.name} to each")
+    print_figures(scenarios, [fleet.name for fleet in fleets], figures)
+
+
+def print_figures(scenarios: Sequence[Scenario], names: Sequence[str], figures: Figures) -> None:
+    """What each does in a second, what one of it costs the servers, and the ratios of the first to each."""
+    first, *others = names
+    heading = [*names, *(f"to {other}" for other in others)]
+    print_row("a second", *heading)
+    print_row(*["---"] * (1 + len(heading)))
     for scenario in scenarios:
-        rates, costs = {}, {}
-        for name, rounds_ in figures[scenario.name].items():
-            rates[name] = statistics.median(one["value"] for one in rounds_)
-            costs[name] = [
-                statistics.median(each) for each in zip(*(one["costs"] for one in rounds_), strict=True)
-            ]
-        busy = {
-            name: statistics.median(one["busy"] for one in each)
-            for name, each in figures[scenario.name].items()
-        }
-        row = f"{scenario.title:38}{scenario.unit:14}"
-        row += "".join(f"{short(rates[fleet.name]):>19}{busy[fleet.name]:>5.0%}" for fleet in fleets)
-        print(row + "".join(f"{ratio(rates[first.name], rates[other.name]):>9}" for other in others))
-        row = f"{'':38}{'us of CPU':14}"
-        for fleet in fleets:
-            parts = " + ".join(f"{cost:.3g}" for cost in costs[fleet.name])
-            row += f"{parts:>24}"
-        print(
-            row + "".join(f"{ratio(sum(costs[other.name]), sum(costs[first.name])):>9}" for other in others)
-        )
+        rates = {name: median(one["value"] for one in figures[scenario.name][name]) for name in names}
+        ratios = [ratio(rates[first], rates[other]) for other in others]
+        print_row(f"{scenario.title}: {scenario.unit[:-2]}", *map(short, rates.values()), *ratios)
+    print()
+    print_row("us of CPU for one", *heading)
+    print_row(*["---"] * (1 + len(heading)))
+    for scenario in scenarios:
+        costs = {}
+        for name in names:
+            rounds = [one["costs"] for one in figures[scenario.name][name]]
+            costs[name] = list(map(median, zip(*rounds, strict=True)))
+        sums = [" + ".join(f"{cost:#.3g}".rstrip(".") for cost in costs[name]) for name in names]
+        ratios = [ratio(sum(costs[other]), sum(costs[first])) for other in others]
+        print_row(scenario.title, *sums, *ratios)
+    busiest = max(one["busy"] for each in figures.values() for rounds in each.values() for one in rounds)
+    print(f"\nThe generator was busy for {busiest:.0%} of the time at most.")
 
 
 def chosen(names: Sequence[str], scenarios: Sequence[Scenario]) -> list[Scenario]:
@@ -102,14 +107,14 @@ def chosen(names: Sequence[str], scenarios: Sequence[Scenario]) -> list[Scenario
 
 def compare_workers(rounds: int, seconds: float) -> None:
     """Two workers beside one process."""
-    print("\nTwo workers and one process; the generator's share of a core stands beside each rate.\n")
+    print("\n## Two workers and one process\n")
     with contextlib.ExitStack() as stack:
         fleets = []
         for peer in peers():
             if peer.name in ("workers", "trio_hubs"):
                 server = stack.enter_context(peer.running())
                 fleets.append(Fleet(peer.name, [server.url], [server.process]))
-        compare(chosen(WORKERS, SCENARIOS), fleets[::-1], rounds, seconds)
+        measure_fleets(chosen(WORKERS, SCENARIOS), fleets[::-1], rounds, seconds)
 
 
 def server_kinds(redis: RedisServer) -> dict[str, Peer]:
@@ -134,7 +139,7 @@ def server_kinds(redis: RedisServer) -> dict[str, Peer]:
 
 def compare_fleets(rounds: int, seconds: float) -> None:
     """Two servers of each kind, joined by one Redis; its processor time comes last."""
-    print("\nTwo servers that a Redis joins; processor time of the one, the other and Redis.\n")
+    print("\n## Two servers that a Redis joins (processor time of one, the other and Redis)\n")
     with running_redis() as redis, contextlib.ExitStack() as stack:
         fleets = []
         for name, peer in server_kinds(redis).items():
@@ -144,7 +149,7 @@ def compare_fleets(rounds: int, seconds: float) -> None:
             servers = [stack.enter_context(peer.running()) for _ in range(2)]
             processes = [*(server.process for server in servers), redis.process]
             fleets.append(Fleet(name, [server.url for server in servers], processes, name == "socketio"))
-        compare(FLEET_SCENARIOS, fleets, rounds, seconds)
+        measure_fleets(FLEET_SCENARIOS, fleets, rounds, seconds)
 
 
 PARTS: Final[Mapping[str, Callable[[int, float], None]]] = {

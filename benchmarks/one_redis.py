@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import selectors
-import statistics
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
+from statistics import median
 from typing import Final
 
 import trio
 
-from benchmarks.compare import short
+from benchmarks.compare import print_row, short
 from benchmarks.processes import processor_seconds, resident
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.scenarios import TEXT
@@ -156,17 +156,20 @@ def measure_all(rounds: int, seconds: float) -> None:
             published.append(trio.run(publish_on, redis, seconds))
             heard.append(trio.run(hear_on, redis))
         kept = {count: trio.run(keep_groups, redis, count) for count in GROUPS}
-    print(f"\nWhat one Redis holds; a message has {len(message())} bytes.\n")
-    print(
-        f"{'at a time':12}{'servers that hear it':>22}{'messages/s':>14}{'deliveries/s':>14}{'us of CPU each':>16}"
-    )
+    print(f"\n## What one Redis holds; a message has {len(message())} bytes\n")
+    print_row("at a time", "servers that hear it", "messages/s", "us of CPU")
+    print_row(*["---"] * 4)
     for (together, servers), figures in passed.items():
-        rate, cost = map(statistics.median, zip(*figures, strict=True))
-        print(f"{together:<12}{servers:>22}{short(rate):>14}{short(rate * servers):>14}{cost:>16.3g}")
-    print(f"\n{'a server of ours':34}{'messages/s':>14}{'us of CPU each':>16}")
+        rate, cost = map(median, zip(*figures, strict=True))
+        print_row(f"{together}", f"{servers}", short(rate), f"{cost:.2g}")
+    print()
+    print_row("a server of ours", "messages/s", "us of CPU")
+    print_row(*["---"] * 3)
     for title, figures in (("publishes", published), ("hears", heard)):
-        rate, cost = map(statistics.median, zip(*figures, strict=True))
-        print(f"{title:34}{short(rate):>14}{cost:>16.3g}")
-    print(f"\n{'groups of a server':34}{'bytes in Redis':>16}{'bytes there':>14}{'s to subscribe':>16}")
+        rate, cost = map(median, zip(*figures, strict=True))
+        print_row(title, short(rate), f"{cost:.2g}")
+    print()
+    print_row("groups of a server", "bytes in Redis", "bytes there", "s to subscribe")
+    print_row(*["---"] * 4)
     for count, (there, here, taken) in kept.items():
-        print(f"{count:<34}{there:>16.0f}{here:>14.0f}{taken:>16.2f}")
+        print_row(f"{count}", f"{there:.0f}", f"{here:.0f}", f"{taken:.2f}")
