@@ -104,7 +104,7 @@ async def test_when_an_app_runs_empty_it_is_asked_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(command, "print_values", print_values)
     async with served() as (app, server), trio.open_nursery() as nursery:
         nursery.start_soon(top, server, 0.25, False)
-        nursery.start_soon(lambda: app.drain(1, notice=1.5))
+        nursery.start_soon(lambda: app.drain(60, notice=60))
         with trio.fail_after(60):
             while [each["draining"] for each in lines].count(1) < 3:  # noqa: ASYNC110 - as its user looks
                 await trio.sleep(0.05)
@@ -228,7 +228,7 @@ class Terminal:
                     self._text += os.read(self._ours, 100_000).decode(errors="replace")
                 except OSError as error:  # which is how Linux says that the other end is closed
                     raise AssertionError(self._text) from error
-            start = found
+            start = found + len(text)
         return self._text
 
 
