@@ -255,6 +255,28 @@ async def test_draining_nobody_is_over_at_once(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("seconds", [60, 3])
+async def test_requests_under_way_are_waited_for(autojump_clock: MockClock, seconds: float) -> None:
+    async def answer(_: Request) -> Response:
+        await trio.sleep(5)
+        return Response("at last")
+
+    app = hub_app(Work, lambda: Work([]))
+    app.add_route("/slow", answer)
+    async with open_app(app) as served, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            assert (await served.ask("GET", "/slow")).body == b"at last"
+            assert trio.current_time() == 5
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await served.app.drain(seconds)
+        assert trio.current_time() == min(5, seconds)
+        await served.app.drain(60)
+        assert trio.current_time() == 5
+
+
 async def test_an_app_that_is_not_served_may_be_drained(autojump_clock: MockClock) -> None:
     await hub_app(Work, lambda: Work([])).drain(60)
     assert trio.current_time() == 0

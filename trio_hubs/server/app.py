@@ -380,15 +380,18 @@ class HubApp(Generic[S]):
 
         :attr:`draining` is true at once. After the notice new connections get 503, or are another worker's. Each
         connection ends, with leave to reconnect, as soon as none of its invocations and streams waits or runs; what
-        still runs in the end is cancelled. :meth:`serve` goes on.
+        still runs in the end is cancelled. Requests under way are answered meanwhile. :meth:`serve` goes on.
 
         Args:
             seconds: How long invocations and streams may still run, after the notice.
             notice: Seconds in which all goes on as before, until load balancers have seen that the app is not ready
                 any more, and send new clients elsewhere.
         """
+        deadline = trio.current_time() + notice + seconds
         self._door.leave_to_others()
         await self.life.drain(seconds, notice)
+        with trio.CancelScope(deadline=deadline):
+            await self._door.wait_quiet()
 
     async def serve(
         self,

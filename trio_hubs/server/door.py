@@ -55,6 +55,12 @@ class Door:
             )
         await trio.sleep_forever()  # those that are in stay
 
+    async def wait_quiet(self) -> None:
+        """Wait until all requests that have come are answered. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        if self._server is not None:
+            await self._server.wait_quiet()
+
     def leave_to_others(self) -> None:
         """Let nobody in any more, where other workers do."""
         if self.worker is not None:

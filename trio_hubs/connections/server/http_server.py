@@ -92,6 +92,24 @@ class HttpServer:
         self.express = express
         self.elsewhere = elsewhere
         self.arrivals = Arrivals()
+        self._under_way: set[object] = set()
+        self._quiet = trio.lowlevel.ParkingLot()
+
+    def begin(self, connection: object) -> None:
+        """A connection has a request that is to be answered here."""
+        self._under_way.add(connection)
+
+    def end(self, connection: object) -> None:
+        """It has none, or none any more."""
+        self._under_way.discard(connection)
+        if not self._under_way:
+            self._quiet.unpark_all()
+
+    async def wait_quiet(self) -> None:
+        """Wait until no request is under way. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._under_way:
+            await self._quiet.park()
 
     async def serve_stream(
         self, stream: trio.abc.Stream, data: bytes = b"", scheme: str = "", client: str | None = None
@@ -136,8 +154,9 @@ class _HttpConnection:
     async def serve(self) -> None:
         try:
             while await self._serve_request():
-                pass
+                self._server.end(self)
         finally:
+            self._server.end(self)
             self._wire.end()
 
     async def _serve_request(self) -> bool:
@@ -209,6 +228,7 @@ class _HttpConnection:
                 await self._hand_over_idle()
             if not isinstance(head, h11.Request):
                 return None
+            self._server.begin(self)
             self._with_body = head.method != b"HEAD"
             names = [name for name, _ in head.headers]
             # Both are a way to smuggle requests past proxies.
@@ -257,6 +277,7 @@ class _HttpConnection:
 
     async def _hand_over(self, owner: int) -> bool:
         assert self._server.elsewhere is not None
+        self._server.end(self)
         if not await self._server.elsewhere.hand_over(
             owner, self._stream, self._wire.take_back(), self._scheme, self._client
         ):
