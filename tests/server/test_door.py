@@ -37,7 +37,7 @@ class Others:
     async def run(self, server: HttpServer, nursery: trio.Nursery) -> None:
         self.given.append(server)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         self.left += 1
 
     def backplane(self, own: Backplane | None) -> Backplane:

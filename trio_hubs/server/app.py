@@ -388,7 +388,8 @@ class HubApp(Generic[S]):
                 any more, and send new clients elsewhere.
         """
         deadline = trio.current_time() + notice + seconds
-        self._door.leave_to_others()
+        self.life.draining = True
+        await self._door.leave_to_others()
         await self.life.drain(seconds, notice)
         with trio.CancelScope(deadline=deadline):
             await self._door.wait_quiet()

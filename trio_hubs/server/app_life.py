@@ -109,7 +109,6 @@ class AppLife(Generic[S]):
 
     async def drain(self, seconds: float, notice: float) -> None:
         """See :meth:`HubApp.drain`."""
-        self.draining = True
         if notice:
             await trio.sleep(notice)
         self._admission.draining = True

@@ -61,10 +61,10 @@ class Door:
         if self._server is not None:
             await self._server.wait_quiet()
 
-    def leave_to_others(self) -> None:
-        """Let nobody in any more, where other workers do."""
+    async def leave_to_others(self) -> None:
+        """Let nobody in any more, where other workers do. Not always a checkpoint."""
         if self.worker is not None:
             self._accepting.cancel()
-            self.worker.others.leave()
+            await self.worker.others.leave()
             if self._server is not None:
                 self._server.arrivals.leave()

@@ -25,8 +25,8 @@ class OtherWorkers(Elsewhere, Protocol):
         """Serve the clients that others hand over, in a nursery; until cancelled."""
         ...
 
-    def leave(self) -> None:
-        """This worker runs empty: what is new goes to others from now on."""
+    async def leave(self) -> None:
+        """This worker runs empty: what is new goes to others from now on. A checkpoint."""
         ...
 
     def backplane(self, own: Backplane | None) -> Backplane:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 
 import trio
@@ -12,7 +13,19 @@ import trio
 from ..errors import BackplaneError
 from ..fleet.backplane import FleetBackplane
 from ..fleet.bus import Bus, Gap, Hear
-from .frames import LARGEST_FRAME, Count, Counted, CutOff, Frame, Publish, Subscribe, Unsubscribe, Up, encode
+from .frames import (
+    LARGEST_FRAME,
+    Count,
+    Counted,
+    CutOff,
+    Frame,
+    Leaving,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Up,
+    encode,
+)
 from .pipe import Pipe
 
 PUBLISH_BUFFER_SIZE = 1024 * 1024
@@ -84,6 +97,13 @@ class WorkerBus(Bus):
         if len(data) > LARGEST_FRAME:
             raise BackplaneError(f"{len(data)} bytes are more than other workers can be sent.")
         self._pipe.put(data)
+
+    async def leave(self, number: int) -> None:
+        """Tell that this worker runs empty, and wait until it knows who takes what is new. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        self.tell(Leaving())
+        with suppress(BackplaneError):  # without a supervisor there is nobody
+            await self._wait_until(lambda: number not in self.up)
 
     # ---- what servers do
 

@@ -27,7 +27,7 @@ from ..server.backplane import Backplane
 from ..server.worker import Worker
 from ..tasks import open_background
 from .bus import WorkerBus
-from .frames import Alive, Leaving, Ready
+from .frames import Alive, Ready
 from .handover import Mailboxes
 
 ALIVE_PERIOD = 5.0
@@ -86,9 +86,9 @@ class Others(Mailboxes):
         others = [number for number in self.up if number != self.number]
         return choice(others) if self._leaving and others else None
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
+        await self._bus.leave(self.number)
         self._leaving = True
-        self._bus.tell(Leaving())
 
     @property
     def up(self) -> tuple[int, ...]:
