@@ -30,6 +30,16 @@ async def test_a_sender_waits_when_so_much_is_under_way(autojump_clock: MockCloc
         await client.send_all(b"x")
 
 
+async def test_a_test_may_say_how_much_is_under_way(autojump_clock: MockClock) -> None:
+    wire = Network(buffer_size=3).wire()
+    with trio.move_on_after(1) as scope:
+        await wire.client.send_all(b"abcd")
+    assert scope.cancelled_caught
+    assert await wire.server.receive_some(1000) == b"abc"
+    with pytest.raises(ValueError, match="buffer_size must be above 0"):
+        Network(buffer_size=0)
+
+
 async def test_a_cut_breaks_both_ends_at_once_and_loses_what_is_under_way(autojump_clock: MockClock) -> None:
     network = Network()
     wire = network.wire()

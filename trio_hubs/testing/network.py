@@ -9,13 +9,25 @@ from operator import index
 import trio
 
 BUFFER_SIZE = 64 * 1024
-"""Bytes that may be under way in each direction of a stream before its sender waits."""
 
 
 class Network:
-    """What lies between an app under test and a client, or several, for the test to disturb."""
+    """What lies between an app under test and a client, or several, for the test to disturb.
 
-    def __init__(self) -> None:
+    Args:
+        buffer_size: Bytes that may be under way in each direction of a connection before its sender waits.
+
+    Attributes:
+        buffer_size: As given.
+
+    Raises:
+        ValueError: It is below 1.
+    """
+
+    def __init__(self, *, buffer_size: int = BUFFER_SIZE) -> None:
+        if buffer_size < 1:
+            raise ValueError("buffer_size must be above 0")
+        self.buffer_size = buffer_size
         self._wires: set[Wire] = set()
         self._stalled = False
         self._down = False
@@ -155,7 +167,7 @@ class End(trio.abc.Stream):
             rest = bytes(data)
             while True:
                 self._check(way)
-                room = BUFFER_SIZE - len(way.data)
+                room = way.network.buffer_size - len(way.data)
                 way.data += rest[:room]
                 rest = rest[room:]
                 way.changed.unpark_all()
