@@ -25,7 +25,8 @@ from benchmarks.peers import Peer, peers
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.scenarios import FLEET_SCENARIOS, SCENARIOS, Scenario
 
-WORKERS: Final = ("echo50", "stream50", "connects", "broadcast2", "broadcast", "broadcast16", "broadcast2000")
+WORKERS: Final = ("stream50", "echo50", "connects", "broadcast2", "broadcast", "broadcast16", "broadcast2000")
+REDIS: Final = ("broadcast2", "fleet", "fleet16")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def measure(scenario: Scenario, fleet: Fleet, seconds: float) -> Mapping[str, An
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: Mapping[str, Any] = json.loads(run.stdout)
     return figures
+
+
+def three_digits(value: float) -> str:
+    """A figure of which more would mean nothing."""
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def ratio(one: float, other: float) -> str:
@@ -93,16 +99,17 @@ def print_figures(scenarios: Sequence[Scenario], names: Sequence[str], figures: 
         for name in names:
             rounds = [one["costs"] for one in figures[scenario.name][name]]
             costs[name] = list(map(median, zip(*rounds, strict=True)))
-        sums = [" + ".join(f"{cost:#.3g}".rstrip(".") for cost in costs[name]) for name in names]
+        sums = [" + ".join(three_digits(cost) for cost in costs[name]) for name in names]
         ratios = [ratio(sum(costs[other]), sum(costs[first])) for other in others]
         print_row(scenario.title, *sums, *ratios)
     busiest = max(one["busy"] for each in figures.values() for rounds in each.values() for one in rounds)
     print(f"\nThe generator was busy for {busiest:.0%} of the time at most.")
 
 
-def chosen(names: Sequence[str], scenarios: Sequence[Scenario]) -> list[Scenario]:
-    """The scenarios of these names."""
-    return [one for one in scenarios if one.name in names]
+def chosen(names: Sequence[str]) -> list[Scenario]:
+    """The scenarios of these names, in this order."""
+    every = {one.name: one for one in (*SCENARIOS, *FLEET_SCENARIOS)}
+    return [every[name] for name in names]
 
 
 def compare_workers(rounds: int, seconds: float) -> None:
@@ -114,7 +121,7 @@ def compare_workers(rounds: int, seconds: float) -> None:
             if peer.name in ("workers", "trio_hubs"):
                 server = stack.enter_context(peer.running())
                 fleets.append(Fleet(peer.name, [server.url], [server.process]))
-        measure_fleets(chosen(WORKERS, SCENARIOS), fleets[::-1], rounds, seconds)
+        measure_fleets(chosen(WORKERS), fleets[::-1], rounds, seconds)
 
 
 def server_kinds(redis: RedisServer) -> dict[str, Peer]:
@@ -149,7 +156,7 @@ def compare_fleets(rounds: int, seconds: float) -> None:
             servers = [stack.enter_context(peer.running()) for _ in range(2)]
             processes = [*(server.process for server in servers), redis.process]
             fleets.append(Fleet(name, [server.url for server in servers], processes, name == "socketio"))
-        measure_fleets(FLEET_SCENARIOS, fleets, rounds, seconds)
+        measure_fleets(chosen(REDIS), fleets, rounds, seconds)
 
 
 PARTS: Final[Mapping[str, Callable[[int, float], None]]] = {

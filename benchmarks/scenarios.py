@@ -150,19 +150,18 @@ SCENARIOS: Final = (
     Scenario(
         "broadcast16", "broadcast to 200, by 16", "deliveries/s", Broadcasts(connections=200, callers=16)
     ),
-    Scenario("broadcast2", "broadcast to 2, by 1", "deliveries/s", Broadcasts(connections=2, callers=1)),
-    Scenario(
-        "broadcast2000", "broadcast to 2,000, by 1", "deliveries/s", Broadcasts(connections=2000, callers=1)
-    ),
     Scenario("upload", f"upload, {BATCH} items a frame", "items/s", _upload(20_000, BATCH)),
     Scenario("upload1", "upload, 1 item a frame", "items/s", _upload(20_000, 1)),
     Scenario("connects", "connects (TCP, WebSocket, handshake)", "connects/s", Connects(together=20)),
 )
 
 FLEET_SCENARIOS: Final = (
+    Scenario("broadcast2", "broadcast to 2, by 1", "deliveries/s", Broadcasts(connections=2, callers=1)),
     Scenario("fleet", "broadcast to 2 x 200, by 1", "deliveries/s", Broadcasts(connections=400, callers=1)),
     Scenario(
         "fleet16", "broadcast to 2 x 200, by 16", "deliveries/s", Broadcasts(connections=400, callers=16)
     ),
-    Scenario("fleet2", "broadcast to 2 x 1, by 1", "deliveries/s", Broadcasts(connections=2, callers=1)),
+    Scenario(
+        "broadcast2000", "broadcast to 2,000, by 1", "deliveries/s", Broadcasts(connections=2000, callers=1)
+    ),
 )
