@@ -25,6 +25,9 @@ class FaultsHub(ConformanceHub):
     def process(self) -> int:
         return os.getpid()
 
+    def worker(self) -> int | None:
+        return app.worker_number
+
     def gaps(self) -> list[int]:
         """How many messages went nowhere, for each time that this process was cut off from the others."""
         return [gap.unsent for gap in gaps]

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from signal import SIGKILL
 
+import httpx2
 import pytest
 import trio
 
@@ -45,26 +46,35 @@ async def test_a_worker_that_is_stopped_delays_nobody_and_catches_up_or_is_kille
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(supervisor_module, "ALIVE_PERIOD", 0.5)
-    monkeypatch.setattr(supervisor_module, "SILENCE_TIMEOUT", 9.0)  # workers give a sign each 5 s
+    monkeypatch.setattr(supervisor_module, "SILENCE_TIMEOUT", 12.0)  # workers give a sign each 5 s
     async with open_workers() as (supervisor, process), AsyncExitStack() as stack:
         first, second = await two_clients(process, stack)
-        victim = await second.call("Process")
+        victim, worker = await second.call("Process"), await second.call("Worker")
         with stopped(victim):
             for number in range(300):
                 await first.call("CallAll", f"{number}")
             await hear_in_order(first, range(300))
         await hear_in_order(second, range(300))
 
-        with stopped(victim):
-            for number in count():
-                await first.call("CallAll", f"{number}")
-                await hear_in_order(first, range(number, number + 1))
-                if not is_running(victim):
-                    break
+        async with trio.open_nursery() as nursery:
+            with stopped(victim):
+                nursery.start_soon(refused, process, f"{worker}-none")
+                for number in count():
+                    await first.call("CallAll", f"{number}")
+                    await hear_in_order(first, range(number, number + 1))
+                    if not is_running(victim):
+                        break
+                    assert nursery.child_tasks
         with pytest.raises(ConnectionClosed):
             await second.call("Process")
         await serves_again(process, first)
         assert victim not in supervisor.processes
+
+
+async def refused(process: Process, token: str) -> None:
+    """A request for the worker that is stopped waits there, until its successor does not know the connection."""
+    async with httpx2.AsyncClient(timeout=PATIENCE) as http:
+        assert (await http.get(f"{process.address}/hub?id={token}")).status_code == 404
 
 
 async def serves_again(process: Process, first: Client) -> None:
