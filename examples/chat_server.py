@@ -1,4 +1,7 @@
-"""Rooms to chat in, for who has logged in, with a page for browsers: `trio-hubs serve examples.chat_server:app`."""
+"""Rooms to chat in, for who has logged in, with a page for browsers: `trio-hubs serve examples.chat_server:app`.
+
+Who has logged in is in the memory of the one process that serves it.
+"""
 
 import secrets
 from pathlib import Path

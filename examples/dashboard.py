@@ -1,6 +1,7 @@
 """A dashboard of machines: a snapshot, then what changes: `trio-hubs serve examples.dashboard:app`.
 
 A slow browser sees the newest loads, a little late; it neither holds up others nor works through old ones.
+The loads are in the memory of the one process that serves them.
 """
 
 import random

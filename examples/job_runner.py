@@ -1,6 +1,6 @@
 """Jobs that outlive the connections of who asks for them: `trio-hubs serve examples.job_runner:app`.
 
-Whoever knows a job's id follows it from any connection, takes its result, or cancels it.
+Whoever knows a job's id may follow it, cancel it or take its result. One process has all jobs, in memory.
 """
 
 import logging
