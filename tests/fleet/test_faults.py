@@ -184,6 +184,32 @@ async def test_whoever_waits_learns_that_the_answer_may_be_lost(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
+async def test_who_cannot_join_all_groups_joins_none(autojump_clock: MockClock) -> None:
+    steps, outcome = 0, ""
+    while outcome != "None":
+        async with trio.open_nursery() as nursery:
+            server = Server(MemoryBroker())
+            await nursery.start(server.run)
+            hub = ServedHub(Member, Member, HubOptions(), roster=server.roster)
+            async with open_client(hub, "json", id="a") as client:
+                await client.take(1)
+                server.bus.happen = server.cut
+                server.bus.steps_left = steps
+                joining = Handshake(lambda roster: roster.join("a", "x", "y"), 0, "None", set())
+                outcome = await outcome_of(joining, server)
+                joined = {"x", "y"} if outcome == "None" else set[str]()
+                assert server.roster._local.members.by_id["a"].groups == joined
+                assert {name for name in server.bus.heard if ":group:" in name} == {
+                    f"Hub:group:{group}" for group in joined
+                }
+                server.bus.happen = int
+            await wait_all_tasks_blocked()
+            assert server.kept() == []
+            nursery.cancel_scope.cancel()
+        steps += 1
+    assert steps >= 4  # each group is heard, and then waited for
+
+
 async def fault_happens(handshake: Handshake, fault: str, steps: int) -> bool:
     """Go through a handshake, with a fault after so many steps of a server; whether it came to that."""
     broker = MemoryBroker()
