@@ -163,6 +163,7 @@ class Links:
                 gap = None if lost is None else Gap(trio.current_time() - lost, unsent)
                 if not self._nodes.has(link.node) and not link.subscriptions.heard:
                     del self._links[link.node]
+                    self.changed.unpark_all()  # others have its channels now
                     self._tell(gap)
                     return
                 async with self._nodes.connect(link.node) as connection:

@@ -174,8 +174,19 @@ class ClusterNodes(Nodes):
             self._layout.report_errors(known, error)
 
     async def count(self, name: bytes) -> int:
-        counts = await self._client.pubsub_numsub(name)
-        return sum(counts.values())
+        try:
+            return await self._count(name)
+        except LOST:  # a node that is none any more, perhaps
+            await self.look()
+            return await self._count(name)
+
+    async def _count(self, name: bytes) -> int:
+        total = 0
+        for node in self._layout.nodes:
+            async with self._client.connection_pool.acquire(node) as connection:
+                reply: Any = await connection.create_request(b"PUBSUB NUMSUB", name, timeout=REPLY_TIMEOUT)
+                total += int(reply[1])
+        return total
 
     async def make_connection(self, node: Node) -> BaseConnection:
         pool = self._client.connection_pool
