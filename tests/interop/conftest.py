@@ -28,9 +28,9 @@ NOT_FOR_THIS_MACHINE = 77
 TOGETHER = re.compile(
     r"(?P<file>.*)::\w+\[(?P<run>(signalr-\d-)?(websockets|sse|longpolling)/\w+"
     r"|(same-origin|credentials|token|foreign|cut)-(?=(websockets|sse|longpolling)/))"
-    r"|.*/test_fleet\.py"
+    r"|.*/test_(fleet|redis_cluster)\.py"
 )
-"""Tests that share what is dear: one run of a client, by a way in Node or from a kind of page; a fleet of servers."""
+"""Tests that share what is dear: one run of a client, by a way in Node or from a kind of page; a fleet, a cluster."""
 RUN_TIMEOUT = 900  # seconds; a run goes through hundreds of scenarios, and a busy machine takes its time
 
 

@@ -27,6 +27,7 @@ class RedisProcess:
     Args:
         folder: Where it keeps its files.
         options: Of the command, besides the usual ones.
+        config: What its configuration file says.
         ready: Stands in the line that it prints when it has started.
 
     Attributes:
@@ -35,7 +36,9 @@ class RedisProcess:
         address: Its host and port.
     """
 
-    def __init__(self, folder: Path, *options: str, ready: str = "accept connections") -> None:
+    def __init__(
+        self, folder: Path, *options: str, config: str = "", ready: str = "accept connections"
+    ) -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             absent("there is no redis-server")
@@ -45,8 +48,7 @@ class RedisProcess:
         self.url = f"unix://{path}"
         self.address = f"127.0.0.1:{self.port}"
         self._ready = ready
-        # A configuration file comes first, and Sentinel rewrites it.
-        (folder / "redis.conf").write_text(f"dir {folder}\n")
+        (folder / "redis.conf").write_text(f"dir {folder}\n{config}\n")  # which Sentinel rewrites
         self._command = [program, str(folder / "redis.conf"), "--bind", "127.0.0.1", "--port", str(self.port)]
         self._command += ["--unixsocket", str(path), "--save", "", *options]
         self._process: subprocess.Popen[str]

@@ -113,6 +113,27 @@ async def test_hubs(cluster: RedisClusterProcesses, sharded: bool) -> None:
             await there.join("nobody", "room")
 
 
+@pytest.mark.parametrize("sharded", [False, True], ids=["plain", "sharded"])
+async def test_what_its_acl_must_allow(cluster: RedisClusterProcesses, sharded: bool) -> None:
+    needed = "+publish +subscribe +unsubscribe +pubsub|numsub"
+    if sharded:
+        needed = "+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub"
+    for node in cluster.nodes:
+        rules = f"reset on >password &shop* +hello +ping {needed} +cluster|slots +config|get"
+        node.ask("acl", "setuser", "hubs", *rules.split())
+    client: coredis.RedisCluster[Any] = coredis.RedisCluster(
+        "127.0.0.1", cluster.nodes[1].port, username="hubs", password="password"
+    )
+    backplane = RedisBackplane(client, sharded=sharded, channel_prefix="shop")
+    async with backplane.open_bus():
+        backplane.bus.subscribe("a", lambda _: None)
+        await backplane.bus.wait_subscribed("a")
+        assert await backplane.bus.publish_counted("a", b"") == 1
+        assert await backplane.bus.subscribers("a") == 1
+        backplane.bus.unsubscribe("a")
+        assert await backplane.bus.publish_counted("a", b"") == 0
+
+
 def test_slots(cluster: RedisClusterProcesses) -> None:
     for name in ("", "a", "Chat:group:{room}:x", "{}a", "a{b", "a}b{c}d", "{{a}}", "é"):
         assert slot_of(name.encode()) == int(cluster.nodes[0].ask("cluster", "keyslot", name))

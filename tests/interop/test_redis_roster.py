@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from tests.server.roster_contract import Member, RosterContract
 from trio_hubs.errors import BackplaneError, ConnectionClosed
 from trio_hubs.fleet.bus import Bus, Gap
 from trio_hubs.fleet.messages import FleetInvocation, decode
-from trio_hubs.redis import RedisBackplane, open_hub_publisher
+from trio_hubs.redis import RedisBackplane, links, open_hub_publisher
 from trio_hubs.redis.bus import RedisBus
 from trio_hubs.server.roster import Roster
 
@@ -131,6 +132,22 @@ async def test_redis_comes_back(own_redis: RedisProcess) -> None:
             await first.wait_room(channel)
             first.publish(channel, channel.encode())
         assert [await heard.next() for _ in range(2)] == [b"kept", b"new"]
+
+
+async def test_any_number_of_connections_may_be_lost(
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "_delays", partial(itertools.repeat, 0.001))
+    gaps, heard = Heard[Gap](), Heard[bytes]()
+    async with open_bus(own_redis.url, gaps=gaps) as bus:
+        bus.subscribe("a", heard)
+        for _ in range(100):
+            await bus.wait_subscribed("a")
+            own_redis.ask("client", "kill", "type", "pubsub")
+            await gaps.next()
+        await bus.wait_subscribed("a")
+        assert await bus.publish_counted("a", b"x") == 1
+        assert await heard.next() == b"x"
 
 
 async def test_nothing_waits_longer_than_it_may(own_redis: RedisProcess) -> None:

@@ -67,9 +67,7 @@ class RedisBus(Bus):
         self._links.of(name).publications.put(publication)
         await counted.wait()
         if isinstance(publication.outcome, Exception):
-            raise BackplaneError(
-                f"What was published may be lost: {publication.outcome}"
-            ) from publication.outcome
+            raise publication.outcome
         return publication.outcome if self._nodes.count_all else await self.subscribers(channel)
 
     async def subscribers(self, channel: str) -> int:

@@ -115,13 +115,14 @@ class Publications:
         """The connection was lost: so is all that was not answered; gives its number."""
         lost = self.take_waiting()
         for publication in lost:
-            publication.settle(BackplaneError("The connection to Redis was lost."))
+            publication.settle(BackplaneError("What was published may be lost: the connection to Redis was."))
         return len(lost)
 
-    def _take_outcome(self, publication: Publication, outcome: int | ResponseError) -> None:
+    def _take_outcome(self, publication: Publication, outcome: int | Exception) -> None:
         if isinstance(outcome, MovedError):
             self._on_moved(publication, outcome)
             return
         if isinstance(outcome, ResponseError):
             logger.error("Redis refuses what is published: %s", outcome)
+            outcome = BackplaneError(f"Redis refuses what is published: {outcome}")
         publication.settle(outcome)
