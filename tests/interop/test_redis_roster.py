@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -148,6 +148,73 @@ async def test_any_number_of_connections_may_be_lost(
         await bus.wait_subscribed("a")
         assert await bus.publish_counted("a", b"x") == 1
         assert await heard.next() == b"x"
+        assert len(own_redis.ask("client", "list").splitlines()) == 2  # the bus, and whoever asks
+
+
+async def test_redis_comes_late(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_redis.kill()
+    gaps, heard, delays = Heard[Gap](), Heard[bytes](), list[float]()
+
+    def note(least: float, most: float) -> float:
+        delays.append(most)
+        return 0.01
+
+    monkeypatch.setattr(links, "uniform", note)
+    async with open_bus(own_redis.url, gaps=gaps) as bus:
+        bus.subscribe("a", heard)
+        with trio.fail_after(20):
+            while len(delays) < 10:  # noqa: ASYNC110 - of attempts
+                await trio.sleep(0.01)
+        own_redis.start()
+        await bus.wait_subscribed("a")
+        assert await bus.publish_counted("a", b"x") == 1
+        assert delays[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10]
+        delays.clear()
+        own_redis.kill()
+        own_redis.start()
+        await gaps.next()
+        assert delays[0] == 0.1  # the time before is forgotten
+
+
+async def test_a_silent_connection_is_found_out(
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(links, "PING_INTERVAL", 0.05)
+    monkeypatch.setattr(links, "REPLY_TIMEOUT", 0.5)
+    gaps = Heard[Gap]()
+    async with open_bus(own_redis.url, gaps=gaps) as bus:
+        await bus.wait_room("a")
+        await trio.sleep(1)  # in which nothing but pings is sent
+        assert caplog.text == ""
+        own_redis.pause()
+        with trio.fail_after(20):
+            while "PING timed out" not in caplog.text:  # noqa: ASYNC110 - of a line
+                await trio.sleep(0.01)
+        own_redis.resume()
+        await gaps.next()
+
+
+async def test_a_subscriber_that_redis_throws_out(own_redis: RedisProcess) -> None:
+    """For what it has not taken; all that are behind a large message are thrown out together."""
+    own_redis.ask("config", "set", "client-output-buffer-limit", "pubsub 256kb 64kb 1")
+    gaps = [Heard[Gap](), Heard[Gap]()]
+    async with (
+        open_bus(own_redis.url, gaps=gaps[0]) as first,
+        open_bus(own_redis.url, gaps=gaps[1]) as second,
+    ):
+        heard = Heard[bytes]()
+        for bus in (first, second):
+            bus.subscribe("a", heard)
+            await bus.wait_subscribed("a")
+        with suppress(BackplaneError):
+            await first.publish_counted("a", bytes(1024 * 1024))
+        for each in gaps:
+            await each.next()
+        for bus in (first, second):
+            await bus.wait_subscribed("a")
+        assert await first.publish_counted("a", b"small") == 2
+        for _ in range(2):
+            assert await heard.next() == b"small"
 
 
 async def test_nothing_waits_longer_than_it_may(own_redis: RedisProcess) -> None:
