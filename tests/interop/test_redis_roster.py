@@ -15,13 +15,18 @@ import trio.testing
 
 from tests.fleet.bus_contract import BusContract, Heard
 from tests.fleet.test_roster import open_roster
+from tests.fuzz.test_fleet import CHANNELS
+from tests.hub_peer import open_client
 from tests.server.roster_contract import Member, RosterContract
+from trio_hubs import Disconnect, HubOptions, User
 from trio_hubs.errors import BackplaneError, ConnectionClosed
 from trio_hubs.fleet.bus import Bus, Gap
 from trio_hubs.fleet.messages import FleetInvocation, decode
 from trio_hubs.redis import RedisBackplane, links, open_hub_publisher
 from trio_hubs.redis.bus import RedisBus
-from trio_hubs.server.roster import Roster
+from trio_hubs.server.address import Address
+from trio_hubs.server.roster import ClientCall, Roster
+from trio_hubs.server.served_hub import ServedHub
 
 from .redis_process import RedisProcess
 
@@ -294,6 +299,50 @@ async def test_nothing_lies_in_the_librarys_queue(redis: str) -> None:
         for _ in range(5000):
             await heard.next()
         assert most < 2 * 64 * 1024 / 100  # what two reads bring
+
+
+async def test_messages_that_are_too_large(redis: str, caplog: pytest.LogCaptureFixture) -> None:
+    backplane = RedisBackplane(redis, maximum_message_size=1000)
+    async with backplane.open_bus(), open_bus(redis) as other:
+        heard = Heard[bytes]()
+        backplane.bus.subscribe("large", heard)
+        await backplane.bus.wait_subscribed("large")
+        for size in (1001, 1000):
+            assert await other.publish_counted("large", bytes(size)) == 1
+        assert await heard.next() == bytes(1000)
+        assert "a message of 1001 bytes is more than another server may send" in caplog.text
+        with pytest.raises(BackplaneError, match="1001 bytes are more than"):
+            await backplane.bus.publish_counted("large", bytes(1001))
+        with pytest.raises(BackplaneError, match="1001 bytes are more than"):
+            backplane.bus.publish("large", bytes(1001))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 5000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\x92\x90\x81\xa4json\xc4\x01?"[:-2],
+        b"\x96\x90\x81\xa4json\xc4\x01?\xa0\xa0\xa0\x93\xa8conflate\xc0\xc0",
+        bytes(100_000),
+    ],
+)
+async def test_hostile_bytes_on_every_channel(redis: str, data: bytes) -> None:
+    async with AsyncExitStack() as stack:
+        bus, other = [await stack.enter_async_context(open_bus(redis)) for _ in range(2)]
+        roster = await open_roster(stack, bus, "Hostile")
+        hub = ServedHub(Member, Member, HubOptions(), roster=roster)
+        client = await stack.enter_async_context(open_client(hub, "json", id="json", user=User("ann")))
+        await client.take(1)
+        await roster.join("json", "room")
+        for channel in CHANNELS.values():
+            name = channel.format(server=bus.server).replace("Hub", "Hostile", 1)
+            assert await other.publish_counted(name, data) == 1
+        there = await open_roster(stack, other, "Hostile")
+        await there.send(Address.groups("room"), ClientCall("Hear", (1,)), Disconnect())
+        assert (await client.receive())["arguments"] == [1]
 
 
 async def test_a_process_that_is_no_server_sends(redis: str) -> None:

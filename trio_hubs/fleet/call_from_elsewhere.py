@@ -31,8 +31,9 @@ class CallFromElsewhere:
         Raises:
             ProtocolError: The call is malformed.
         """
-        name = next(iter(self._blobs.keys() & self._protocols.keys()))
-        return invocation_in(self._blobs[name], self._protocols[name]).target
+        for name in self._blobs.keys() & self._protocols.keys():
+            return invocation_in(self._blobs[name], self._protocols[name]).target
+        raise ProtocolError("a call of no protocol that is known here")
 
     def encoded(self, protocol: HubProtocol) -> bytes:
         """The call as a whole framed message."""

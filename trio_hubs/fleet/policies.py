@@ -33,9 +33,9 @@ def load_policy(told: tuple[Any, ...]) -> SlowClientPolicy | None:
         case ():
             return None
         case ("conflate", key, None):
-            return Conflate(_hashable(key))
+            return Conflate(_key(key))
         case ("conflate", key, int() | float() as every) if every > 0:
-            return Conflate(_hashable(key), every=every)
+            return Conflate(_key(key), every=every)
         case ("disconnect", None):
             return Disconnect()
         case ("disconnect", int() | float() as after) if after > 0:
@@ -49,6 +49,13 @@ def load_policy(told: tuple[Any, ...]) -> SlowClientPolicy | None:
 def without_waiting(policy: SlowClientPolicy) -> SlowClientPolicy:
     """What takes a policy's place where the sender is another server's, and cannot wait for clients here."""
     return Disconnect() if isinstance(policy, Wait) else policy
+
+
+def _key(told: Any) -> Hashable:
+    try:
+        return _hashable(told)
+    except RecursionError as error:
+        raise ProtocolError("a key that is nested too deeply") from error
 
 
 def _hashable(key: Any) -> Hashable:

@@ -247,13 +247,12 @@ class FleetRoster(Roster):
                 return
             policy = load_policy(message.policy) or self._policy
             call = CallFromElsewhere(message, self._protocols)
+            excluded = frozenset(message.excluded)
+            members = self._local.members.at(attrs.evolve(address, excluded=excluded))
+            readable = self._readable(members, message)
+            self._local.call_now(readable, call, without_waiting(policy), address.of_groups)
         except ProtocolError as error:
             logger.warning("a message of another server cannot be read: %s", error)
-            return
-        excluded = frozenset(message.excluded)
-        members = self._local.members.at(attrs.evolve(address, excluded=excluded))
-        readable = self._readable(members, message)
-        self._local.call_now(readable, call, without_waiting(policy), address.of_groups)
 
     def _readable(self, members: tuple[Member, ...], message: FleetInvocation) -> tuple[Member, ...]:
         """Those for whose protocol another server has sent something."""

@@ -38,6 +38,8 @@ class RedisBackplane(FleetBackplane):
         publish_timeout: Seconds for which what is published may wait while Redis is away; then it fails with
             :exc:`BackplaneError`.
         publish_buffer_size: Bytes that may wait to be published over a connection before senders have to wait.
+        maximum_message_size: Bytes that a message between servers may have. A larger one is refused here, and not heard
+            from others.
         sharded: Use sharded pub/sub, by which each node of a Cluster has only the channels of its slots. ASP.NET
             Core's servers do not hear these, and what one task sends to different channels may change its order.
         on_gap: Hears that this server was cut off from the others. Must not block, nor raise.
@@ -62,18 +64,26 @@ class RedisBackplane(FleetBackplane):
         hub_names: Mapping[type[Hub[Any]], str] = MappingProxyType({}),
         publish_timeout: float = 5.0,
         publish_buffer_size: int = 1024 * 1024,
+        maximum_message_size: int = 16 * 1024 * 1024,
         sharded: bool = False,
         on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
         for name, value in (
             ("publish_timeout", publish_timeout),
             ("publish_buffer_size", publish_buffer_size),
+            ("maximum_message_size", maximum_message_size),
         ):
             if value <= 0:
                 raise ValueError(f"{name} must be above 0: {value}")
         client = client_of(redis) if isinstance(redis, str) else redis
         self._redis = RedisBus(
-            client, channel_prefix, publish_timeout, publish_buffer_size, self.note_gap, sharded=sharded
+            client,
+            channel_prefix,
+            publish_timeout,
+            publish_buffer_size,
+            maximum_message_size,
+            self.note_gap,
+            sharded=sharded,
         )
         super().__init__(self._redis, hub_names, on_gap)
 

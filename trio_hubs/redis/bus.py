@@ -24,6 +24,7 @@ class RedisBus(Bus):
         prefix: Stands before the name of every channel.
         timeout: Seconds for which anything may wait while Redis is away.
         buffer_size: Bytes that may wait to be published over a connection before senders have to wait.
+        maximum: Bytes that a message may have.
         on_gap: Hears that a connection was lost and is there again.
         sharded: Whether each node of a cluster has the channels of its slots alone.
     """
@@ -34,6 +35,7 @@ class RedisBus(Bus):
         prefix: str,
         timeout: float,
         buffer_size: int,
+        maximum: int,
         on_gap: Callable[[Gap], None],
         *,
         sharded: bool = False,
@@ -42,9 +44,10 @@ class RedisBus(Bus):
         self._prefix = prefix
         self._timeout = timeout
         self._buffer_size = buffer_size
+        self._maximum = maximum
         self._commands = SHARDED if sharded else PLAIN
         self._nodes = nodes_of(client, sharded=sharded)
-        self._links = Links(self._nodes, self._commands, on_gap)
+        self._links = Links(self._nodes, self._commands, maximum, on_gap)
 
     async def run(self) -> None:
         """Keep the bus going, until cancelled."""
@@ -56,15 +59,12 @@ class RedisBus(Bus):
             await self._wait_until(channels, lambda: self._has_room(channels))
 
     def publish(self, channel: str, data: bytes) -> None:
-        name = self._name(channel)
-        self._links.of(name).publications.put(Publication(self._commands.publish, name, data))
+        self._put(channel, data)
 
     async def publish_counted(self, channel: str, data: bytes) -> int:
         await self.wait_room(channel)
-        name = self._name(channel)
         counted = trio.Event()
-        publication = Publication(self._commands.publish, name, data, counted)
-        self._links.of(name).publications.put(publication)
+        publication = self._put(channel, data, counted)
         await counted.wait()
         if isinstance(publication.outcome, Exception):
             raise publication.outcome
@@ -98,6 +98,14 @@ class RedisBus(Bus):
 
     async def flush(self) -> None:
         await self._wait_until([], lambda: not any(link.publications.bytes for link in self._links))
+
+    def _put(self, channel: str, data: bytes, counted: trio.Event | None = None) -> Publication:
+        if len(data) > self._maximum:
+            raise BackplaneError(f"{len(data)} bytes are more than other servers can be sent.")
+        name = self._name(channel)
+        publication = Publication(self._commands.publish, name, data, counted)
+        self._links.of(name).publications.put(publication)
+        return publication
 
     def _name(self, channel: str) -> bytes:
         return f"{self._prefix}{channel}".encode()

@@ -81,16 +81,20 @@ class Links:
     Args:
         nodes: Where they lead.
         commands: How to publish and subscribe.
+        maximum: Bytes that a message may have.
         on_gap: Hears that a connection was lost and is there again.
 
     Attributes:
         changed: Where to wait for something of them to change.
     """
 
-    def __init__(self, nodes: Nodes, commands: PubSubCommands, on_gap: Callable[[Gap], None]) -> None:
+    def __init__(
+        self, nodes: Nodes, commands: PubSubCommands, maximum: int, on_gap: Callable[[Gap], None]
+    ) -> None:
         self.changed = trio.lowlevel.ParkingLot()
         self._nodes = nodes
         self._commands = commands
+        self._maximum = maximum
         self._on_gap = on_gap
         self._links: dict[Node, Link] = {}
         self._homes: dict[bytes, Link] = {}
@@ -140,7 +144,10 @@ class Links:
 
     def _make(self, node: Node) -> Link:
         subscriptions = Subscriptions(
-            self._commands, self.changed.unpark_all, lambda name, error: self._move(link, name, error)
+            self._commands,
+            self._maximum,
+            self.changed.unpark_all,
+            lambda name, error: self._move(link, name, error),
         )
         publications = Publications(
             self.changed.unpark_all,

@@ -70,6 +70,7 @@ class Subscriptions:
 
     Args:
         commands: How to subscribe.
+        maximum: Bytes that a message may have; larger ones are logged, and not heard.
         on_progress: Hears that some have been answered.
         on_moved: Hears that a channel is another node's, and moves it there; gives whether it did.
 
@@ -81,12 +82,14 @@ class Subscriptions:
     def __init__(
         self,
         commands: PubSubCommands,
+        maximum: int,
         on_progress: Callable[[], object],
         on_moved: Callable[[bytes, MovedError], bool],
     ) -> None:
         self.heard: dict[bytes, Hear] = {}
         self.refused: dict[bytes, ResponseError] = {}
         self._commands = commands
+        self._maximum = maximum
         self._on_progress = on_progress
         self._on_moved = on_moved
         self._connection: BaseConnection | None = None
@@ -135,7 +138,9 @@ class Subscriptions:
         """Something has come that nobody has asked for."""
         match push:
             case [self._commands.message, name, data]:
-                if (hear := self.heard.get(name)) is not None:
+                if len(data) > self._maximum:
+                    logger.error("a message of %d bytes is more than another server may send", len(data))
+                elif (hear := self.heard.get(name)) is not None:
                     hear(data)
             case [self._commands.ended, name, _] if name in self.heard:
                 self._ask(name)  # its node, or else where that is
