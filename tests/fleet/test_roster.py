@@ -2,12 +2,13 @@
 
 from contextlib import AsyncExitStack
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.hub_peer import open_client
 from tests.server.roster_contract import Member, RosterContract
-from trio_hubs import Disconnect, HubOptions, User
+from trio_hubs import Disconnect, HubOptions, SlowClientPolicy, User, Wait
 from trio_hubs.fleet.bus import Bus, Hear
 from trio_hubs.fleet.roster import FleetRoster
 from trio_hubs.protocol.registry import PROTOCOLS
@@ -92,6 +93,29 @@ class FullBus(MemoryBus):
 
     async def wait_room(self, *channels: str) -> None:
         await self.room.wait()
+
+
+@pytest.mark.parametrize("policy", [Disconnect(), Wait()], ids=str)
+async def test_a_slow_client_holds_up_nobody_who_is_called_from_elsewhere(
+    autojump_clock: MockClock, policy: SlowClientPolicy
+) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        here, there = [await open_roster(stack, broker.open()) for _ in range(2)]
+        hub = ServedHub(Member, Member, HubOptions(), roster=here)
+        fast = await stack.enter_async_context(open_client(hub, "json", id="fast"))
+        slow = await stack.enter_async_context(open_client(hub, "json", id="slow", capacity=0))
+        for client in (fast, slow):
+            await client.take(1)
+        for id in ("fast", "slow"):
+            await there.join(id, "room")
+        for number in range(200):
+            await there.send(Address.groups("room"), ClientCall("Hear", (number, "x" * 10_000)), policy)
+            assert (await fast.receive())["arguments"][0] == number
+        assert trio.current_time() == 0  # it was waited for by nobody
+        await slow.over.wait()
+        assert here.has("fast")
+        assert not here.has("slow")
 
 
 class SlowBus(MemoryBus):

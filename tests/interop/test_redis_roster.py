@@ -156,12 +156,29 @@ async def test_any_number_of_connections_may_be_lost(
         assert len(own_redis.ask("client", "list").splitlines()) == 2  # the bus, and whoever asks
 
 
+async def test_a_gap_is_told_and_counted_and_logged(
+    own_redis: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    gaps = Heard[Gap]()
+    backplane = RedisBackplane(own_redis.url, on_gap=gaps)
+    async with backplane.open_bus():
+        await backplane.bus.wait_room("a")
+        assert backplane.gaps == 0  # there was none before
+        for count in (1, 2):
+            own_redis.kill()
+            own_redis.start()
+            assert (await gaps.next()).unsent == 0
+            assert backplane.gaps == count
+        assert caplog.text.count("0 messages may be lost, and others'") == 2
+
+
 async def test_redis_comes_late(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     own_redis.kill()
     gaps, heard, delays = Heard[Gap](), Heard[bytes](), list[float]()
 
     def note(least: float, most: float) -> float:
         delays.append(most)
+        assert least == most / 2
         return 0.01
 
     monkeypatch.setattr(links, "uniform", note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,9 @@ class Watched:
         of = ("--replicaof", "127.0.0.1", str(self.primary.port))
         self.replica = RedisProcess(folder / "replica", *of, config=USER)
         config = WATCH.format(port=self.primary.port)
-        self.sentinel = RedisProcess(folder / "sentinel", "--sentinel", config=config, ready="+slave")
+        self.sentinel = RedisProcess(folder / "sentinel", "--sentinel", config=config, ready="+monitor")
+        while not self.sentinel.ask("sentinel", "replicas", "main"):
+            time.sleep(0.05)
 
 
 @pytest.fixture
