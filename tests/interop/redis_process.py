@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .conftest import absent
 
-NODE_TIMEOUT = 1000  # milliseconds after which a cluster's node counts as dead
+NODE_TIMEOUT = 2000  # milliseconds after which a cluster's node counts as dead
 
 
 def free_port() -> int:

@@ -106,24 +106,26 @@ def client_of(url: str) -> coredis.Redis[bytes]:
     Raises:
         ValueError: It is none.
     """
-    try:
-        parts = urlsplit(url)
-        known = not parts.fragment and (
-            parts.scheme == "unix"
-            or (
-                parts.scheme in {"redis", "rediss"} and parts.hostname and (parts.path[1:] or "0").isdecimal()
-            )
-        )
-        parts.port  # noqa: B018 - it may be none
-    except ValueError:
-        known = False
-    if not known:  # nothing of it is told, as a password may be anywhere
+    if not _is_url(url):  # nothing of it is told, as a password may be anywhere
         raise ValueError(
             "a URL of Redis is redis://host:port, rediss://host:port or unix:///path, with all else escaped by %"
         )
+    parts = urlsplit(url)
     if parts.scheme == "rediss" and "ssl_cert_reqs=none" not in parts.query:
         url += ("&" if parts.query else "?") + "ssl_check_hostname=true"  # unless it says otherwise before
     return coredis.Redis.from_url(url, decode_components=True)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it may be none
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return not parts.fragment
+    known = parts.scheme in {"redis", "rediss"} and parts.hostname and not parts.fragment
+    return bool(known) and (parts.path[1:] or "0").isdecimal()
 
 
 @asynccontextmanager

@@ -167,14 +167,13 @@ class Links:
             with self._telling_of_failure(link):
                 await self._nodes.look()
                 self._settle()
-                gap = None if lost is None else Gap(trio.current_time() - lost, unsent)
                 if not self._nodes.has(link.node) and not link.subscriptions.heard:
                     del self._links[link.node]
                     self.changed.unpark_all()  # others have its channels now
-                    self._tell(gap)
+                    self._tell_gap(lost, unsent)
                     return
                 async with self._nodes.connect(link.node) as connection:
-                    self._tell(gap)
+                    self._tell_gap(lost, unsent)
                     waits = _delays()
                     try:
                         await link.serve(connection, self.changed.unpark_all)
@@ -213,9 +212,9 @@ class Links:
         else:
             self.of(publication.channel).publications.put(publication)
 
-    def _tell(self, gap: Gap | None) -> None:
-        if gap is not None:
-            self._on_gap(gap)
+    def _tell_gap(self, lost: float | None, unsent: int) -> None:
+        if lost is not None:
+            self._on_gap(Gap(trio.current_time() - lost, unsent))
 
     @contextmanager
     def _telling_of_failure(self, link: Link) -> Iterator[None]:

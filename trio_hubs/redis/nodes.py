@@ -152,7 +152,8 @@ class ClusterNodes(Nodes):
             yield
 
     async def look(self) -> None:
-        await self._layout.initialize()
+        with trio.fail_after(CONNECT_TIMEOUT):
+            await self._layout.initialize()
 
     def of(self, name: bytes) -> Node:
         if not self.count_all or not self._layout.nodes:
