@@ -51,3 +51,12 @@ async def test_each_hub_is_one_of_the_fleet_while_the_app_runs(autojump_clock: M
             }
         assert not backplane.open_now
         assert not bus.heard
+
+
+async def test_a_hub_may_be_left_out(autojump_clock: MockClock) -> None:
+    bus = MemoryBroker().open()
+    app = HubApp(backplane=MemoryBackplane(bus))
+    app.add_hub("/chat", Chat, alone=True)
+    app.add_hub("/news", News)
+    async with app.running():
+        assert {name.partition(":")[0] for name in bus.heard} == {"Dotnet.News"}

@@ -9,6 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.fleet.memory_bus import MemoryBroker
+from tests.monitor.test_processes import MemoryBackplane
 from trio_hubs import (
     ChannelReader,
     Hub,
@@ -235,6 +237,21 @@ async def test_a_slow_viewer_is_told_what_is_new(autojump_clock: MockClock) -> N
             assert (await read(viewer, snapshots)).connections == 2  # which was under way
             assert (await read(viewer, snapshots)).connections == 3
             assert trio.current_time() == pytest.approx(8.1)
+
+
+async def test_it_can_be_seen_that_others_are_out_of_reach(autojump_clock: MockClock) -> None:
+    bus = MemoryBroker().open()
+    app = monitored(backplane=MemoryBackplane(bus, {}))
+    bus.away = True
+    async with (
+        open_test_client(app, "/monitor/hub", user=ADMIN) as viewer,
+        viewer.stream("Watch", 1, item_type=Snapshot) as snapshots,
+    ):
+        told = await read(viewer, snapshots)
+        assert (told.processes, told.expected, told.connections) == (1, None, 1)
+        bus.away = False
+        told = await read(viewer, snapshots)
+        assert (told.processes, told.expected) == (1, 1)
 
 
 async def test_nothing_is_looked_at_where_nobody_watches(

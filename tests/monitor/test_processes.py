@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.fleet.memory_bus import MemoryBroker, MemoryBus
-from trio_hubs import Hub, HubApp
+from trio_hubs import BackplaneError, Hub, HubApp
 from trio_hubs.fleet.backplane import FleetBackplane
 from trio_hubs.monitor.processes import ANSWER_TIMEOUT, Processes
 from trio_hubs.testing import open_test_app, open_test_client
@@ -75,6 +75,35 @@ async def test_one_that_does_not_answer_is_left_out(autojump_clock: MockClock) -
     assert trio.current_time() == ANSWER_TIMEOUT
 
 
+async def test_all_workers_answer_that_a_bus_counts_as_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = MemoryBroker()
+    monkeypatch.setattr(broker, "count", lambda _: 1)
+    async with process(broker) as (_, processes, bus), process(broker) as (_, _, other_bus):
+        bus.sharing = other_bus.sharing = 2
+        looks, expected = await processes.look()
+        assert (set(looks), expected) == ({bus.server, other_bus.server}, 2)
+        assert trio.current_time() == 0
+        bus.sharing = other_bus.sharing = 3
+        assert (await processes.look())[1] == 3
+
+
+async def never(_: str, __: bytes) -> int:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def test_a_bus_that_takes_its_time_keeps_nobody_waiting(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with process(MemoryBroker()) as (_, processes, bus):
+        monkeypatch.setattr(bus, "publish_counted", never)
+        looks, expected = await processes.look()
+    assert (list(looks), expected) == ([bus.server], None)
+    assert trio.current_time() == ANSWER_TIMEOUT
+
+
 async def test_an_answer_that_is_late_is_nobodys(autojump_clock: MockClock) -> None:
     broker = MemoryBroker()
     async with process(broker) as (_, processes, bus):
@@ -93,6 +122,19 @@ async def test_without_the_bus_there_is_this_one_alone(autojump_clock: MockClock
         assert (list(looks), expected) == ([bus.server], None)
         bus.away = False
         assert (await processes.look())[1] == 2
+
+
+async def test_an_answer_that_the_bus_does_not_take_is_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str, __: bytes) -> None:
+        raise BackplaneError("too large")
+
+    async with process(MemoryBroker()) as (_, processes, bus):
+        monkeypatch.setattr(bus, "publish", refuse)
+        assert await processes.look() == ({}, 1)
+    [record] = caplog.records
+    assert "too large" in record.message
 
 
 @pytest.mark.parametrize("channel", ["questions", "answers:{}"])

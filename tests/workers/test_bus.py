@@ -13,11 +13,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.fleet.bus_contract import BusContract, Heard
 from tests.fleet.memory_bus import MemoryBroker, MemoryBus
 from tests.fleet.test_roster import open_roster
-from tests.hub_peer import no_task_left
-from tests.server.roster_contract import RosterContract
+from tests.hub_peer import no_task_left, open_client
+from tests.server.roster_contract import Member, RosterContract
+from trio_hubs import HubOptions
 from trio_hubs.errors import BackplaneError, ProtocolError
 from trio_hubs.fleet.bus import Bus, Gap
+from trio_hubs.server.address import Address
 from trio_hubs.server.roster import Roster
+from trio_hubs.server.served_hub import ServedHub
 from trio_hubs.tasks import open_background
 from trio_hubs.workers import broker as broker_module
 from trio_hubs.workers import bus as bus_module
@@ -79,6 +82,36 @@ class TestWorkerBusOfAFleet(BusContract):
         (first,) = await stack.enter_async_context(open_buses(1, fleet.open()))
         second, third = await stack.enter_async_context(open_buses(2, fleet.open()))
         return first, second, third
+
+
+async def test_all_say_who_is_there_that_a_fleet_counts_as_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = MemoryBroker()
+    async with AsyncExitStack() as stack:
+        nursery = await stack.enter_async_context(open_background())
+        buses = [
+            bus
+            for workers in (3, 1)
+            for bus in await stack.enter_async_context(open_buses(workers, fleet.open()))
+        ]
+        rosters = [await open_roster(stack, bus) for bus in [*buses, fleet.open()]]
+        for number, roster in enumerate(rosters):
+            hub = ServedHub(Member, Member, HubOptions(), roster=roster)
+            client = await stack.enter_async_context(open_client(hub, "json", id=f"{number}"))
+            await client.take(1)
+        publish = buses[2].publish
+
+        async def publish_later(channel: str, data: bytes) -> None:
+            await trio.sleep(1)
+            publish(channel, data)
+
+        def publish_soon(channel: str, data: bytes) -> None:
+            nursery.start_soon(publish_later, channel, data)
+
+        monkeypatch.setattr(buses[2], "publish", publish_soon)
+        for roster in rosters:
+            assert {each.id for each in await roster.find(Address.all())} == set("01234")
 
 
 async def test_a_fleet_that_is_away(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,10 +43,12 @@ class Bus(abc.ABC):
     Attributes:
         server: This server's name, which no other has.
         gaps: How often it was cut off from the others.
+        sharing: How many servers hear what is being heard at this moment, and were counted as one.
     """
 
     server: str
     gaps: int = 0
+    sharing: int = 1
 
     @abc.abstractmethod
     async def wait_room(self, *channels: str) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from itertools import count
-from typing import Any
+from math import ceil
+from typing import Annotated, Any
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..connections.users import User
 from ..errors import BackplaneError, ProtocolError
@@ -74,10 +76,11 @@ class _Client(Struct, array_like=True):
 
 
 class _Answer(Struct, array_like=True):
-    """Whom a server has."""
+    """Whom a server has, which may be one of several that the bus counts as one."""
 
     id: int
     clients: tuple[_Client, ...]
+    sharing: Annotated[int, Meta(ge=1)] = 1
 
 
 class _Asked:
@@ -85,7 +88,7 @@ class _Asked:
 
     def __init__(self) -> None:
         self.clients: list[_Client] = []
-        self.answers = 0
+        self.answers = Fraction()
         self.changed = trio.lowlevel.ParkingLot()
 
 
@@ -122,7 +125,7 @@ class Queries:
                 return [client.info() for client in asked.clients]
         finally:
             del self._asked[id]
-        raise BackplaneError(f"{servers - asked.answers} servers did not say who is there.")
+        raise BackplaneError(f"{ceil(servers - asked.answers)} servers did not say who is there.")
 
     async def abort(self, address: Address, reason: str) -> None:
         """Have all servers end connections. A checkpoint.
@@ -154,7 +157,8 @@ class Queries:
         if query.reason is not None:
             self._local.abort_now(query.address, query.reason)
             return
-        answer = _Answer(query.id, tuple(map(_Client.of, self._local.find_now(query.address))))
+        clients = tuple(map(_Client.of, self._local.find_now(query.address)))
+        answer = _Answer(query.id, clients, self._bus.sharing)
         try:
             self._bus.publish(self._channels.answers(query.sender), _encode(answer))
         except BackplaneError as error:
@@ -169,7 +173,7 @@ class Queries:
             return
         if (asked := self._asked.get(answer.id)) is not None:
             asked.clients += answer.clients
-            asked.answers += 1
+            asked.answers += Fraction(1, answer.sharing)
             asked.changed.unpark_all()
 
 

@@ -114,7 +114,13 @@ def add_monitor(app: HubApp[Any], path: str = "/monitor", *, authorize: Policy) 
     Monitor.__qualname__ = Monitor.__name__
     _ = app.figures  # which are counted from now on
     processes, page = Processes(app), _page()
-    app.add_hub(f"{path.rstrip('/')}{HUB}", Monitor, factory=lambda: Monitor(processes), options=_OPTIONS)
+    app.add_hub(
+        f"{path.rstrip('/')}{HUB}",
+        Monitor,
+        factory=lambda: Monitor(processes),
+        options=_OPTIONS,
+        alone=True,  # so that it can be seen, too, that the other processes cannot be reached
+    )
     app.add_route(path, lambda _: page, authorize=may_see)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from math import ceil
+from typing import Annotated, Any, TypeVar
 
 import attrs
 import msgspec
@@ -41,6 +43,7 @@ class _Answer:
     id: int
     server: str
     look: Look
+    sharing: Annotated[int, msgspec.Meta(ge=1)]  # it is one of so many that the bus counts as one
 
 
 class _Asked:
@@ -48,6 +51,7 @@ class _Asked:
 
     def __init__(self) -> None:
         self.looks: dict[str, Look] = {}
+        self.answers = Fraction()
         self.changed = trio.lowlevel.ParkingLot()
 
 
@@ -94,29 +98,39 @@ class Processes:
             return {"": Look.at(self._app)}, 1
         id = next(self._ids)
         asked = self._asked[id] = _Asked()
+        servers = None
         try:
-            servers = await self._bus.publish_counted(_QUESTIONS, _encode(_Question(id, self._bus.server)))
             with trio.move_on_after(ANSWER_TIMEOUT):
-                while len(asked.looks) < servers:
+                question = _encode(_Question(id, self._bus.server))
+                servers = await self._bus.publish_counted(_QUESTIONS, question)
+                while asked.answers < servers:
                     await asked.changed.park()
         except BackplaneError:
-            return {self._bus.server: Look.at(self._app)}, None
+            pass  # there are no others, then
         finally:
             del self._asked[id]
-        return asked.looks, servers
+        if servers is None:
+            return {self._bus.server: Look.at(self._app)}, None
+        return asked.looks, len(asked.looks) + ceil(servers - asked.answers)
 
     def _hear_question(self, data: bytes) -> None:
         """A process, which may be this one, asks."""
         question = _decode(data, _Question)
         if question is not None and self._bus is not None:
-            answer = _Answer(question.id, self._bus.server, Look.at(self._app))
-            self._bus.publish(f"{_ANSWERS}:{question.sender}", _encode(answer))
+            answer = _Answer(question.id, self._bus.server, Look.at(self._app), self._bus.sharing)
+            try:
+                self._bus.publish(f"{_ANSWERS}:{question.sender}", _encode(answer))
+            except BackplaneError as error:
+                logger.error("another process is not told what this one does: %s", error)
 
     def _hear_answer(self, data: bytes) -> None:
         """A process has answered."""
         answer = _decode(data, _Answer)
-        if answer is not None and (asked := self._asked.get(answer.id)) is not None:
+        if answer is None:
+            return
+        if (asked := self._asked.get(answer.id)) is not None:
             asked.looks[answer.server] = answer.look
+            asked.answers += Fraction(1, answer.sharing)
             asked.changed.unpark_all()
 
 

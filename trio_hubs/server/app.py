@@ -142,6 +142,7 @@ class HubApp(Generic[S]):
         factory: Callable[[], Hub[Any]] | None = None,
         options: HubOptions | None = None,
         filters: Sequence[HubFilter] = (),
+        alone: bool = False,
     ) -> None:
         """Offer a hub at a path, and its negotiation at ``{path}/negotiate``.
 
@@ -154,21 +155,24 @@ class HubApp(Generic[S]):
             factory: Makes the instance for each invocation, where the class needs arguments.
             options: The hub's options; the app's by default.
             filters: The filters of this hub, within those of the app.
+            alone: Whether its clients are those of this process alone, also where the app has a backplane.
 
         Raises:
             ValueError: Something is at the path already, it does not start with a slash, or it is a pattern.
             TypeError: The hub's methods cannot be called by clients as they are; says which and why.
         """
-        served, endpoint = self._hosting.hub(hub, factory, options, filters, partial(self._roster, hub))
+        served, endpoint = self._hosting.hub(
+            hub, factory, options, filters, partial(self._roster, hub, alone)
+        )
         self.site.add_endpoint(path, endpoint)
         self.site.hubs.append((hub, served))
 
-    def _roster(self, hub: type[Hub[Any]], options: HubOptions) -> Roster:
+    def _roster(self, hub: type[Hub[Any]], alone: bool, options: HubOptions) -> Roster:
         for known, served in self.site.hubs:
             if known is hub:
                 return served.roster
         local = LocalRoster.of(options)
-        return local if self.backplane is None else self.backplane.roster(hub, local, options)
+        return local if self.backplane is None or alone else self.backplane.roster(hub, local, options)
 
     def add_connection_handler(
         self,

@@ -145,8 +145,9 @@ class Broker:
             self._put(worker, encode(Counted(id, count)))
 
     def _pass_on(self, channel: str, data: bytes) -> None:
-        frame = encode(Publish(channel, data))
-        for each in self._subscribers.get(channel, {}):
+        workers = self._subscribers.get(channel, {})
+        frame = encode(Publish(channel, data, sharing=1 if self._fleet is None else len(workers)))
+        for each in workers:
             self._put(each, frame)
 
     def _subscribe(self, worker: _Worker, channel: str) -> None:

@@ -68,8 +68,9 @@ class WorkerBus(Bus):
     async def _take(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             match frame:
-                case Publish(channel, data):
+                case Publish(channel, data, sharing=sharing):
                     if (hear := self._heard.get(channel)) is not None:
+                        self.sharing = sharing
                         hear(data)
                 case Subscribe(channel):
                     self._unconfirmed[channel] -= 1

@@ -33,11 +33,13 @@ class Publish(Struct, array_like=True, tag=3, gc=False):
         channel: The channel.
         data: What is published.
         id: Where the worker wants to know how many others hear it.
+        sharing: How many workers it comes to that a fleet counts as one.
     """
 
     channel: str
     data: bytes
     id: int | None = None
+    sharing: int = 1
 
 
 class Count(Struct, array_like=True, tag=4, gc=False):
