@@ -42,15 +42,14 @@ class Fleet:
 Figures = dict[str, dict[str, list[Mapping[str, Any]]]]  # of a scenario and a fleet, one a round
 
 
-def measure(scenario: Scenario, fleet: Fleet, seconds: float) -> Mapping[str, Any]:
-    """Put one load on a fleet."""
+def measure(scenario: Scenario, fleet: Fleet, seconds: float) -> Mapping[str, Any] | None:
+    """Put one load on a fleet; None when it failed, as the first does where servers hear Redis from that on."""
     command = [sys.executable, "-m", "benchmarks.generator", ",".join(fleet.urls), scenario.name]
     command += ["--seconds", f"{seconds}", *(["--socketio"] if fleet.socketio else [])]
     for process in fleet.processes:
         command += ["--process", f"{process}"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    figures: Mapping[str, Any] = json.loads(run.stdout)
-    return figures
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return None if run.returncode else json.loads(run.stdout)
 
 
 def three_digits(value: float) -> str:
@@ -75,7 +74,7 @@ def measure_fleets(
                     f"\r\033[K{number}: {scenario.title}, {fleet.name}", end="", file=sys.stderr, flush=True
                 )
                 result = measure(scenario, fleet, seconds if number >= 0 else seconds / 4)
-                if number >= 0:
+                if number >= 0 and result is not None:
                     figures[scenario.name][fleet.name].append(result)
     print("\r\033[K", end="", file=sys.stderr, flush=True)
     print_figures(scenarios, [fleet.name for fleet in fleets], figures)
