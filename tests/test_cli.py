@@ -26,6 +26,7 @@ from trio_hubs.cli.apps import find_app
 from trio_hubs.cli.client import Server
 from trio_hubs.cli.commands import run_command
 from trio_hubs.cli.process import Fault, complain
+from trio_hubs.cli.server import Doors
 from trio_hubs.demo.counter import HUB_PATH, counter_app
 
 COMMAND = [sys.executable, "-m", "trio_hubs"]
@@ -218,6 +219,14 @@ def test_serve_gives_notice_before_it_drains(monkeypatch: pytest.MonkeyPatch) ->
     assert run_command(["serve", "chat:app", "--drain", "3", "--notice", "5"]) == 0
     assert run_command(["serve", "chat:app"]) == 0
     assert ends == [(app.drain, (3.0,), {"notice": 5.0}), (app.drain, (10.0,), {"notice": 0.0})]
+
+
+def test_workers_are_given_the_notice_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr(commands, "run", lambda command, *_, **__: ran.append(command.args))
+    words = ["serve", "chat:app", "--workers", "2", "--drain", "3", "--notice", "5"]
+    assert run_command(words) == 0
+    assert ran == [("chat:app", Doors(), 2, 3.0, 5.0)]
 
 
 async def test_demo_shows_both_sides(

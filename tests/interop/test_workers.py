@@ -26,6 +26,7 @@ from .ways import WAYS, Server, Way
 
 PATIENCE = 120.0  # seconds; each worker is a Python that starts
 APP = "tests.interop.workers_app:app"
+CLOSE = {"Connection": "close"}
 
 
 class Workers:
@@ -45,14 +46,14 @@ class Workers:
     async def worker(self) -> str:
         """The number of the worker that has answered a new client."""
         async with httpx2.AsyncClient() as http:
-            return (await http.get(f"{self.address}/worker", headers={"Connection": "close"})).text
+            return (await http.get(f"{self.address}/worker", headers=CLOSE)).text
 
 
 @asynccontextmanager
-async def open_workers(*, drain: float = 0.0) -> AsyncGenerator[Workers]:
+async def open_workers(*, drain: float = 0.0, notice: float = 0.0) -> AsyncGenerator[Workers]:
     async with open_background() as nursery, AsyncExitStack() as stack:
         with trio.fail_after(PATIENCE):
-            serve = partial(serve_workers, APP, "127.0.0.1", 0, workers=2, drain=drain)
+            serve = partial(serve_workers, APP, "127.0.0.1", 0, workers=2, drain=drain, notice=notice)
             supervisor = await nursery.start(serve)
         yield Workers(supervisor, stack)
 
@@ -143,6 +144,26 @@ async def test_a_hangup_replaces_the_workers_and_refuses_nobody() -> None:
             over.set()
         assert answered > 10
         assert not set(before) & set(workers.supervisor.processes)
+
+
+async def test_before_all_workers_end_they_say_so_and_all_goes_on() -> None:
+    async with open_workers(drain=5, notice=3600) as workers:
+        client, _ = await workers.connect(("json", Transport.WEBSOCKETS))
+        async with httpx2.AsyncClient() as http:
+
+            async def ready() -> str:
+                return (await http.get(f"{workers.address}/ready", headers=CLOSE)).text
+
+            assert await ready() in ("0", "1")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(workers.supervisor.stop)
+                with trio.fail_after(PATIENCE):
+                    while await ready() not in ("0 draining", "1 draining"):
+                        pass
+                assert await client.invoke("Add", 40, 2) == 42
+                async with Server(workers.address, ("json", Transport.WEBSOCKETS), PATIENCE).connect() as new:
+                    assert await new.invoke("Add", 40, 2) == 42
+                nursery.cancel_scope.cancel()
 
 
 async def test_an_app_that_is_none() -> None:

@@ -19,5 +19,11 @@ def answer_up(_: Request) -> Response:
     return Response.json(list(app.workers_up))
 
 
+def answer_ready(_: Request) -> Response:
+    """The number of the worker that answers, and whether it is to run empty."""
+    return Response(f"{app.worker_number}{' draining' if app.draining else ''}")
+
+
+app.add_route("/ready", answer_ready)
 app.add_route("/worker", answer_worker)
 app.add_route("/up", answer_up)

@@ -196,7 +196,8 @@ def serve(
         raise Fault("--reload serves one process alone, without --workers and --backplane")
     if workers > 1:
         served = server.Workers()
-        run(served.serve, name, doors, workers, seconds, log, backplane, on_terminate=served.stop)
+        serve_workers = partial(served.serve, name, doors, workers, seconds, notice)
+        run(serve_workers, log, backplane, on_terminate=served.stop)
     elif reload:
         run(serve_again, name, doors, drain or 0.0, notice, log)
     else:

@@ -121,7 +121,14 @@ class Workers:
         self._supervisor: Supervisor | None = None
 
     async def serve(
-        self, name: str, doors: Doors, count: int, drain: float, log: LogLines, backplane: str | None
+        self,
+        name: str,
+        doors: Doors,
+        count: int,
+        drain: float,
+        notice: float,
+        log: LogLines,
+        backplane: str | None,
     ) -> None:
         """Serve until cancelled, or stopped."""
         log.begin()
@@ -132,6 +139,7 @@ class Workers:
                 listeners=listeners,
                 workers=count,
                 drain=drain,
+                notice=notice,
                 ssl_certfile=doors.ssl_certfile,
                 ssl_keyfile=doors.ssl_keyfile,
                 log=attrs.asdict(log),

@@ -15,6 +15,7 @@ from ..fleet.backplane import FleetBackplane
 from ..fleet.bus import Bus, Gap, Hear
 from .frames import (
     LARGEST_FRAME,
+    Closing,
     Count,
     Counted,
     CutOff,
@@ -43,12 +44,14 @@ class WorkerBus(Bus):
     Attributes:
         up: The numbers of the workers that serve.
         backplanes: Who hears that the machine was cut off from the other servers.
+        on_closing: Called when all workers are to run empty before long.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.server = uuid.uuid4().hex
         self.up: tuple[int, ...] = ()
         self.backplanes: list[FleetBackplane] = []
+        self.on_closing: Callable[[], None] = lambda: None
         self._changed = trio.lowlevel.ParkingLot()
         self._pipe = Pipe(stream, self._changed.unpark_all)
         self._heard: dict[str, Hear] = {}
@@ -80,6 +83,8 @@ class WorkerBus(Bus):
                     self._counts[id] = -1 if number is None else number
                 case Up(workers):
                     self.up = workers
+                case Closing():
+                    self.on_closing()
                 case CutOff(seconds, unsent):
                     self.gaps += 1
                     for backplane in self.backplanes:

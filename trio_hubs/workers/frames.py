@@ -80,6 +80,10 @@ class Up(Struct, array_like=True, tag=8, gc=False):
     workers: tuple[int, ...]
 
 
+class Closing(Struct, array_like=True, tag=11, gc=False):
+    """All workers run empty before long."""
+
+
 class CutOff(Struct, array_like=True, tag=9, gc=False):
     """The machine was cut off from the others of the fleet, and is joined with them again."""
 
@@ -87,7 +91,9 @@ class CutOff(Struct, array_like=True, tag=9, gc=False):
     unsent: int
 
 
-Frame: TypeAlias = Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Leaving | Up | CutOff
+Frame: TypeAlias = (
+    Subscribe | Unsubscribe | Publish | Count | Counted | Ready | Alive | Leaving | Up | Closing | CutOff
+)
 
 Sign: TypeAlias = Ready | Alive | Leaving
 """What a worker says of itself."""

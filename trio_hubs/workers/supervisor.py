@@ -28,7 +28,7 @@ from ..fleet.bus import Bus, Gap
 from ..logs import get_logger
 from ..tasks import open_background, open_tasks
 from .broker import Broker
-from .frames import Alive, CutOff, Leaving, Ready, Sign, Up
+from .frames import Alive, Closing, CutOff, Leaving, Ready, Sign, Up
 from .handover import make_mailbox
 from .worker import ALIVE_PERIOD, Orders
 
@@ -61,6 +61,7 @@ async def serve_workers(
     fd: int | None = None,
     listeners: Sequence[AnyListener] = (),
     drain: float = 0.0,
+    notice: float = 0.0,
     ssl_certfile: str | PathLike[str] | None = None,
     ssl_keyfile: str | PathLike[str] | None = None,
     log: dict[str, Any] | None = None,
@@ -81,6 +82,7 @@ async def serve_workers(
         fd: The descriptor of a socket that was opened before.
         listeners: What else is open already, without TLS; closed in the end.
         drain: Seconds that invocations and streams may still run in a worker that is to end.
+        notice: Seconds before that in which all goes on, where all are to end, and apps only say that they will.
         ssl_certfile: The file with the certificate, to serve ``https`` and ``wss``.
         ssl_keyfile: The file with its key, unless that is in the former.
         log: The options of the command line for what workers log.
@@ -112,7 +114,7 @@ async def serve_workers(
         except Fault as fault:
             raise WorkerFailed(str(fault)) from fault
         fleet = backplane if isinstance(backplane, FleetBackplane) else None
-        supervisor = Supervisor(orders, workers, sockets, None if fleet is None else fleet.bus)
+        supervisor = Supervisor(orders, workers, sockets, None if fleet is None else fleet.bus, notice=notice)
         if fleet is not None:
             fleet.on_gap = supervisor.tell_gap
         async with nullcontext() if fleet is None else fleet.open_bus(), open_tasks() as nursery:
@@ -176,6 +178,7 @@ class Supervisor:
         count: How many there are.
         listeners: Where clients come in.
         fleet: The way to other servers.
+        notice: Seconds in which all goes on before all are to end.
 
     Attributes:
         addresses: Where the app is served, such as ``http://127.0.0.1:8000``.
@@ -187,11 +190,14 @@ class Supervisor:
         count: int,
         listeners: Sequence[trio.SocketListener | UnixListener],
         fleet: Bus | None,
+        *,
+        notice: float,
     ) -> None:
         scheme = "http:" if orders.certfile is None else "https:"
         self.addresses = tuple(address_of(each).replace("http:", scheme, 1) for each in listeners)
         self._orders = orders
         self._listeners = listeners
+        self._notice = notice
         self._broker = Broker(fleet)
         self._workers = [_Worker(number) for number in range(count)]
         self._started = False
@@ -236,6 +242,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Have all workers run empty, and wait until they have ended, which ends :meth:`run`, too. A checkpoint."""
+        self._broker.tell_all(Closing())
+        await trio.sleep(self._notice)
         self._stopping.set()
         for worker in self._workers:
             worker.end()

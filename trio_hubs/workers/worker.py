@@ -110,6 +110,10 @@ def _listeners(orders: Orders) -> list[AnyListener]:
 
 
 async def _serve(app: HubApp, orders: Orders, bus: WorkerBus) -> None:
+    def closing() -> None:
+        app.life.draining = True
+
+    bus.on_closing = closing
     async with open_background() as nursery:
 
         async def live() -> None:
