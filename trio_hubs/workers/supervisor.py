@@ -191,7 +191,7 @@ class Supervisor:
         listeners: Sequence[trio.SocketListener | UnixListener],
         fleet: Bus | None,
         *,
-        notice: float,
+        notice: float = 0.0,
     ) -> None:
         scheme = "http:" if orders.certfile is None else "https:"
         self.addresses = tuple(address_of(each).replace("http:", scheme, 1) for each in listeners)

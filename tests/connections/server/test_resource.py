@@ -312,3 +312,16 @@ async def test_whatever_the_types_say_a_handler_gives_a_response() -> None:
 def test_a_handler_can_be_called() -> None:
     with pytest.raises(TypeError, match="a route's handler is called with each request"):
         handler("hello")  # type: ignore[arg-type]
+
+
+def test_a_handler_that_does_not_take_the_request_alone_is_refused() -> None:
+    def none() -> Response:
+        raise NotImplementedError
+
+    def two(request: Request, more: int) -> Response:
+        raise NotImplementedError
+
+    for wrong in (none, two):
+        given: Any = wrong
+        with pytest.raises(TypeError, match=r"^the handler of '/plain' cannot be called with the request: "):
+            handler(given, "/plain")

@@ -124,15 +124,13 @@ class Handler:
 
 
 def _parameters(call: RouteHandler, pattern: Pattern) -> list[_Parameter]:
-    if not pattern.names:
-        return []
     try:
-        signature = inspect.signature(call, eval_str=True)
+        signature = inspect.signature(call, eval_str=bool(pattern.names))
         signature.bind(None, **dict.fromkeys(pattern.names))
     except (NameError, TypeError, ValueError) as error:
+        names = f", and with {', '.join(pattern.names)} by name" if pattern.names else ""
         raise TypeError(
-            f"the handler of '{pattern.path}' cannot be called with the request, and with "
-            f"{', '.join(pattern.names)} by name: {error}"
+            f"the handler of '{pattern.path}' cannot be called with the request{names}: {error}"
         ) from error
     widths = [width for width in pattern.widths if width]
     parameters = []
