@@ -387,6 +387,7 @@ COMMANDS = ("completion", "demo", "invoke", "listen", "send", "serve", "stream")
         (["serve", "good_app:app", "--log-level", "loud"], "loud"),
         (["serve", "good_app:app", "--reload", "--workers", "2"], "--reload serves one process alone"),
         (["serve", "good_app:app", "--backplane", "gopher://x:y"], "the backplane's URL is none"),
+        (["serve", "good_app:app", "--backplane", "env:NO_SUCH_VARIABLE"], "the backplane's URL is none"),
         (["serve", "good_app:app", "--reload", "--uds", "no/folder"], "cannot listen on 'no/folder'"),
         (["serve", "bad_import:app"], "No module named 'not_there_at_all'"),
         (["serve", "bad_syntax:app"], "SyntaxError"),

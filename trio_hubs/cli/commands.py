@@ -28,7 +28,7 @@ from .reload import serve_again
 from .server import Doors, Port
 from .top import top as run_top
 from .uploads import Upload
-from .words import Items, read_arguments, read_header, read_token, read_trust, read_url
+from .words import Items, read_arguments, read_backplane, read_header, read_token, read_trust, read_url
 
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 Every = Annotated[float, Parameter(validator=Number(gte=SHORTEST, lte=LONGEST))]
@@ -189,19 +189,21 @@ def serve(
         notice: Seconds before that in which all goes on, and the app only says that it is not ready any more.
         reload: Serve it anew when a Python file of this folder has changed.
         workers: How many processes serve it together. SIGHUP replaces them one by one.
-        backplane: The URL of a Redis that joins it with other servers, such as redis://localhost:6379.
+        backplane: The URL of a Redis that joins it with other servers, such as redis://localhost:6379; or
+            env:NAME, where it stands.
     """
     seconds = 10.0 if drain is None else drain
     if reload and (workers > 1 or backplane is not None):
         raise Fault("--reload serves one process alone, without --workers and --backplane")
+    redis = None if backplane is None else read_backplane(backplane)
     if workers > 1:
         served = server.Workers()
         serve_workers = partial(served.serve, name, doors, workers, seconds, notice)
-        run(serve_workers, log, backplane, on_terminate=served.stop)
+        run(serve_workers, log, redis, on_terminate=served.stop)
     elif reload:
         run(serve_again, name, doors, drain or 0.0, notice, log)
     else:
-        found = find_app(name, backplane)
+        found = find_app(name, redis)
         run(server.serve, found, doors, log, on_terminate=partial(found.drain, seconds, notice=notice))
     return 0
 

@@ -97,6 +97,11 @@ def read_trust(path: Path | None) -> ssl.SSLContext | None:
         raise Fault(f"the certificates of '{path}' cannot be read: {error.strerror or error}") from error
 
 
+def read_backplane(text: str) -> str:
+    """A backplane's URL, or that which a variable of the environment has, as command lines are no secrets."""
+    return os.environ.get(text[4:], "") if text.startswith("env:") else text
+
+
 def read_token(text: str) -> AccessToken:
     """A token, or what gives the one that stands in a file now. No message names the file: it may be the token."""
     if text.startswith("env:"):

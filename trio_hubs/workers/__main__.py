@@ -1,9 +1,12 @@
 """A worker's process, which its supervisor starts."""
 
+import os
 import sys
 
 import msgspec
 
 from .worker import Orders, main
 
-sys.exit(main(msgspec.json.decode(sys.argv[1], type=Orders)))
+with os.fdopen(int(sys.argv[1]), "rb") as file:
+    orders = msgspec.json.decode(file.read(), type=Orders)
+sys.exit(main(orders))

@@ -6,6 +6,7 @@ queues or are another's. A worker that dies is started again, later each time th
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -308,11 +309,10 @@ class Supervisor:
             inbox=worker.inbox.fileno(),
             outboxes=tuple(each.outbox.fileno() for each in self._workers),
         )
-        command = [sys.executable, "-m", WORKER, msgspec.json.encode(orders).decode()]
-        with theirs:
-            process = await trio.lowlevel.open_process(
-                command, pass_fds=(*orders.listeners, orders.bus, orders.inbox, *orders.outboxes)
-            )
+        with theirs, os.fdopen(_pipe_of(msgspec.json.encode(orders)), "rb") as pipe:
+            command = [sys.executable, "-m", WORKER, str(pipe.fileno())]
+            fds = (*orders.listeners, orders.bus, orders.inbox, *orders.outboxes, pipe.fileno())
+            process = await trio.lowlevel.open_process(command, pass_fds=fds)
         worker.current = current = _Process(process)
         if self._stopping.is_set():
             current.end()
@@ -351,3 +351,11 @@ class Supervisor:
             each for each in self._workers if each.current and each.current.ready and not each.current.leaving
         ]
         self._broker.tell_all(Up(tuple(each.number for each in serving)))
+
+
+def _pipe_of(data: bytes) -> int:
+    """The end of a pipe in which something little lies: unlike a command line, nobody else can read it."""
+    end, start = os.pipe()
+    with os.fdopen(start, "wb") as file:
+        file.write(data)
+    return end

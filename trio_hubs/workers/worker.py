@@ -1,6 +1,6 @@
 """One of several processes that serve an app: its part of the bus, its mailbox, and its end with the supervisor's.
 
-It is started by the supervisor alone, which hands down its sockets: ``python -m trio_hubs.workers ORDERS``.
+It is started by the supervisor alone, which hands down its sockets, and a pipe with its orders.
 """
 
 from __future__ import annotations
