@@ -50,7 +50,16 @@ async def test_what_is_known_of_a_user_comes_along(autojump_clock: MockClock) ->
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xc1", b"\x91\x01", b"\x95\x01\xa1s\xa1?\x90\xc0", b"\x93\x00\x90\x00", b"\x91" * 5000]
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x91\x01",
+        b"\x95\x01\xa1s\xa1?\x90\xc0",
+        b"\x95\x01\xa1\xff\x01\x90\x90",
+        b"\x93\x00\x90\x00",
+        b"\x91" * 5000,
+    ],
 )
 async def test_hostile_bytes(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, data: Any) -> None:
     async with AsyncExitStack() as stack:

@@ -137,13 +137,16 @@ async def test_an_answer_that_the_bus_does_not_take_is_logged(
     assert "too large" in record.message
 
 
+@pytest.mark.parametrize(
+    "data", [b"\x81\xa2id\xa1x", b"\x82\xa2id\x01\xa6sender\xa1\xff", b"\x81\xa1x" + b"\x91" * 100_000]
+)
 @pytest.mark.parametrize("channel", ["questions", "answers:{}"])
 async def test_what_cannot_be_read_is_logged(
-    channel: str, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    channel: str, data: bytes, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async with process(MemoryBroker()) as (_, processes, bus):
         with caplog.at_level(logging.WARNING):
-            bus.publish("trio_hubs.monitor:" + channel.format(bus.server), b"\x81\xa2id\xa1x")
+            bus.publish("trio_hubs.monitor:" + channel.format(bus.server), data)
             looks, _ = await processes.look()
     assert list(looks) == [bus.server]
     [record] = caplog.records

@@ -65,7 +65,7 @@ class FleetCompletion(Struct, array_like=True, frozen=True):
     completion: bytes
 
 
-FleetMessage = TypeVar("FleetMessage", FleetInvocation, GroupCommand, GroupAck, FleetCompletion)
+FleetMessage = TypeVar("FleetMessage")
 
 _encoder = msgspec.msgpack.Encoder()
 

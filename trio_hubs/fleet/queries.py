@@ -25,6 +25,7 @@ from ..server.local_roster import LocalRoster
 from ..server.roster import ClientInfo
 from .bus import Bus
 from .channels import Channels
+from .messages import decode
 
 logger = get_logger(__name__)
 
@@ -150,7 +151,7 @@ class Queries:
     def hear_query(self, data: bytes) -> None:
         """A server, which may be this one, asks."""
         try:
-            query = _decode(data, _Query)
+            query = decode(_Query, data)
         except ProtocolError as error:
             logger.warning("a question of another server cannot be read: %s", error)
             return
@@ -167,7 +168,7 @@ class Queries:
     def hear_answer(self, data: bytes) -> None:
         """A server has answered."""
         try:
-            answer = _decode(data, _Answer)
+            answer = decode(_Answer, data)
         except ProtocolError as error:
             logger.warning("an answer of another server cannot be read: %s", error)
             return
@@ -179,10 +180,3 @@ class Queries:
 
 def _encode(message: Struct) -> bytes:
     return msgspec.msgpack.encode(message, enc_hook=str)  # claims may be anything
-
-
-def _decode(data: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ProtocolError(str(error)) from error

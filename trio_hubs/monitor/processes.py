@@ -14,9 +14,10 @@ import attrs
 import msgspec
 import trio
 
-from ..errors import BackplaneError
+from ..errors import BackplaneError, ProtocolError
 from ..fleet.backplane import FleetBackplane
 from ..fleet.bus import Bus, Hear
+from ..fleet.messages import decode
 from ..logs import get_logger
 from ..server.app import HubApp
 from .look import Look
@@ -115,7 +116,7 @@ class Processes:
 
     def _hear_question(self, data: bytes) -> None:
         """A process, which may be this one, asks."""
-        question = _decode(data, _Question)
+        question = _decode(_Question, data)
         if question is not None and self._bus is not None:
             answer = _Answer(question.id, self._bus.server, Look.at(self._app), self._bus.sharing)
             try:
@@ -125,10 +126,8 @@ class Processes:
 
     def _hear_answer(self, data: bytes) -> None:
         """A process has answered."""
-        answer = _decode(data, _Answer)
-        if answer is None:
-            return
-        if (asked := self._asked.get(answer.id)) is not None:
+        answer = _decode(_Answer, data)
+        if answer is not None and (asked := self._asked.get(answer.id)) is not None:
             asked.looks[answer.server] = answer.look
             asked.answers += Fraction(1, answer.sharing)
             asked.changed.unpark_all()
@@ -137,10 +136,10 @@ class Processes:
 _encode = msgspec.msgpack.encode
 
 
-def _decode(data: bytes, kind: type[T]) -> T | None:
+def _decode(kind: type[T], data: bytes) -> T | None:
     """What another process says; what cannot be read, as from another version, is logged."""
     try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+        return decode(kind, data)
+    except ProtocolError as error:
         logger.warning("what another process says to this one's monitor cannot be read: %s", error)
         return None
