@@ -36,7 +36,6 @@ _TRANSPORTS = {
 _HOOKS = {
     "on_connected": "OnConnectedAsync",
     "on_disconnected": "OnDisconnectedAsync",
-    "on_authentication_refreshed": "OnAuthenticationRefreshedAsync",
 }
 _DURATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # as ASP.NET Core advises
 
@@ -75,8 +74,7 @@ def traced_calls(
         url: The hub's URL.
         tracer_provider: Takes the spans; the global one by default.
     """
-    service, attributes = _hub_at(url)
-    return partial(_traced, trace.get_tracer(CLIENT, tracer_provider=tracer_provider), service, attributes)
+    return partial(_traced, trace.get_tracer(CLIENT, tracer_provider=tracer_provider), _hub_at(url))
 
 
 def traced_handlers(url: str, *, tracer_provider: TracerProvider | None = None) -> Observer:
@@ -86,12 +84,11 @@ def traced_handlers(url: str, *, tracer_provider: TracerProvider | None = None) 
         url: The hub's URL.
         tracer_provider: Takes the spans; the global one by default.
     """
-    service, attributes = _hub_at(url)
-    return _HandlerSpans(trace.get_tracer(CLIENT, tracer_provider=tracer_provider), service, attributes)
+    return _HandlerSpans(trace.get_tracer(CLIENT, tracer_provider=tracer_provider), _hub_at(url))
 
 
-def _hub_at(url: str) -> tuple[str, Attributes]:
-    """What stands for a hub's class at clients, and what their spans say of it."""
+def _hub_at(url: str) -> Attributes:
+    """What clients' spans say of a hub, whose path stands for its class."""
     parts = urlsplit(url)
     attributes: Attributes = {"rpc.system": "signalr"}
     if service := parts.path.strip("/"):
@@ -99,16 +96,14 @@ def _hub_at(url: str) -> tuple[str, Attributes]:
     if parts.hostname:
         attributes["server.address"] = parts.hostname
         attributes["server.port"] = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
-    return service, attributes
+    return attributes
 
 
 @contextmanager
-def _traced(tracer: Tracer, service: str, attributes: Attributes, target: str) -> Iterator[Mapping[str, str]]:
+def _traced(tracer: Tracer, hub: Attributes, target: str) -> Iterator[Mapping[str, str]]:
     """A span around a call of ours, which is no parent of what its caller does meanwhile."""
-    kind = SpanKind.CLIENT
-    span = tracer.start_span(
-        _title(service, target), kind=kind, attributes={**attributes, "rpc.method": target}
-    )
+    attributes = {**hub, "rpc.method": target}
+    span = tracer.start_span(_title(hub, target), kind=SpanKind.CLIENT, attributes=attributes)
     try:
         yield _headers(trace.set_span_in_context(span))
     except (Exception, trio.Cancelled) as error:
@@ -125,7 +120,8 @@ def _headers(here: context.Context | None = None) -> Mapping[str, str]:
     return headers
 
 
-def _title(service: str, method: str) -> str:
+def _title(hub: Attributes, method: str) -> str:
+    service = hub.get("rpc.service")
     return f"{service}/{method}" if service else method
 
 
@@ -144,23 +140,14 @@ class _Connection:
     """What the calls on a connection have in common.
 
     Attributes:
-        service: The full name of the hub's class.
+        hub: What all of their spans say.
         request: The context of the HTTP request that made it.
+        links: What leads from a call's trace to that of the request.
     """
 
-    service: str
+    hub: Attributes
     request: context.Context
-
-    @property
-    def attributes(self) -> Attributes:
-        """What all of their spans say."""
-        return {"rpc.system": "signalr", "rpc.service": self.service}
-
-    @property
-    def links(self) -> list[Link]:
-        """What leads from a call's trace to that of the request."""
-        span = trace.get_current_span(self.request).get_span_context()
-        return [Link(span)] if span.is_valid else []
+    links: list[Link]
 
 
 class _Spans:
@@ -177,16 +164,15 @@ class _Spans:
     def begin(
         self,
         call: ObservedCall,
-        service: str,
-        attributes: Attributes,
+        hub: Attributes,
         parent: context.Context,
         links: Sequence[Link] = (),
     ) -> context.Context:
         """Begin a call's span; gives the context that the call is to run in."""
         method = _HOOKS.get(call.target, call.target)
-        attributes = {**attributes, "rpc.method": method}
+        attributes = {**hub, "rpc.method": method}
         kind = SpanKind.INTERNAL if call.target in _HOOKS else SpanKind.SERVER
-        span = self._tracer.start_span(_title(service, method), parent, kind, attributes, links)
+        span = self._tracer.start_span(_title(hub, method), parent, kind, attributes, links)
         self._running[call] = span, attributes
         return trace.set_span_in_context(span, parent)
 
@@ -207,18 +193,16 @@ class _HandlerSpans(Observer):
 
     Args:
         tracer: Makes the spans.
-        service: What stands for the hub's class.
-        attributes: What each span says.
+        hub: What each span says.
     """
 
-    def __init__(self, tracer: Tracer, service: str, attributes: Attributes) -> None:
+    def __init__(self, tracer: Tracer, hub: Attributes) -> None:
         self._spans = _Spans(tracer)
-        self._service = service
-        self._attributes = attributes
+        self._hub = hub
 
     def call_began(self, call: ObservedCall) -> None:
         parent = propagate.extract(call.headers, context.Context())
-        context.attach(self._spans.begin(call, self._service, self._attributes, parent))
+        context.attach(self._spans.begin(call, self._hub, parent))
 
     def call_ended(self, call: ObservedCall) -> None:
         self._spans.end(call)
@@ -257,10 +241,13 @@ class _Instruments(Observer):
 
     def connection_opened(self, connection: ObservedConnection) -> None:
         hubs = [hub for hub, _ in self._app.site.hubs if hub.__qualname__ == connection.hub]
+        hub: Attributes = {"rpc.system": "signalr", "rpc.service": _name(hubs[0]) if hubs else ""}
         request = context.get_current()  # where what hosts the app traces requests
         if not trace.get_current_span(request).get_span_context().is_valid:
             request = propagate.extract(connection.request.headers, context.Context())
-        self._connections[connection.id] = _Connection(_name(hubs[0]) if hubs else "", request)
+        span = trace.get_current_span(request).get_span_context()
+        links = [Link(span)] if span.is_valid else []
+        self._connections[connection.id] = _Connection(hub, request, links)
         self._active.add(1, _transport(connection))
 
     def connection_closed(self, connection: ObservedConnection) -> None:
@@ -276,7 +263,7 @@ class _Instruments(Observer):
 
     def hook_began(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
-            here = self._spans.begin(call, connection.service, connection.attributes, connection.request)
+            here = self._spans.begin(call, connection.hub, connection.request)
             token, headers = context.attach(here), call_headers.set(_headers)
 
             def leave() -> None:
@@ -293,9 +280,7 @@ class _Instruments(Observer):
     def call_began(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
             parent = propagate.extract(call.headers, context.Context())
-            here = self._spans.begin(
-                call, connection.service, connection.attributes, parent, connection.links
-            )
+            here = self._spans.begin(call, connection.hub, parent, connection.links)
             context.attach(here)  # of the call's own context, which ends with it
             call_headers.set(_headers)
 
@@ -307,7 +292,7 @@ class _Instruments(Observer):
     def call_refused(self, call: ObservedCall) -> None:
         if (connection := self._connections.get(call.connection_id)) is not None:
             kind = _name(type(call.error))
-            self._refused.add(1, {**connection.attributes, "error.type": kind})
+            self._refused.add(1, {**connection.hub, "error.type": kind})
 
 
 def _transport(connection: ObservedConnection) -> Attributes:
