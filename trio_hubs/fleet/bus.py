@@ -7,7 +7,8 @@ published while it was away: that is a gap, and it is told.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import attrs
@@ -108,6 +109,17 @@ class Bus(abc.ABC):
     @abc.abstractmethod
     def unsubscribe(self, channel: str) -> None:
         """Hear a channel no more; nothing happens when it is not heard."""
+
+    @contextmanager
+    def hearing(self, heard: Mapping[str, Hear]) -> Generator[None]:
+        """Hear channels for the body."""
+        for channel, hear in heard.items():
+            self.subscribe(channel, hear)
+        try:
+            yield
+        finally:
+            for channel in heard:
+                self.unsubscribe(channel)
 
     async def wait_answer(self, answered: trio.Event, channel: str) -> bool:
         """Wait for the answer of whoever hears a channel; gives whether it came before nobody was left. A checkpoint.

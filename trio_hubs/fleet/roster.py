@@ -94,13 +94,8 @@ class FleetRoster(Roster):
         async with open_background() as nursery:
             self._commands.start(nursery)
             self._results.start(nursery)
-            for channel, hear in heard.items():
-                bus.subscribe(channel, hear)
-            try:
+            with bus.hearing(heard):
                 yield
-            finally:
-                for channel in heard:
-                    bus.unsubscribe(channel)
 
     async def run(self) -> None:
         await self._local.run()

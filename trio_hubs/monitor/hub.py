@@ -8,14 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
+from functools import partial
 from importlib.resources import files
 from typing import Any, cast
 
 import trio
 
 from ..connections.http import Response
-from ..connections.users import Policy, User
+from ..connections.users import Policy
 from ..connections.users import authorize as authorized
 from ..errors import HubException
 from ..server.app import HubApp
@@ -104,10 +105,7 @@ def add_monitor(app: HubApp[Any], path: str = "/monitor", *, authorize: Policy) 
     if any(issubclass(hub, MonitorHub) for hub, _ in app.site.hubs):
         raise ValueError("the app has a monitor already")
 
-    def may_see(user: User) -> bool | Awaitable[bool]:
-        return authorize(user)
-
-    @authorized(may_see)
+    @authorized(partial(authorize))  # which is no handler, whatever its parameter is called
     class Monitor(MonitorHub):
         pass
 
@@ -121,7 +119,7 @@ def add_monitor(app: HubApp[Any], path: str = "/monitor", *, authorize: Policy) 
         options=_OPTIONS,
         alone=True,  # so that it can be seen, too, that the other processes cannot be reached
     )
-    app.add_route(path, lambda _: page, authorize=may_see)
+    app.add_route(path, lambda _: page, authorize=authorize)
 
 
 def _others(app: HubApp[Any]) -> bool:

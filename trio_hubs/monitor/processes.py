@@ -16,7 +16,7 @@ import trio
 
 from ..errors import BackplaneError, ProtocolError
 from ..fleet.backplane import FleetBackplane
-from ..fleet.bus import Bus, Hear
+from ..fleet.bus import Bus
 from ..fleet.messages import decode
 from ..logs import get_logger
 from ..server.app import HubApp
@@ -75,17 +75,9 @@ class Processes:
     @asynccontextmanager
     async def _open(self, bus: Bus) -> AsyncGenerator[None]:
         """Answer the others, and hear their answers, for the body."""
-        heard: dict[str, Hear] = {
-            _QUESTIONS: self._hear_question,
-            f"{_ANSWERS}:{bus.server}": self._hear_answer,
-        }
-        for channel, hear in heard.items():
-            bus.subscribe(channel, hear)
-        try:
+        answers = f"{_ANSWERS}:{bus.server}"
+        with bus.hearing({_QUESTIONS: self._hear_question, answers: self._hear_answer}):
             yield
-        finally:
-            for channel in heard:
-                bus.unsubscribe(channel)
 
     async def look(self) -> tuple[dict[str, Look], int | None]:
         """Look at all processes. A checkpoint.

@@ -6,6 +6,7 @@ A process counts for rates from its second look on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -164,17 +165,13 @@ def _rows(looks: list[Look]) -> Mapping[_Key, Any]:
 def _summed(rows: Iterable[Iterable[Row]]) -> dict[_Key, Row]:
     """The rows of all processes, by their texts: those about the same are one, whose numbers are the sums."""
     found: dict[_Key, Row] = {}
-    for each in rows:
-        for row in each:
-            fields = attrs.asdict(row, recurse=False)
-            key = tuple(value for value in fields.values() if isinstance(value, str))
-            known = found.get(key)
-            if known is None:
-                found[key] = row
-            else:
-                numbers = {name for name, value in fields.items() if not isinstance(value, str)}
-                sums = {name: fields[name] + getattr(known, name) for name in numbers}
-                found[key] = attrs.evolve(row, **sums)
+    for row in chain.from_iterable(rows):
+        fields = attrs.asdict(row, recurse=False)
+        key = tuple(value for value in fields.values() if isinstance(value, str))
+        known = found.get(key)
+        numbers = {name: value for name, value in fields.items() if not isinstance(value, str)}
+        sums = {name: value + getattr(known, name, 0) for name, value in numbers.items()}
+        found[key] = attrs.evolve(row, **sums)
     return found
 
 

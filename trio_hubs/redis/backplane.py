@@ -130,7 +130,7 @@ def _is_url(url: str) -> bool:
 
 @asynccontextmanager
 async def open_hub_publisher(
-    redis: str | coredis.Redis[Any] | coredis.RedisCluster[Any],
+    redis: str | RedisClient,
     hub: type[Hub[C]],
     *,
     options: HubOptions | None = None,

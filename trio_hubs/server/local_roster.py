@@ -154,7 +154,7 @@ class LocalRoster(Roster):
         members: tuple[Member, ...],
         call: EncodedCall,
         policy: SlowClientPolicy,
-        groups: tuple[str, ...] = (),
+        groups: tuple[str, ...],
     ) -> list[tuple[Session, bytes]]:
         """Queue a call for all of these but those that it has to wait for, which are given with their bytes.
 

@@ -124,9 +124,8 @@ class Broker:
             worker.nursery.start_soon(self._count, worker, id, fleet.publish_counted, channel, data)
         else:
             try:
-                await fleet.wait_room(
-                    channel
-                )  # meanwhile the worker's senders wait, too, once its pipe is full
+                # Meanwhile the worker's senders wait, too, once its pipe is full.
+                await fleet.wait_room(channel)
             except BackplaneError as error:
                 self.lost += 1
                 logger.error("what a worker publishes is lost: %s", error)
@@ -137,12 +136,10 @@ class Broker:
     async def _count(
         self, worker: _Worker, id: int, ask: Callable[..., Awaitable[int]], *arguments: str | bytes
     ) -> None:
-        try:
+        count: int | None = None
+        with suppress(BackplaneError):
             count = await ask(*arguments)
-        except BackplaneError:
-            self._put(worker, encode(Counted(id, None)))
-        else:
-            self._put(worker, encode(Counted(id, count)))
+        self._put(worker, encode(Counted(id, count)))
 
     def _pass_on(self, channel: str, data: bytes) -> None:
         workers = self._subscribers.get(channel, {})

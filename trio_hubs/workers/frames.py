@@ -57,13 +57,7 @@ class Counted(Struct, array_like=True, tag=5, gc=False):
 
 
 class Ready(Struct, array_like=True, tag=6, gc=False):
-    """A worker serves.
-
-    Attributes:
-        address: Where.
-    """
-
-    address: str
+    """A worker serves."""
 
 
 class Alive(Struct, array_like=True, tag=7, gc=False):

@@ -340,8 +340,7 @@ class Supervisor:
 
         try:
             await self._broker.serve(stream, take)
-            with trio.move_on_after(self._orders.drain + STOP_TIMEOUT):
-                await trio.sleep_forever()  # it ends by itself, if it has closed the bus
+            await trio.sleep(self._orders.drain + STOP_TIMEOUT)  # it ends by itself, if it has closed the bus
         except ProtocolError:
             logger.exception("worker %d is killed", worker.number)
         process.process.kill()

@@ -121,7 +121,8 @@ async def _serve(app: HubApp, orders: Orders, bus: WorkerBus) -> None:
             nursery.cancel_scope.cancel()  # the supervisor has gone
 
         nursery.start_soon(live)
-        bus.tell(Ready(await nursery.start(partial(app.serve, listeners=_listeners(orders)))))
+        await nursery.start(partial(app.serve, listeners=_listeners(orders)))
+        bus.tell(Ready())
         while True:
             await trio.sleep(ALIVE_PERIOD)
             bus.tell(Alive())
