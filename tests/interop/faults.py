@@ -50,6 +50,13 @@ class Process:
         assert answer.status_code == 200, answer.text
         return answer.json() if answer.content else None
 
+    async def wait_nobody(self) -> None:
+        """Wait until no client is there, in no group and as no user."""
+        await wait_until(self._nobody)
+
+    async def _nobody(self) -> bool:
+        return bool(await self.get("/there") == [[], [], []])
+
     async def kept(self, processes: int = 1) -> dict[int, dict[str, int]]:
         """What each of so many processes keeps, by its id."""
         found: dict[int, dict[str, int]] = {}

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import coredis
+
 from .conftest import absent
 
 NODE_TIMEOUT = 2000  # milliseconds after which a cluster's node counts as dead
@@ -84,6 +86,11 @@ class RedisProcess:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    async def channels(self) -> set[str]:
+        """What anybody hears."""
+        async with coredis.Redis.from_url(self.url, decode_responses=True) as client:
+            return set(await client.pubsub_channels())
 
     def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import coredis
 import pytest
 import trio
 from hypothesis import settings
@@ -105,13 +104,13 @@ class RawClient:
 async def test_nothing_is_left_of_many_clients(redis: RedisProcess) -> None:
     with running_app(redis.url, workers=2) as process:
         await visit(process, range(10))
-        await wait_until(lambda: nobody_is_there(process))
-        before, heard = await process.kept(2), await channels(redis)
+        await process.wait_nobody()
+        before, heard = await process.kept(2), await redis.channels()
         for start in range(0, CLIENTS, AT_A_TIME):
             await visit(process, range(start, start + AT_A_TIME))
-        await wait_until(lambda: nobody_is_there(process))
+        await process.wait_nobody()
         await wait_until(lambda: keeps(process, before))
-        assert await channels(redis) == heard
+        assert await redis.channels() == heard
 
 
 async def visit(process: Process, numbers: range) -> None:
@@ -143,15 +142,5 @@ async def visit(process: Process, numbers: range) -> None:
                 nursery.start_soon(go, client, other)
 
 
-async def nobody_is_there(process: Process) -> bool:
-    return bool(await process.get("/there") == [[], [], []])
-
-
 async def keeps(process: Process, before: dict[int, dict[str, int]]) -> bool:
     return await process.kept(2) == before
-
-
-async def channels(redis: RedisProcess) -> set[str]:
-    """What anybody hears."""
-    async with coredis.Redis.from_url(redis.url, decode_responses=True) as client:
-        return set(await client.pubsub_channels())

@@ -13,14 +13,13 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-import coredis
 import pytest
 import trio
 
 from trio_hubs import ConnectionClosed, HubException
 from trio_hubs.tasks import open_background
 
-from .faults import PATIENCE, Client, Process, running_app, stopped, two_clients, wait_until
+from .faults import PATIENCE, Client, running_app, stopped, two_clients, wait_until
 from .redis_process import RedisProcess
 
 LEARNS = 5.0
@@ -35,21 +34,11 @@ def redis(tmp_path: Path) -> Iterator[RedisProcess]:
     process.kill()
 
 
-async def channels(redis: RedisProcess) -> set[str]:
-    """What anybody hears."""
-    async with coredis.Redis.from_url(redis.url, decode_responses=True) as client:
-        return set(await client.pubsub_channels())
-
-
-async def nobody_is_there(process: Process) -> bool:
-    return bool(await process.get("/there") == [[], [], []])
-
-
 async def test_a_server_that_is_killed_while_others_wait_for_it(redis: RedisProcess) -> None:
     with running_app(redis.url) as asker, running_app(redis.url) as other:
         async with other.connect("ann") as client:
             await client.call("Add", 1, 2)
-        await wait_until(lambda: nobody_is_there(asker))
+        await asker.wait_nobody()
         before = await asker.kept()
         ended = dict[str, Any]()
 
@@ -81,7 +70,7 @@ async def test_a_server_that_is_killed_while_others_wait_for_it(redis: RedisProc
             }
             with pytest.raises(ConnectionClosed):
                 await its.call("Add", 1, 2)
-        await wait_until(lambda: nobody_is_there(asker))
+        await asker.wait_nobody()
         assert await asker.kept() == before
 
 
@@ -89,8 +78,8 @@ async def test_a_server_that_is_killed_while_it_waits_for_others(redis: RedisPro
     with running_app(redis.url) as other:
         async with other.connect("ann") as client:
             await client.call("Add", 1, 2)
-        await wait_until(lambda: nobody_is_there(other))
-        before, heard = await other.kept(), await channels(redis)
+        await other.wait_nobody()
+        before, heard = await other.kept(), await redis.channels()
         asked, may_answer = trio.Event(), trio.Event()
 
         async def answer(_: str) -> str:
@@ -115,9 +104,9 @@ async def test_a_server_that_is_killed_while_it_waits_for_others(redis: RedisPro
                 may_answer.set()
                 await its.call("JoinGroup", "room")
                 await its.call("CallGroup", "room", "goes on")
-        await wait_until(lambda: nobody_is_there(other))
+        await other.wait_nobody()
         assert await other.kept() == before
-        assert await channels(redis) == heard
+        assert await redis.channels() == heard
 
 
 class Numbers:
@@ -171,7 +160,7 @@ async def test_a_redis_that_is_stopped_and_killed_under_load(redis: RedisProcess
             await bob.hear("to the room")
             for client in (ann, bob):
                 assert len(await client.call("Gaps")) == 2
-        await wait_until(lambda: nobody_is_there(first))
+        await first.wait_nobody()
 
 
 async def test_workers_whose_redis_is_killed_under_load(redis: RedisProcess) -> None:
@@ -190,7 +179,7 @@ async def test_workers_whose_redis_is_killed_under_load(redis: RedisProcess) -> 
             for worker in (ann, bob):
                 assert len(await worker.call("Gaps")) == 1
             await ann.call("AddConnectionToGroup", bob.id, "room")
-        await wait_until(lambda: nobody_is_there(process))
+        await process.wait_nobody()
         assert (await process.kept(2)).keys() == before
 
 

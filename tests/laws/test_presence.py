@@ -19,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.fleet.memory_bus import MemoryBroker, MemoryBus
+from tests.fleet.memory_bus import MemoryBackplane, MemoryBroker, MemoryBus
 from trio_hubs import ConnectionClosed, HubApp, User
-from trio_hubs.fleet.backplane import FleetBackplane
 from trio_hubs.testing import Network, open_test_app, open_test_client
 
 PAGE = Path(__file__).parents[2] / "docs" / "presence.md"
@@ -160,14 +159,6 @@ class LateBus(MemoryBus):
             self._broker.put(channel, data)
 
 
-class LateBackplane(FleetBackplane):
-    """Joins servers in memory."""
-
-    @asynccontextmanager
-    async def open_bus(self) -> AsyncGenerator[None]:
-        yield
-
-
 @asynccontextmanager
 async def open_servers(count: int, seed: int) -> AsyncGenerator[list[HubApp]]:
     """Serve the hub: alone without a backplane, else as a fleet."""
@@ -181,7 +172,7 @@ async def open_servers(count: int, seed: int) -> AsyncGenerator[list[HubApp]]:
             else:
                 bus = LateBus(broker, nursery, chance)
                 broker.buses.append(bus)
-                app = HubApp(backplane=LateBackplane(bus, {}))
+                app = HubApp(backplane=MemoryBackplane(bus, {}))
             app.add_hub("/presence", Presence)
             apps.append(await stack.enter_async_context(open_test_app(app)))
         yield apps

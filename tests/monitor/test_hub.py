@@ -9,8 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.fleet.memory_bus import MemoryBroker
-from tests.monitor.test_processes import MemoryBackplane
+from tests.fleet.memory_bus import MemoryBackplane, MemoryBroker
 from trio_hubs import (
     ChannelReader,
     Hub,

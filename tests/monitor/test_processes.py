@@ -8,21 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.fleet.memory_bus import MemoryBroker, MemoryBus
+from tests.fleet.memory_bus import MemoryBackplane, MemoryBroker, MemoryBus
 from trio_hubs import BackplaneError, Hub, HubApp
-from trio_hubs.fleet.backplane import FleetBackplane
 from trio_hubs.monitor.processes import ANSWER_TIMEOUT, Processes
 from trio_hubs.testing import open_test_app, open_test_client
 
 
 class Chat(Hub):
     pass
-
-
-class MemoryBackplane(FleetBackplane):
-    @asynccontextmanager
-    async def open_bus(self) -> AsyncGenerator[None]:
-        yield
 
 
 @asynccontextmanager
