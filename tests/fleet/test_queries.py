@@ -70,3 +70,18 @@ async def test_hostile_bytes(autojump_clock: MockClock, caplog: pytest.LogCaptur
         broker.put(f"Hub:internal:answers:{bus.server}", data)
         assert await roster.users() == set()
         assert caplog.text.count("cannot be read") == 2
+
+
+@pytest.mark.parametrize("claim", ["\ud800", 2**64], ids=["no text", "too large"])
+async def test_a_claim_that_cannot_be_said_ends_no_server(
+    claim: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        here, there = [await open_roster(stack, broker.open()) for _ in range(2)]
+        hub = ServedHub(Member, Member, HubOptions(), roster=here)
+        user = User("ann", claims={"odd": claim})
+        await stack.enter_async_context(open_client(hub, "json", id="a", user=user))
+        with pytest.raises(BackplaneError):
+            await there.users()
+        assert "another server is not told who is here" in caplog.text

@@ -162,7 +162,12 @@ class Queries:
         answer = _Answer(query.id, clients, self._bus.sharing)
         try:
             self._bus.publish(self._channels.answers(query.sender), _encode(answer))
-        except BackplaneError as error:
+        except (
+            BackplaneError,
+            ValueError,
+            OverflowError,
+            TypeError,
+        ) as error:  # a claim may be beyond MessagePack
             logger.error("another server is not told who is here: %s", error)
 
     def hear_answer(self, data: bytes) -> None:
