@@ -11,6 +11,7 @@ from rich.console import Console
 from trio_hubs.cli.monitor_view import MAXIMUM_NAME, MonitorView, _bytes, _duration, _rate
 from trio_hubs.monitor.look import ClientLook, GroupLook
 from trio_hubs.monitor.snapshot import HubLine, MethodLine, Snapshot
+from trio_hubs.server.statistics import Statistics
 
 HOSTILE = "\x1b]0;title\x07\x1b[31m\u202e\r\n[bold red]" + "x" * 1000
 METHOD = MethodLine(
@@ -37,11 +38,9 @@ SNAPSHOT = Snapshot(
     processes=1,
     expected=1,
     draining=0,
-    connections=1204,
-    refused_connections=0,
-    refused_calls=0,
-    slow_clients=2,
-    dropped_messages=0,
+    statistics=Statistics(
+        connections=1204, refused_connections=0, refused_calls=0, slow_clients=2, dropped_messages=0
+    ),
     methods=[METHOD],
     more_methods=0,
     hubs=[HUB],

@@ -60,7 +60,7 @@ async def test_each_snapshot_is_a_line_until_ctrl_c() -> None:
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 130
         assert await process.stderr.receive_some() == b""
-    assert [each["connections"] for each in told] == [1, 1, 1]
+    assert [each["statistics"]["connections"] for each in told] == [1, 1, 1]
     rates = [each["hubs"][1]["sent_per_second"] for each in told]
     assert rates[0] is None
     assert rates[1] > 0

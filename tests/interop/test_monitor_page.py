@@ -28,9 +28,15 @@ def test_monitor_page(run_node: Callable[..., subprocess.CompletedProcess[str]],
 def test_two_workers_are_told_as_one() -> None:
     with running_server(*SERVE, "--workers", "2") as (address, _):
         command = (sys.executable, "-m", "trio_hubs", "top", f"{address}/monitor", "--token", TOKEN, "--once")
-        told: dict[str, Any] = {"connections": 0}
-        while told["connections"] <= 2 * CLIENTS:  # until both are up, and their clients have come
+        told: dict[str, Any] = {"statistics": {"connections": 0}}
+        while (
+            told["statistics"]["connections"] <= 2 * CLIENTS
+        ):  # until both are up, and their clients have come
             told = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
-        assert (told["processes"], told["expected"], told["connections"]) == (2, 2, 2 * CLIENTS + 1)
+        assert (told["processes"], told["expected"], told["statistics"]["connections"]) == (
+            2,
+            2,
+            2 * CLIENTS + 1,
+        )
         groups = {each["group"]: each["members"] for each in told["groups"]}
         assert groups["lobby"] == 2 * CLIENTS

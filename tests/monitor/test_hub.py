@@ -161,7 +161,7 @@ async def test_it_tells_at_once_and_then_in_time(autojump_clock: MockClock) -> N
     ):
         first = await read(viewer, snapshots)
         assert trio.current_time() == 0
-        assert (first.processes, first.expected, first.connections) == (1, 1, 2)
+        assert (first.processes, first.expected, first.statistics.connections) == (1, 1, 2)
         await worker.invoke("Rest", 0.5)
         await worker.invoke("Rest", 1)
         second = await read(viewer, snapshots)
@@ -190,7 +190,7 @@ async def test_any_client_can_watch(transport: Transport, protocol: Any, autojum
     ):
         told = [await read(viewer, snapshots) for _ in range(5)]
         assert trio.current_time() == pytest.approx(4 * SHORTEST)
-    assert told[-1].connections == 1
+    assert told[-1].statistics.connections == 1
 
 
 @pytest.mark.parametrize("every", [0, SHORTEST / 2, LONGEST + 1, -1])
@@ -233,8 +233,8 @@ async def test_a_slow_viewer_is_told_what_is_new(autojump_clock: MockClock) -> N
         await trio.sleep(8)
         async with open_test_client(app, "/work"):
             network.resume()
-            assert (await read(viewer, snapshots)).connections == 2  # which was under way
-            assert (await read(viewer, snapshots)).connections == 3
+            assert (await read(viewer, snapshots)).statistics.connections == 2  # which was under way
+            assert (await read(viewer, snapshots)).statistics.connections == 3
             assert trio.current_time() == pytest.approx(8.1)
 
 
@@ -247,7 +247,7 @@ async def test_it_can_be_seen_that_others_are_out_of_reach(autojump_clock: MockC
         viewer.stream("Watch", 1, item_type=Snapshot) as snapshots,
     ):
         told = await read(viewer, snapshots)
-        assert (told.processes, told.expected, told.connections) == (1, None, 1)
+        assert (told.processes, told.expected, told.statistics.connections) == (1, None, 1)
         bus.away = False
         told = await read(viewer, snapshots)
         assert (told.processes, told.expected) == (1, 1)

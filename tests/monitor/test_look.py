@@ -19,6 +19,7 @@ from trio_hubs.monitor.look import (
     Look,
 )
 from trio_hubs.protocol.negotiate import Transport
+from trio_hubs.server.statistics import Statistics
 from trio_hubs.testing import Network, open_test_app, open_test_client
 
 
@@ -55,11 +56,9 @@ async def test_an_app_that_does_nothing(autojump_clock: MockClock) -> None:
         look = Look.at(app)
     assert look == Look(
         draining=False,
-        connections=0,
-        refused_connections=0,
-        refused_calls=0,
-        slow_clients=0,
-        dropped_messages=0,
+        statistics=Statistics(
+            connections=0, refused_connections=0, refused_calls=0, slow_clients=0, dropped_messages=0
+        ),
         methods=[],
         hubs=[HubLook("Work", 0, 0, 0, 0, 0, 0, 0, 0)],
         groups=[],
@@ -100,7 +99,7 @@ async def test_connections_by_their_transport(transport: str, autojump_clock: Mo
         "LongPolling": hub.long_polling,
     }
     assert counts == {**dict.fromkeys(counts, 0), transport: 1}
-    assert (look.connections, hub.groups) == (1, 2)
+    assert (look.statistics.connections, hub.groups) == (1, 2)
     assert hub.received_bytes > 50
     assert hub.sent_bytes > 5
 

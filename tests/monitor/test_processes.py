@@ -39,7 +39,7 @@ async def test_one_that_is_alone_needs_no_bus(autojump_clock: MockClock) -> None
         looks, expected = await processes.look()
     assert expected == 1
     [look] = looks.values()
-    assert look.connections == 1
+    assert look.statistics.connections == 1
 
 
 async def test_all_answer(autojump_clock: MockClock) -> None:
@@ -52,7 +52,7 @@ async def test_all_answer(autojump_clock: MockClock) -> None:
         for _ in range(2):
             looks, expected = await processes.look()
             assert expected == 2
-            assert {name: look.connections for name, look in looks.items()} == {
+            assert {name: look.statistics.connections for name, look in looks.items()} == {
                 bus.server: 0,
                 other_bus.server: 1,
             }

@@ -7,8 +7,10 @@ import pytest
 
 from trio_hubs.monitor.look import MAXIMUM_CLIENTS, ClientLook, GroupLook, HubLook, Look, MethodLook
 from trio_hubs.monitor.snapshot import MAXIMUM_METHODS, Snapshot
+from trio_hubs.server.statistics import Statistics
 
-NOTHING = Look(False, 0, 0, 0, 0, 0, [], [], [], [])
+NONE = Statistics(connections=0, refused_connections=0, refused_calls=0, slow_clients=0, dropped_messages=0)
+NOTHING = Look(False, NONE, [], [], [], [])
 
 
 def method(name: str = "Say", ended: int = 0, **numbers: Any) -> MethodLook:
@@ -65,11 +67,9 @@ def test_without_calls_there_is_no_mean() -> None:
 
 def test_processes_are_one() -> None:
     one = look(
-        connections=1,
-        refused_connections=2,
-        refused_calls=3,
-        slow_clients=4,
-        dropped_messages=5,
+        statistics=Statistics(
+            connections=1, refused_connections=2, refused_calls=3, slow_clients=4, dropped_messages=5
+        ),
         draining=True,
         methods=[method(ended=4, running=1), method("Join", ended=1)],
         hubs=[hub(websockets=1, long_polling=1, sent_bytes=10)],
@@ -84,8 +84,7 @@ def test_processes_are_one() -> None:
     )
     told = Snapshot.of({"a": one, "b": other}, {"a": NOTHING, "b": NOTHING}, 1, 3)
     assert (told.processes, told.expected, told.draining) == (2, 3, 1)
-    totals = (told.connections, told.refused_connections, told.refused_calls, told.slow_clients)
-    assert (*totals, told.dropped_messages) == (2, 4, 6, 8, 10)
+    assert attrs.astuple(told.statistics) == (2, 4, 6, 8, 10)
     assert [(each.method, each.calls_per_second, each.running) for each in told.methods] == [
         ("Say", 8, 2),
         ("Join", 2, 0),

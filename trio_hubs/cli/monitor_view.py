@@ -113,10 +113,10 @@ class MonitorView:
         return Text.assemble((f"● {text}", colour), (f"  {self.at:%H:%M:%S}", "dim"))
 
     def _totals(self) -> Table:
-        told = self.snapshot
+        told, limits = self.snapshot, self.snapshot.statistics
         columns = (
             (
-                ("connections", _whole(told.connections)),
+                ("connections", _whole(limits.connections)),
                 ("groups", _whole(sum(each.groups for each in told.hubs))),
                 ("waiting calls", _whole(sum(each.waiting_calls for each in told.hubs))),
                 ("queued", _bytes(sum(each.queued_bytes for each in told.hubs))),
@@ -128,10 +128,10 @@ class MonitorView:
                 ("out/s", _bytes(_sum(each.sent_per_second for each in told.hubs))),
             ),
             (
-                ("slow, cut off", _warning(told.slow_clients)),
-                ("dropped", _warning(told.dropped_messages)),
-                ("refused calls", _warning(told.refused_calls)),
-                ("turned away", _warning(told.refused_connections)),
+                ("slow, cut off", _warning(limits.slow_clients)),
+                ("dropped", _warning(limits.dropped_messages)),
+                ("refused calls", _warning(limits.refused_calls)),
+                ("turned away", _warning(limits.refused_connections)),
             ),
         )
         table = Table.grid(padding=(0, 3, 0, 0))

@@ -19,6 +19,7 @@ from ..calls.session import Session
 from ..protocol.negotiate import Transport
 from ..server.app import HubApp
 from ..server.figures import HubFigures, MethodFigures
+from ..server.statistics import Statistics
 
 MAXIMUM_GROUPS = MAXIMUM_CLIENTS = 20
 """How many groups are told of, the largest, and how many clients, those that most waits for."""
@@ -136,11 +137,7 @@ class Look:
 
     Attributes:
         draining: Whether it is running empty, or will before long.
-        connections: How many connections there are, raw ones included.
-        refused_connections: How many were turned away.
-        refused_calls: How many calls were refused for a limit's sake.
-        slow_clients: How many clients were disconnected for being too slow.
-        dropped_messages: How many messages were dropped for slow clients.
+        statistics: What it has to do with its limits.
         methods: Those that were called.
         hubs: All.
         groups: The largest.
@@ -148,11 +145,7 @@ class Look:
     """
 
     draining: bool
-    connections: int
-    refused_connections: int
-    refused_calls: int
-    slow_clients: int
-    dropped_messages: int
+    statistics: Statistics
     methods: list[MethodLook]
     hubs: list[HubLook]
     groups: list[GroupLook]
@@ -161,7 +154,7 @@ class Look:
     @classmethod
     def at(cls, app: HubApp[Any]) -> Look:
         """Look at an app."""
-        figures, statistics = app.figures, app.statistics()
+        figures = app.figures
         rosters = {served.roster: served.definition.hub.__qualname__ for _, served in app.site.hubs}
         groups = [
             GroupLook(hub, name, members)
@@ -171,11 +164,7 @@ class Look:
         numbers = Counter(group.hub for group in groups)
         return cls(
             app.draining,
-            statistics.connections,
-            statistics.refused_connections,
-            statistics.refused_calls,
-            statistics.slow_clients,
-            statistics.dropped_messages,
+            app.statistics(),
             list(map(MethodLook.of, figures.methods.values())),
             [_hub(app, each, numbers[each.hub]) for each in figures.hubs],
             largest_groups(groups),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
+from ..server.statistics import Statistics
 from .look import ClientLook, GroupLook, HubLook, Look, MethodLook, largest_groups, most_queued
 
 MAXIMUM_METHODS = 100
@@ -81,11 +82,7 @@ class Snapshot:
         processes: How many processes it is of.
         expected: How many there are; ``None`` where the others cannot be reached.
         draining: How many of these are running empty, or will before long.
-        connections: How many connections there are, raw ones included.
-        refused_connections: How many were turned away so far.
-        refused_calls: How many calls were refused for a limit's sake so far.
-        slow_clients: How many clients were disconnected for being too slow so far.
-        dropped_messages: How many messages were dropped for slow clients so far.
+        statistics: What they have to do with their limits.
         methods: Those that were called most, from the most on.
         more_methods: How many others were called.
         hubs: All.
@@ -96,11 +93,7 @@ class Snapshot:
     processes: int
     expected: int | None
     draining: int
-    connections: int
-    refused_connections: int
-    refused_calls: int
-    slow_clients: int
-    dropped_messages: int
+    statistics: Statistics
     methods: list[MethodLine]
     more_methods: int
     hubs: list[HubLine]
@@ -125,11 +118,12 @@ class Snapshot:
             processes=len(looks),
             expected=expected,
             draining=sum(look.draining for look in every),
-            connections=sum(look.connections for look in every),
-            refused_connections=sum(look.refused_connections for look in every),
-            refused_calls=sum(look.refused_calls for look in every),
-            slow_clients=sum(look.slow_clients for look in every),
-            dropped_messages=sum(look.dropped_messages for look in every),
+            statistics=Statistics(
+                **{
+                    each.name: sum(getattr(look.statistics, each.name) for look in every)
+                    for each in attrs.fields(Statistics)
+                }
+            ),
             methods=[_method(each, growth) for each in methods[:MAXIMUM_METHODS]],
             more_methods=max(0, len(methods) - MAXIMUM_METHODS),
             hubs=[_hub(each, growth) for each in _summed(look.hubs for look in every).values()],
