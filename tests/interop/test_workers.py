@@ -228,7 +228,7 @@ app.add_route("/", lambda _: trio_hubs.Response.json(["first", *app.workers_up])
         assert (await http.get(address)).json() == ["first", 1]
         site.write_text(app.replace("first", "second"), encoding="utf-8")
         while (answer := (await http.get(address)).json()) != ["second", 0, 1]:
-            assert answer[0] == "second" or 1 in answer
+            assert len(answer) > 1  # somebody is always up
         process.terminate()
         assert await process.wait() == 0
 
