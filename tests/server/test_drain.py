@@ -277,6 +277,28 @@ async def test_requests_under_way_are_waited_for(autojump_clock: MockClock, seco
         assert trio.current_time() == 5
 
 
+async def test_requests_that_come_later_are_not_waited_for(autojump_clock: MockClock) -> None:
+    async def answer(_: Request) -> Response:
+        await trio.sleep(1)
+        return Response("done")
+
+    app = hub_app(Work, lambda: Work([]))
+    app.add_route("/slow", answer)
+    async with open_app(app) as served, trio.open_nursery() as nursery:
+
+        async def ask_again_and_again(late: float) -> None:
+            await trio.sleep(late)
+            while True:
+                await served.ask("GET", "/slow")
+
+        nursery.start_soon(ask_again_and_again, 0)
+        nursery.start_soon(ask_again_and_again, 0.5)
+        await trio.sleep(0.75)
+        await served.app.drain(300)
+        assert trio.current_time() == 1.5
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_app_that_is_not_served_may_be_drained(autojump_clock: MockClock) -> None:
     await hub_app(Work, lambda: Work([])).drain(60)
     assert trio.current_time() == 0

@@ -396,7 +396,7 @@ class HubApp(Generic[S]):
         await self._door.leave_to_others()
         await self.life.drain(seconds, notice)
         with trio.CancelScope(deadline=deadline):
-            await self._door.wait_quiet()
+            await self._door.wait_answered()
 
     async def serve(
         self,

@@ -55,11 +55,11 @@ class Door:
             )
         await trio.sleep_forever()  # those that are in stay
 
-    async def wait_quiet(self) -> None:
-        """Wait until all requests that have come are answered. A checkpoint."""
+    async def wait_answered(self) -> None:
+        """Wait until the requests that are under way now have been answered. A checkpoint."""
         await trio.lowlevel.checkpoint()
         if self._server is not None:
-            await self._server.wait_quiet()
+            await self._server.wait_answered()
 
     async def leave_to_others(self) -> None:
         """Let nobody in any more, where other workers do. Not always a checkpoint."""

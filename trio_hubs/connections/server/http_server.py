@@ -93,23 +93,25 @@ class HttpServer:
         self.elsewhere = elsewhere
         self.arrivals = Arrivals()
         self._under_way: set[object] = set()
-        self._quiet = trio.lowlevel.ParkingLot()
+        self._answered = trio.lowlevel.ParkingLot()
 
-    def begin(self, connection: object) -> None:
-        """A connection has a request that is to be answered here."""
-        self._under_way.add(connection)
+    def begin(self) -> object:
+        """A request has come; gives what stands for it."""
+        request = object()
+        self._under_way.add(request)
+        return request
 
-    def end(self, connection: object) -> None:
-        """It has none, or none any more."""
-        self._under_way.discard(connection)
-        if not self._under_way:
-            self._quiet.unpark_all()
+    def end(self, request: object) -> None:
+        """It has been answered, or will not be."""
+        self._under_way.discard(request)
+        self._answered.unpark_all()
 
-    async def wait_quiet(self) -> None:
-        """Wait until no request is under way. A checkpoint."""
+    async def wait_answered(self) -> None:
+        """Wait until the requests that are under way now have been answered. A checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self._under_way:
-            await self._quiet.park()
+        waiting = set(self._under_way)
+        while waiting & self._under_way:
+            await self._answered.park()
 
     async def serve_stream(
         self, stream: trio.abc.Stream, data: bytes = b"", scheme: str = "", client: str | None = None
@@ -147,16 +149,17 @@ class _HttpConnection:
         self._server = server
         self._wire = HttpWire(stream, server.arrivals, data)
         self._client = client or client_of(stream)
-        self._route: Route | None = None  # of the request under way
-        self._owner: int | None = None  # of the request under way, where another process has its connection
+        self._request: object = None  # stands for the request under way
+        self._route: Route | None = None  # of that
+        self._owner: int | None = None  # of that, where another process has its connection
         self._with_body = True
 
     async def serve(self) -> None:
         try:
             while await self._serve_request():
-                self._server.end(self)
+                self._server.end(self._request)
         finally:
-            self._server.end(self)
+            self._server.end(self._request)
             self._wire.end()
 
     async def _serve_request(self) -> bool:
@@ -228,7 +231,7 @@ class _HttpConnection:
                 await self._hand_over_idle()
             if not isinstance(head, h11.Request):
                 return None
-            self._server.begin(self)
+            self._request = self._server.begin()
             self._with_body = head.method != b"HEAD"
             names = [name for name, _ in head.headers]
             # Both are a way to smuggle requests past proxies.
@@ -277,7 +280,6 @@ class _HttpConnection:
 
     async def _hand_over(self, owner: int) -> bool:
         assert self._server.elsewhere is not None
-        self._server.end(self)
         if not await self._server.elsewhere.hand_over(
             owner, self._stream, self._wire.take_back(), self._scheme, self._client
         ):
