@@ -24,7 +24,11 @@ from trio_hubs.workers.handover import Mailboxes, make_mailbox
 class Boxes(Mailboxes):
     """Mailboxes of workers that take new clients for as long as a test does not say otherwise."""
 
-    heir: int | None = None
+    chosen: int | None = None
+
+    @property
+    def heir(self) -> int | None:
+        return self.chosen
 
 
 @asynccontextmanager
@@ -99,7 +103,7 @@ async def test_idle_connections_go_to_the_heir_or_are_closed(heir: int | None) -
         await cut.send_all(request + request[:-9])
         assert b"\r\n\r\n0 http" in await cut.receive_some()
         await trio.testing.wait_all_tasks_blocked()
-        leaving.heir = heir
+        leaving.chosen = heir
         servers[0].arrivals.leave()
         await trio.testing.wait_all_tasks_blocked()
         late = await trio.testing.open_stream_to_socket_listener(listener)
@@ -155,7 +159,7 @@ async def test_what_is_new_goes_to_the_heir_of_a_worker_that_runs_empty() -> Non
         for client in clients:
             await client.send_all(new % b"/")
             assert b"\r\n\r\n0 http" in await client.receive_some()
-        leaving.heir = 2
+        leaving.chosen = 2
         for client, path in zip(clients, (b"/", b"/page", b"/?id="), strict=True):
             await client.send_all(request_for(0, b"still mine."))
             assert b"\r\n\r\n0 http" in await answer_of(client)

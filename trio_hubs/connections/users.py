@@ -80,7 +80,8 @@ def authorize(policy: Any = None) -> Any:
         raise TypeError(
             f"a policy is called with the user and tells whether it may, which {policy!r} cannot be"
         )
-    return _Mark(policy or _any_user)
+    chosen: Any = policy or _any_user
+    return _Mark(chosen)
 
 
 class _Mark:
