@@ -330,7 +330,11 @@ async def test_nothing_is_made_where_nobody_listens() -> None:
     for observers in (NOBODY, Observers([Deaf()])):
         assert not observers.hear_calls
         observers.call_refused("c", "1", "Add", ValueError())
+        assert not observers.hear_hooks
+        assert observers.hook_began("c", "on_connected") is None
+        observers.hook_ended(None, None)
     assert Observers([Witness()]).hear_calls
+    assert Observers([Door()]).hear_hooks
 
 
 class Waiting(Observer):

@@ -19,10 +19,12 @@ from trio_hubs import (
     HubException,
     HubOptions,
     Request,
+    Response,
     User,
 )
 from trio_hubs.monitor import add_monitor
-from trio_hubs.monitor.hub import LONGEST, SHORTEST
+from trio_hubs.monitor.hub import LONGEST
+from trio_hubs.monitor.processes import SHORTEST
 from trio_hubs.monitor.snapshot import Snapshot
 from trio_hubs.protocol.negotiate import Transport
 from trio_hubs.testing import Network, open_test_app, open_test_client, open_test_http
@@ -72,6 +74,20 @@ def test_an_app_has_one_monitor() -> None:
     app = monitored()
     with pytest.raises(ValueError, match="has a monitor already"):
         add_monitor(app, "/other", authorize=is_admin)
+
+
+@pytest.mark.parametrize("taken", ["/monitor", "/monitor/hub", "/monitor/hub/negotiate"])
+def test_one_that_cannot_be_added_leaves_nothing(taken: str) -> None:
+    backplane = MemoryBackplane(MemoryBroker().open(), {})
+    app = HubApp(authenticate=by_token, backplane=backplane)
+    app.add_route(taken, lambda _: Response("mine"))
+    with pytest.raises(ValueError, match=f"something at '{taken}' already"):
+        add_monitor(app, authorize=is_admin)
+    assert not app.site.hubs
+    assert not backplane._parts
+    assert app._figures is None
+    add_monitor(app, "/other", authorize=is_admin)
+    assert len(app.site.hubs) == len(backplane._parts) == 1
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("wrong", 401), ("ann's", 403), ("root's", 200)])
@@ -306,3 +322,24 @@ async def test_while_nothing_else_goes_on_a_notice_is_seen(autojump_clock: MockC
             assert [each.draining async for each in snapshots] == [1]
         await viewer.wait_closed()
         assert trio.current_time() == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("every", "takes"), [(1.0, True), (LONGEST, True), (1.0, False)])
+async def test_viewers_alone_keep_no_app_from_ending(
+    every: float, takes: bool, autojump_clock: MockClock
+) -> None:
+    app = monitored()
+    async with (
+        open_test_client(app, "/monitor/hub", user=ADMIN) as viewer,
+        viewer.stream("Watch", every, item_type=Snapshot) as snapshots,
+        trio.open_nursery() as nursery,
+    ):
+        await snapshots.read()
+        if takes:
+            await viewer.send("Taken")
+        await trio.sleep(0.5)
+        nursery.start_soon(app.drain, 300)
+        with pytest.raises(trio.EndOfChannel):
+            await snapshots.read()
+        await viewer.wait_closed()
+        assert trio.current_time() <= 1.5

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 import pytest
@@ -113,6 +114,23 @@ async def test_the_largest_groups(autojump_clock: MockClock) -> None:
     assert len(look.groups) == MAXIMUM_GROUPS
     assert look.groups[0] == GroupLook("Work", "group 77", 2)
     assert look.hubs[0].groups == 101
+
+
+async def test_of_small_groups_nothing_is_made(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    def make(*args: Any) -> GroupLook:
+        nonlocal made
+        made += 1
+        return GroupLook(*args)
+
+    monkeypatch.setattr("trio_hubs.monitor.look.GroupLook", make)
+    app = watched()
+    async with open_test_client(app, "/work") as connection:
+        await connection.invoke("Join", *(f"group {number}" for number in range(100)))
+        assert len(Look.at(app).groups) == made == MAXIMUM_GROUPS
 
 
 async def test_long_names_are_cut_and_any_can_be_sent(autojump_clock: MockClock) -> None:

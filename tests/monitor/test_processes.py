@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from tests.fleet.memory_bus import MemoryBackplane, MemoryBroker, MemoryBus
 from trio_hubs import BackplaneError, Hub, HubApp
-from trio_hubs.monitor.processes import ANSWER_TIMEOUT, Processes
+from trio_hubs.monitor.processes import ANSWER_TIMEOUT, SHORTEST, Processes
 from trio_hubs.testing import open_test_app, open_test_client
 
 
@@ -57,6 +57,43 @@ async def test_all_answer(autojump_clock: MockClock) -> None:
                 other_bus.server: 1,
             }
         assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("others", [True, False])
+async def test_all_who_ask_share_a_look_for_the_shortest_period(
+    others: bool, autojump_clock: MockClock
+) -> None:
+    app = HubApp(backplane=MemoryBackplane(MemoryBroker().open(), {}) if others else None)
+    app.add_hub("/chat", Chat)
+    processes = Processes(app)
+    seen: list[int] = []
+    async with open_test_app(app), AsyncExitStack() as stack:
+        for _ in range(2):
+            for _ in range(2):
+                looks, _ = await processes.look()
+                seen.extend(look.statistics.connections for look in looks.values())
+                await stack.enter_async_context(open_test_client(app, "/chat"))
+            await trio.sleep(SHORTEST)
+    assert seen == [0, 0, 2, 2]
+
+
+def test_an_app_that_is_served_again_is_looked_at_again() -> None:
+    app = HubApp()
+    app.add_hub("/chat", Chat)
+    processes = Processes(app)
+    seen: list[int] = []
+
+    async def serve(sleep: float, clients: int) -> None:
+        async with open_test_app(app), AsyncExitStack() as stack:
+            for _ in range(clients):
+                await stack.enter_async_context(open_test_client(app, "/chat"))
+            await trio.sleep(sleep)
+            looks, _ = await processes.look()
+            seen.append(looks[""].statistics.connections)
+
+    for sleep, clients in ((100, 1), (0, 2)):
+        trio.run(serve, sleep, clients, clock=MockClock(autojump_threshold=0))
+    assert seen == [1, 2]
 
 
 async def test_one_that_does_not_answer_is_left_out(autojump_clock: MockClock) -> None:

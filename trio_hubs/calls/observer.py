@@ -158,6 +158,7 @@ class Observers:
 
     Attributes:
         hear_calls: Whether anybody listens for calls that begin or end.
+        hear_hooks: Whether anybody listens for hooks that do.
 
     Raises:
         TypeError: One is not an observer, or has an async method, which nobody would wait for.
@@ -192,6 +193,7 @@ class Observers:
         self._ended: tuple[Listener[ObservedCall], ...] = listening("call_ended")
         self._refused: tuple[Listener[ObservedCall], ...] = listening("call_refused")
         self.hear_calls = bool(self._began or self._ended)
+        self.hear_hooks = bool(self._hook_began or self._hook_ended)
 
     def connection_opened(self, connection: ObservedConnection) -> None:
         """Tell of a connection that has begun."""
@@ -201,16 +203,21 @@ class Observers:
         """Tell of a connection that has ended."""
         _tell(self._closed, connection)
 
-    def hook_began(self, connection_id: str, name: str) -> ObservedCall:
+    def hook_began(self, connection_id: str, name: str) -> ObservedCall | None:
         """Tell of a hook that is about to be called; :meth:`hook_ended` takes what this gives."""
+        if not self.hear_hooks:
+            return None
         call = ObservedCall(connection_id, "", name, 0)
         _tell(self._hook_began, call)
         return call
 
-    def hook_ended(self, call: ObservedCall, error: Exception | None, *, cancelled: bool = False) -> None:
+    def hook_ended(
+        self, call: ObservedCall | None, error: Exception | None, *, cancelled: bool = False
+    ) -> None:
         """Tell of a hook that has ended; as :meth:`call_ended`."""
-        call.note_end(error, cancelled=cancelled)
-        _tell(self._hook_ended, call)
+        if call is not None:
+            call.note_end(error, cancelled=cancelled)
+            _tell(self._hook_ended, call)
 
     def call_began(
         self,

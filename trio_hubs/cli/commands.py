@@ -15,7 +15,8 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from ..errors import HubsError
-from ..monitor.hub import LONGEST, SHORTEST
+from ..monitor.hub import LONGEST
+from ..monitor.processes import SHORTEST
 from ..protocol.negotiate import Transport
 from . import client, server
 from .apps import find_app

@@ -16,22 +16,24 @@ from typing import Any, cast
 import trio
 
 from ..connections.http import Response
+from ..connections.server.router import Pattern
 from ..connections.users import Policy
 from ..connections.users import authorize as authorized
 from ..errors import HubException
 from ..server.app import HubApp
 from ..server.hub import Hub
 from ..server.options import HubOptions
-from .processes import Processes
+from .processes import SHORTEST, Processes
 from .snapshot import Looks, Snapshot
 
-SHORTEST, LONGEST = 0.25, 60.0
-"""Seconds from one snapshot to the next, within which a viewer may choose."""
+LONGEST = 60.0
+"""Seconds from one snapshot to the next that a viewer may choose, from :data:`.SHORTEST` on."""
 
 HUB = "/hub"
 """Stands behind the monitor's path at its hub."""
 
 _OPTIONS = HubOptions(maximum_streams=1, close_on_authentication_expiration=True)
+_NOTICE = 1.0  # seconds until it is seen that the app has no other clients any more
 _TAKEN = object()
 
 
@@ -51,7 +53,7 @@ class MonitorHub(Hub):
         """Give a snapshot now, and again and again, each when the viewer has said that it has the one before.
 
         So none is old when it comes, however slow the viewer is, or what lies between. It ends when the app runs empty
-        and has no other clients any more, so that it keeps none of them waiting.
+        and has no other clients any more, within a second, so that it keeps nothing waiting.
 
         Args:
             every: Seconds from one to the next.
@@ -65,11 +67,15 @@ class MonitorHub(Hub):
             now = trio.current_time()
             taken = self.context.items[_TAKEN] = trio.Event()
             yield Snapshot.of(looks, before, now - last, expected)
-            if self.app.draining and not _others(self.app):
-                return
             before, last = looks, now
-            await taken.wait()
-            await trio.sleep_until(now + every)
+            due = False
+            while not due:
+                if self.app.draining and not _others(self.app):
+                    return
+                with trio.move_on_after(_NOTICE):
+                    await taken.wait()
+                    await trio.sleep_until(now + every)
+                    due = True
 
     def taken(self) -> None:
         """Say that the newest snapshot has come."""
@@ -104,14 +110,16 @@ def add_monitor(app: HubApp[Any], path: str = "/monitor", *, authorize: Policy) 
         )
     if any(issubclass(hub, MonitorHub) for hub, _ in app.site.hubs):
         raise ValueError("the app has a monitor already")
+    if app.site.router.get(Pattern.parse(path)) is not None:  # before there is a hub without its page
+        raise ValueError(f"there is something at '{path}' already")
 
     @authorized(partial(authorize))  # which is no handler, whatever its parameter is called
     class Monitor(MonitorHub):
         pass
 
     Monitor.__qualname__ = Monitor.__name__
-    _ = app.figures  # which are counted from now on
-    processes, page = Processes(app), _page()
+    page = _page()
+    processes: Processes
     app.add_hub(
         f"{path.rstrip('/')}{HUB}",
         Monitor,
@@ -120,6 +128,8 @@ def add_monitor(app: HubApp[Any], path: str = "/monitor", *, authorize: Policy) 
         alone=True,  # so that it can be seen, too, that the other processes cannot be reached
     )
     app.add_route(path, lambda _: page, authorize=authorize)
+    processes = Processes(app)  # joins the fleet, so it comes when nothing can fail any more
+    _ = app.figures  # which are counted from now on
 
 
 def _others(app: HubApp[Any]) -> bool:

@@ -156,18 +156,20 @@ class Look:
         """Look at an app."""
         figures = app.figures
         rosters = {served.roster: served.definition.hub.__qualname__ for _, served in app.site.hubs}
-        groups = [
-            GroupLook(hub, name, members)
-            for roster, hub in rosters.items()
-            for name, members in roster.group_sizes.items()
-        ]
-        numbers = Counter(group.hub for group in groups)
+        sizes = [(hub, roster.group_sizes) for roster, hub in rosters.items()]
+        numbers = Counter[str]()
+        for hub, groups in sizes:
+            numbers[hub] += len(groups)
+        largest = nlargest(
+            MAXIMUM_GROUPS,
+            ((members, name, hub) for hub, groups in sizes for name, members in groups.items()),
+        )
         return cls(
             app.draining,
             app.statistics(),
             list(map(MethodLook.of, figures.methods.values())),
             [_hub(app, each, numbers[each.hub]) for each in figures.hubs],
-            largest_groups(groups),
+            largest_groups(GroupLook(hub, name, members) for members, name, hub in largest),
             most_queued(
                 _client(served.definition.hub.__qualname__, session)
                 for _, served in app.site.hubs

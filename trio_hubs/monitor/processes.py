@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import partial
 from itertools import count
-from math import ceil
+from math import ceil, inf
 from typing import Annotated, Any, TypeVar
 
 import attrs
@@ -25,6 +25,9 @@ from .look import Look
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+
+SHORTEST = 0.25
+"""Seconds from one look at a process to the next; all who ask within them share one."""
 
 ANSWER_TIMEOUT = 1.0
 """Seconds that the others may take to answer; those that take longer are left out."""
@@ -65,6 +68,7 @@ class Processes:
 
     def __init__(self, app: HubApp[Any]) -> None:
         self._app = app
+        self._looked_at = -inf
         self._ids = count()
         self._asked: dict[int, _Asked] = {}
         self._bus: Bus | None = None
@@ -88,7 +92,7 @@ class Processes:
         """
         if self._bus is None:
             await trio.lowlevel.checkpoint()
-            return {"": Look.at(self._app)}, 1
+            return {"": self._here()}, 1
         id = next(self._ids)
         asked = self._asked[id] = _Asked()
         servers = None
@@ -103,14 +107,21 @@ class Processes:
         finally:
             del self._asked[id]
         if servers is None:
-            return {self._bus.server: Look.at(self._app)}, None
+            return {self._bus.server: self._here()}, None
         return asked.looks, len(asked.looks) + ceil(servers - asked.answers)
+
+    def _here(self) -> Look:
+        """What this process is doing."""
+        now = trio.current_time()
+        if not 0 <= now - self._looked_at < SHORTEST:  # below 0, the app is served again, by another clock
+            self._look, self._looked_at = Look.at(self._app), now
+        return self._look
 
     def _hear_question(self, data: bytes) -> None:
         """A process, which may be this one, asks."""
         question = _decode(_Question, data)
         if question is not None and self._bus is not None:
-            answer = _Answer(question.id, self._bus.server, Look.at(self._app), self._bus.sharing)
+            answer = _Answer(question.id, self._bus.server, self._here(), self._bus.sharing)
             try:
                 self._bus.publish(f"{_ANSWERS}:{question.sender}", _encode(answer))
             except BackplaneError as error:

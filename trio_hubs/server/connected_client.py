@@ -127,7 +127,8 @@ class ConnectedClient(Face, Life):
 
     async def closed(self, error: Exception | None) -> None:
         self.observed.error = error
-        await self._tell_closed(error)
+        if "on_disconnected" in self._definition.hooks or self.observers.hear_hooks:
+            await self._tell_closed(error)
         self.leave()
 
     async def _tell_closed(self, error: Exception | None) -> None:
@@ -150,6 +151,7 @@ class ConnectedClient(Face, Life):
         """The connection leaves the roster, if it is there still."""
         self._served.roster.remove(self._connection_id)
         self._served.sessions.discard(self.session)
+        self._served.leaving.add(self.session)
 
     def let_go(self) -> None:
         """Hold no longer what holds this, so that it goes with its last user rather than with the garbage."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from math import inf
 
 import attrs
@@ -118,13 +119,13 @@ class Figures(Observer):
         way.opened += 1
 
     def connection_closed(self, connection: ObservedConnection) -> None:
+        self._received[connection.hub] += connection.received_bytes
+        self._sent[connection.hub] += connection.sent_bytes
         if self._hubs.pop(connection.id, None) is None:
             return
         way = self._way(connection)
         way.now -= 1
         way.failed += connection.error is not None or connection.too_slow
-        self._received[connection.hub] += connection.received_bytes
-        self._sent[connection.hub] += connection.sent_bytes
 
     def call_began(self, call: ObservedCall) -> None:
         figures = self._method(call)
@@ -155,7 +156,7 @@ class Figures(Observer):
             figures = found.get(name)
             if figures is None:
                 figures = found[name] = HubFigures(name, 0, 0, self._received[name], self._sent[name])
-            for session in served.sessions:
+            for session in chain(served.sessions, served.leaving):
                 figures.queued_bytes += session.outbox.size
                 figures.waiting_calls += session.their_calls.waiting
                 figures.received_bytes += session.received_bytes

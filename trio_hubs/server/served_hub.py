@@ -48,6 +48,7 @@ class ServedHub:
         clients: Its clients, for callers outside of it.
         groups: Their groups.
         sessions: Those of its connections that came by this path, until their hub has heard of their end.
+        leaving: The same from then on, until the last bytes have gone out.
 
     Raises:
         TypeError: A method's names clash or its annotations cannot be resolved, or the client's interface has
@@ -75,6 +76,7 @@ class ServedHub:
         )
         self.groups = Groups(self.roster)
         self.sessions: set[Session] = set()
+        self.leaving: set[Session] = set()
         self._draining = False
 
     def drain(self) -> None:
@@ -114,6 +116,7 @@ class ServedHub:
             await session.run(rest)
         finally:
             client.leave()
+            self.leaving.discard(session)
             client.observed.too_slow = session.too_slow
             client.observed.received_bytes = session.received_bytes
             client.observed.sent_bytes = session.outbox.sent_bytes
