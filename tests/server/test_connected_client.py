@@ -10,6 +10,7 @@ from tests.hub_peer import PROTOCOLS, members_of, no_task_left, open_client, ser
 from tests.messages import PING, call, close, encode, ended, result
 from trio_hubs import Hub, HubException, HubFilter, HubLifetimeContext, Request
 from trio_hubs.connections.http import CaseInsensitive
+from trio_hubs.server.connected_client import ConnectedClient
 from trio_hubs.server.filters import ConnectedNext
 
 from .calls_hub import INVOKING, Calls
@@ -32,6 +33,11 @@ class Made(Hub):
         return self.instances
 
 
+class Parting(Made):
+    async def on_disconnected(self, error: Exception | None) -> None:
+        raise NotImplementedError
+
+
 class Welcoming(HubFilter):
     """Stands around the coming alone."""
 
@@ -51,6 +57,22 @@ async def test_hooks_that_do_nothing_are_not_run(
         client.leave()
         await client.served()
     assert Made.instances == welcomed + 1
+
+
+async def test_an_end_that_nobody_hears_of_costs_nothing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    async def tell(self: ConnectedClient, error: Exception | None) -> None:
+        told.append(error)
+
+    monkeypatch.setattr(ConnectedClient, "_tell_closed", tell)
+    for hub, count in ((Made, 0), (Parting, 1)):
+        async with open_client(served_hub(hub)) as client:
+            client.leave()
+            await client.served()
+        assert len(told) == count
 
 
 async def test_a_factory_may_make_hubs_with_hooks_of_their_own(autojump_clock: MockClock) -> None:
