@@ -67,7 +67,7 @@ class Bus(abc.ABC):
         """Queue something for every subscriber of a channel, this server's own included; after :meth:`wait_room`.
 
         Raises:
-            BackplaneError: It is larger than the bus can carry.
+            BackplaneError: It is larger than the bus can carry; or the bus is away, and too much waits for it already.
         """
 
     @abc.abstractmethod

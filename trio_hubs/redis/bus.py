@@ -47,7 +47,7 @@ class RedisBus(Bus):
         self._maximum = maximum
         self._commands = SHARDED if sharded else PLAIN
         self._nodes = nodes_of(client, sharded=sharded)
-        self._links = Links(self._nodes, self._commands, maximum, on_gap)
+        self._links = Links(self._nodes, self._commands, timeout, buffer_size, maximum, on_gap)
 
     async def run(self) -> None:
         """Keep the bus going, until cancelled."""
@@ -104,7 +104,7 @@ class RedisBus(Bus):
             raise BackplaneError(f"{len(data)} bytes are more than other servers can be sent.")
         name = self._name(channel)
         publication = Publication(self._commands.publish, name, data, counted)
-        self._links.of(name).publications.put(publication)
+        self._links.publish(publication)
         return publication
 
     def _name(self, channel: str) -> bytes:

@@ -16,7 +16,7 @@ from ..fleet.bus import Gap, Hear
 from ..logs import get_logger
 from ..tasks import open_background
 from .commands import PubSubCommands
-from .nodes import LOST, PING_INTERVAL, REPLY_TIMEOUT, Node, Nodes
+from .nodes import LOST, PING_INTERVAL, REPLY_TIMEOUT, Node, Nodes, reason_of
 from .publications import Publication, Publications
 from .subscriptions import Subscriptions
 
@@ -26,6 +26,8 @@ LONGEST_DELAY = 10.0
 """Seconds between two attempts to connect, at most; the first come after a tenth of a second, each with jitter."""
 MOST_MOVES = 5
 """How often something is published anew because its channel is another node's."""
+EXPIRY_INTERVAL = 1.0
+"""Seconds between two looks for what has waited for a connection for too long."""
 
 
 class Link:
@@ -81,6 +83,8 @@ class Links:
     Args:
         nodes: Where they lead.
         commands: How to publish and subscribe.
+        timeout: Seconds for which something may wait for a connection.
+        buffer_size: Bytes that may wait for one before no more are taken.
         maximum: Bytes that a message may have.
         on_gap: Hears that a connection was lost and is there again.
 
@@ -89,11 +93,19 @@ class Links:
     """
 
     def __init__(
-        self, nodes: Nodes, commands: PubSubCommands, maximum: int, on_gap: Callable[[Gap], None]
+        self,
+        nodes: Nodes,
+        commands: PubSubCommands,
+        timeout: float,
+        buffer_size: int,
+        maximum: int,
+        on_gap: Callable[[Gap], None],
     ) -> None:
         self.changed = trio.lowlevel.ParkingLot()
         self._nodes = nodes
         self._commands = commands
+        self._timeout = timeout
+        self._buffer_size = buffer_size
         self._maximum = maximum
         self._on_gap = on_gap
         self._links: dict[Node, Link] = {}
@@ -107,6 +119,19 @@ class Links:
         """The link of a channel's node."""
         node = self._nodes.of(name)
         return self._links.get(node) or self._make(node)
+
+    def publish(self, publication: Publication) -> None:
+        """Publish something over the link of its channel's node.
+
+        Raises:
+            BackplaneError: That is away, and as much waits for it as may.
+        """
+        link = self.of(publication.channel)
+        if link.connection is None:
+            if link.publications.bytes >= self._buffer_size:
+                raise BackplaneError("Redis cannot be reached, and too much waits for it.")
+            publication.deadline = min(publication.deadline, trio.current_time() + self._timeout)
+        link.publications.put(publication)
 
     def subscribe(self, name: bytes, hear: Hear) -> None:
         """Hear a channel; nothing changes when it is heard already."""
@@ -135,6 +160,7 @@ class Links:
                 await trio.sleep(next(waits))
             async with open_background() as nursery:
                 self._nursery = nursery
+                nursery.start_soon(self._expire)
                 try:
                     for link in self:
                         nursery.start_soon(self._keep, link)
@@ -182,6 +208,14 @@ class Links:
                         unsent = link.lose()
             await trio.sleep(next(waits))
 
+    async def _expire(self) -> None:
+        while True:
+            await trio.sleep(EXPIRY_INTERVAL)
+            for link in self:
+                if link.connection is None and (lost := link.publications.expire()):
+                    logger.error("Redis was away for too long: %d messages are lost", lost)
+                    self.changed.unpark_all()
+
     def _settle(self) -> None:
         """Have everything go over the link of the node that has its channel now."""
         for name, home in list(self._homes.items()):
@@ -189,7 +223,7 @@ class Links:
         for link in list(self):
             if not self._nodes.has(link.node):
                 for publication in link.publications.take_waiting():
-                    self.of(publication.channel).publications.put(publication)
+                    self._publish_anew(publication)
 
     def _rehome(self, name: bytes, home: Link) -> bool:
         link = self.of(name)
@@ -210,7 +244,13 @@ class Links:
         if publication.moves > MOST_MOVES:
             publication.settle(BackplaneError("The nodes of Redis do not agree who has a channel."))
         else:
-            self.of(publication.channel).publications.put(publication)
+            self._publish_anew(publication)
+
+    def _publish_anew(self, publication: Publication) -> None:
+        try:
+            self.publish(publication)
+        except BackplaneError as error:
+            publication.settle(error)
 
     def _tell_gap(self, lost: float | None, unsent: int) -> None:
         if lost is not None:
@@ -224,7 +264,7 @@ class Links:
             error: BaseException = lost
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
-            link.failure = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+            link.failure = reason_of(error) + (f": {reason_of(error.__cause__)}" if error.__cause__ else "")
             logger.warning("the connection to Redis failed, and is tried again: %s", link.failure)
 
 

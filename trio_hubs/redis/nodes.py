@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import binascii
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -27,6 +28,8 @@ CONNECT_TIMEOUT = 10.0
 
 LOST = (coredis.exceptions.RedisError, OSError, trio.TooSlowError)
 """What is raised when Redis cannot be reached."""
+ASK_TIMEOUT = 2.0
+"""Seconds that a node of a cluster may take to connect, and to answer each time it is asked for the others."""
 
 RedisClient: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
 """A client of coredis, of which the options are used."""
@@ -120,19 +123,22 @@ class SentinelPrimary(Nodes):
 
     async def make_connection(self, node: Node) -> BaseConnection:
         failures: list[Exception] = []
-        for sentinel in self._pool.sentinel_manager.sentinels:
+        sentinels = self._pool.sentinel_manager.sentinels
+        for sentinel in sentinels:
             try:
-                async with Server(sentinel.connection_pool).connect(None) as connection:
-                    found: Any = await connection.create_request(
-                        b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._pool.service_name, timeout=REPLY_TIMEOUT
-                    )
+                # One that is mute leaves the others their part of the time, and the primary.
+                with trio.fail_after(CONNECT_TIMEOUT / (len(sentinels) + 1)):
+                    async with Server(sentinel.connection_pool).connect(None) as connection:
+                        found: Any = await connection.create_request(
+                            b"SENTINEL GET-MASTER-ADDR-BY-NAME", self._pool.service_name
+                        )
             except LOST as error:
                 failures.append(error)
                 continue
             if found:
                 place = TCPLocation(found[0].decode(), int(found[1]))
                 return SentinelManagedConnection(place, self._pool.service_name, True, **_options(self._pool))
-        why = f": {failures[-1]}" if failures else ""
+        why = f": {reason_of(failures[-1])}" if failures else ""
         raise coredis.exceptions.PrimaryNotFoundError(
             f"No Sentinel knows a primary of {self._pool.service_name}{why}"
         )
@@ -145,15 +151,25 @@ class ClusterNodes(Nodes):
         self.count_all = sharded
         self._client = client
         self._layout = client.connection_pool.cluster_layout
+        asking = self._layout._discovery_service._connection_kwargs
+        asking["connect_timeout"] = asking.get("connect_timeout") or ASK_TIMEOUT
+        asking["stream_timeout"] = asking.get("stream_timeout") or ASK_TIMEOUT
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        async with self._client:
-            yield
+        with trio.fail_after(self._patience) as opening:
+            async with self._client:
+                opening.deadline = math.inf
+                yield
 
     async def look(self) -> None:
-        with trio.fail_after(CONNECT_TIMEOUT):
+        with trio.fail_after(self._patience):
             await self._layout.initialize()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds in which all nodes that may be known can be asked, of which coredis asks each three times."""
+        return CONNECT_TIMEOUT * (len(self._layout.nodes) + len(self._client.connection_pool.startup_nodes))
 
     def of(self, name: bytes) -> Node:
         if not self.count_all or not self._layout.nodes:
@@ -193,6 +209,11 @@ class ClusterNodes(Nodes):
         pool = self._client.connection_pool
         place = node or self._layout.random_node()
         return pool.connection_class(TCPLocation(place.host, place.port), **_options(pool))
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in words."""
+    return str(error) or type(error).__name__
 
 
 def _options(pool: coredis.BaseConnectionPool[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -27,11 +28,12 @@ class Publication:
 
     Attributes:
         moves: How often its channel turned out to be another node's.
+        deadline: When it fails if there is still no connection.
         size: Its bytes.
         outcome: How many have been sent it, or what went wrong.
     """
 
-    __slots__ = ("channel", "counted", "data", "moves", "name", "outcome", "size")
+    __slots__ = ("channel", "counted", "data", "deadline", "moves", "name", "outcome", "size")
 
     decode = False
 
@@ -42,6 +44,7 @@ class Publication:
         self.counted = counted
         self.size = len(channel) + len(data)
         self.moves = 0
+        self.deadline = math.inf
         self.outcome: int | Exception = 0
 
     @property
@@ -104,12 +107,23 @@ class Publications:
                 for publication, outcome in zip(batch, outcomes, strict=True):
                     if isinstance(outcome, Exception) and not isinstance(outcome, ResponseError):
                         raise outcome
+                    self._take_outcome(publication, outcome)  # or it is lost with the connection
                     answered += 1
                     self.bytes -= publication.size
-                    self._take_outcome(publication, outcome)
             finally:
                 self._waiting[:0] = batch[answered:]
             self._on_progress()
+
+    def expire(self) -> int:
+        """What has waited for a connection for too long is lost; gives its number."""
+        now = trio.current_time()
+        waiting = self.take_waiting()
+        for publication in waiting:
+            if publication.deadline > now:
+                self.put(publication)
+            else:
+                publication.settle(BackplaneError("What was published is lost: Redis could not be reached."))
+        return len(waiting) - len(self._waiting)
 
     def lose(self) -> int:
         """The connection was lost: so is all that was not answered; gives its number."""
