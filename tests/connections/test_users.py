@@ -30,6 +30,12 @@ def test_a_user() -> None:
         ADA.id = "bob"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("id", [5, b"ann"])
+def test_an_id_that_is_no_text_is_refused(id: object) -> None:
+    with pytest.raises(TypeError, match=rf"^a user's id must be str, not {type(id).__name__}$"):
+        User(id)  # type: ignore[arg-type]
+
+
 def test_how_long_a_user_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     assert User(expires_at=1010).lifetime == 10

@@ -77,6 +77,23 @@ class BusContract(ABC):
             await first.flush()
             assert await heard.next() == b"x"
 
+    async def test_whoever_fails_at_what_it_hears_ends_nobody(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(_: bytes) -> None:
+            raise RuntimeError("no idea")
+
+        async with AsyncExitStack() as stack:
+            bus, *_ = await self.open_buses(stack)
+            heard = Heard[bytes]()
+            for channel, hear in ("bad", fail), ("good", heard):
+                bus.subscribe(channel, hear)
+                await bus.wait_subscribed(channel)
+            for channel in "bad", "good":
+                assert await bus.publish_counted(channel, b"x") == 1
+            assert await heard.next() == b"x"
+            assert caplog.text.count("RuntimeError: no idea") == 1
+
     async def test_a_channel_that_is_left_and_heard_again_at_once(self, autojump_clock: MockClock) -> None:
         async with AsyncExitStack() as stack:
             bus, *_ = await self.open_buses(stack)

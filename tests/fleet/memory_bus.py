@@ -11,7 +11,7 @@ import trio
 
 from trio_hubs.errors import BackplaneError
 from trio_hubs.fleet.backplane import FleetBackplane
-from trio_hubs.fleet.bus import Bus, Hear
+from trio_hubs.fleet.bus import Bus, Hear, hear_safely
 
 _numbers = count(1)
 
@@ -43,7 +43,7 @@ class MemoryBroker:
             channel, data = self._queue.popleft()
             for bus in self.buses:
                 if (hear := bus.heard.get(channel)) is not None and not bus.away:
-                    hear(data)
+                    hear_safely(hear, data)
 
 
 class MemoryBus(Bus):

@@ -39,6 +39,8 @@ def test_another_server_cannot_wait() -> None:
         ("disconnect", -1),
         ("disconnect", "x"),
         ("conflate", {"a": 1}, None),
+        ("conflate", ["a", [{}]], None),
+        ("conflate", msgspec.msgpack.Ext(1, b"x"), None),
         ("conflate", "a", 0),
         ("?",),
         (1, 2, 3),

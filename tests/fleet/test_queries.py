@@ -72,16 +72,48 @@ async def test_hostile_bytes(autojump_clock: MockClock, caplog: pytest.LogCaptur
         assert caplog.text.count("cannot be read") == 2
 
 
-@pytest.mark.parametrize("claim", ["\ud800", 2**64], ids=["no text", "too large"])
-async def test_a_claim_that_cannot_be_said_ends_no_server(
+class Unsayable:
+    """It has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def nested(depth: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+UNSAYABLE = {"no text": "\ud800", "too large": 2**64, "too deep": nested(5000), "broken": Unsayable()}
+
+
+@pytest.mark.parametrize("claim", UNSAYABLE.values(), ids=UNSAYABLE)
+async def test_a_user_whose_claims_cannot_be_said_is_told_of_without_them(
     claim: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with AsyncExitStack() as stack:
         broker = MemoryBroker()
         here, there = [await open_roster(stack, broker.open()) for _ in range(2)]
         hub = ServedHub(Member, Member, HubOptions(), roster=here)
-        user = User("ann", claims={"odd": claim})
-        await stack.enter_async_context(open_client(hub, "json", id="a", user=user))
-        with pytest.raises(BackplaneError):
-            await there.users()
-        assert "another server is not told who is here" in caplog.text
+        for id, claims in ("ann", {"odd": claim}), ("bob", {"role": "admin"}):
+            user = User(id, claims=claims)
+            client = await stack.enter_async_context(open_client(hub, "json", id=id, user=user))
+            await client.take(1)
+        assert await there.users() == {"ann", "bob"}
+        assert caplog.text.count("claims of 1 users are not told") == 1
+        found = {each.id: each.user for each in await there.find(Address.all())}
+        assert found == {"ann": User("ann"), "bob": User("bob", claims={"role": "admin"})}
+
+
+async def test_claims_that_cannot_be_read_are_left_out(autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        broker = MemoryBroker()
+        here, there = [await open_roster(stack, broker.open()) for _ in range(2)]
+        hub = ServedHub(Member, Member, HubOptions(), roster=here)
+        user = User("ann", claims={1: 2})  # type: ignore[dict-item]
+        client = await stack.enter_async_context(open_client(hub, "json", id="a", user=user))
+        await client.take(1)
+        (found,) = await there.find(Address.all())
+        assert found.user == User("ann")

@@ -1,5 +1,7 @@
 """Addresses: data, equal where they say the same."""
 
+import pytest
+
 from trio_hubs.server.address import Address, Recipients
 
 
@@ -15,3 +17,8 @@ def test_users_and_connections_are_named_once_and_groups_as_often_as_they_are() 
     assert Address.groups("g", "h", "g", excluded=("a",)) == Address(
         Recipients.GROUPS, ("g", "h", "g"), frozenset("a")
     )
+
+
+def test_a_group_is_named_by_a_text() -> None:
+    with pytest.raises(TypeError, match=r"^a group's name must be str, not int$"):
+        Address.groups("g", 5)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from tests.hub_peer import PROTOCOLS, members_of, open_client, served_hub
 from tests.messages import call, ended, result, stream
 from trio_hubs import BindingError, ConnectionClosed, Hub, open_channel
+from trio_hubs.server.clients import Groups
 
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -73,6 +74,16 @@ async def test_an_argument_that_cannot_be_written_fails_the_call_alone(
         await client.send(call("Bad", whom, id="1"), call("Nothing"))
         text = "An unexpected error occurred invoking 'Bad' on the server."
         assert await client.take(2) == [ended("1", text), call("Nothing")]
+
+
+async def test_a_group_is_named_by_a_text(autojump_clock: MockClock) -> None:
+    served = served_hub(Callers)
+    groups = Groups(served.roster)
+    async with open_client(served, id="a"):
+        for change in groups.add, groups.remove:
+            with pytest.raises(TypeError, match=r"^a group's name must be str, not int$"):
+                await change("a", 5)  # type: ignore[arg-type]
+        assert await groups.names() == set()
 
 
 async def test_a_stream_may_call_all(autojump_clock: MockClock) -> None:

@@ -26,7 +26,7 @@ from trio_hubs.workers import broker as broker_module
 from trio_hubs.workers import bus as bus_module
 from trio_hubs.workers.broker import Broker
 from trio_hubs.workers.bus import WorkerBus
-from trio_hubs.workers.frames import Alive, Counted, Subscribe, encode
+from trio_hubs.workers.frames import ALIVE_PERIOD, Alive, Closing, Counted, Publish, Subscribe, encode
 from trio_hubs.workers.supervisor import SILENCE_TIMEOUT, Supervisor
 from trio_hubs.workers.worker import Orders, WorkersBackplane
 
@@ -219,6 +219,7 @@ LIES = {
     "too many levels": b"\xd0\x0f" + b"\x91" * 2000,
     "a gigabyte": b"\x80\x80\x80\x80\x04" + b"\x93\x03",
     "what supervisors say": encode(Counted(1, 2)),
+    "what supervisors say of all": encode(Closing()),
 }
 
 
@@ -266,6 +267,35 @@ async def test_a_fleet_that_is_away_makes_no_worker_seem_silent(autojump_clock: 
     assert broker.lost == 20
 
 
+async def test_a_fleet_that_takes_its_time_makes_no_worker_seem_silent(autojump_clock: MockClock) -> None:
+    fleet = SlowlyFailing(MemoryBroker(), after=2 * SILENCE_TIMEOUT)
+    signs = [0.0]
+    async with open_background() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(Broker(fleet).serve, theirs, lambda _: signs.append(trio.current_time()))
+        await ours.send_all(encode(Publish("a", b"lost")))
+        await trio.sleep(2 * SILENCE_TIMEOUT + 1)
+        assert max(later - sooner for sooner, later in pairwise(signs)) <= ALIVE_PERIOD
+        last = len(signs)
+        await trio.sleep(SILENCE_TIMEOUT)  # from now on it is the worker that is silent
+        assert len(signs) == last
+
+
+async def test_a_channel_that_the_fleet_refuses_is_asked_for_ever_less_often(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = Refusing(MemoryBroker())
+    async with open_buses(1, fleet) as (bus,):
+        bus.subscribe("a", lambda _: None)
+        await trio.sleep(600)
+        assert fleet.asked < 600 / 4
+        assert caplog.text.count("for a reason") == 1
+        fleet.refuses = False
+        await bus.wait_subscribed("a")
+        with no_task_left():
+            bus.unsubscribe("a")
+
+
 async def test_who_comes_and_goes_while_the_fleet_is_away_leaves_nothing(autojump_clock: MockClock) -> None:
     fleet = MemoryBroker().open()
     async with open_buses(1, fleet) as (bus,):
@@ -282,6 +312,23 @@ async def test_who_comes_and_goes_while_the_fleet_is_away_leaves_nothing(autojum
 class SlowlyFailing(MemoryBus):
     """Is away, and takes its time to say so."""
 
+    def __init__(self, broker: MemoryBroker, after: float = 5) -> None:
+        super().__init__(broker)
+        self._after = after
+
     async def wait_room(self, *channels: str) -> None:
-        await trio.sleep(5)
+        await trio.sleep(self._after)
         raise BackplaneError("away")
+
+
+class Refusing(MemoryBus):
+    """Lets nobody hear anything, and says so at once."""
+
+    asked = 0
+    refuses = True
+
+    async def wait_subscribed(self, channel: str) -> None:
+        self.asked += 1
+        await trio.lowlevel.checkpoint()
+        if self.refuses:
+            raise BackplaneError("refused for a reason")

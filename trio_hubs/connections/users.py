@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import attrs
 
 from .http import Request
+from .validators import check_kind
 
 T = TypeVar("T")
 M = TypeVar("M", bound="type | Callable[..., Any]")
@@ -30,10 +31,15 @@ class User:
         leeway: How many seconds of that are for clocks that differ; clients are told to renew it before those.
     """
 
-    id: str | None = None
+    id: str | None = attrs.field(default=None)
     claims: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     expires_at: float | None = attrs.field(default=None, kw_only=True)
     leeway: float = attrs.field(default=0, kw_only=True, eq=False)
+
+    @id.validator
+    def _check_id(self, _: object, id: object) -> None:
+        if id is not None:
+            check_kind(id, str, "a user's id")
 
     @property
     def lifetime(self) -> float | None:

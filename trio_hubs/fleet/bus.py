@@ -15,12 +15,23 @@ import attrs
 import trio
 
 from ..errors import BackplaneError
+from ..logs import get_logger
+
+logger = get_logger(__name__)
 
 LOOK_AFTER = 5.0
 """Seconds without an answer after which it is looked whether there is anybody left who could answer."""
 
 Hear: TypeAlias = Callable[[bytes], None]
 """Takes what was published on a channel; must not block, nor raise."""
+
+
+def hear_safely(hear: Hear, data: bytes) -> None:
+    """Have something heard, as every bus does it: whoever fails at it ends neither the bus nor the server."""
+    try:
+        hear(data)
+    except Exception:
+        logger.exception("what came from another server could not be heard")
 
 
 @attrs.frozen

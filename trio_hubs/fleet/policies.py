@@ -53,15 +53,13 @@ def without_waiting(policy: SlowClientPolicy) -> SlowClientPolicy:
 
 def _key(told: Any) -> Hashable:
     try:
-        return _hashable(told)
-    except RecursionError as error:
-        raise ProtocolError("a key that is nested too deeply") from error
+        key = _tuples(told)
+        hash(key)
+    except (TypeError, RecursionError) as error:
+        raise ProtocolError("a key that cannot be one") from error
+    return key
 
 
-def _hashable(key: Any) -> Hashable:
+def _tuples(key: Any) -> Hashable:
     """A key as its sender had it, whose tuples have become lists on the way."""
-    if isinstance(key, list):
-        return tuple(_hashable(each) for each in key)
-    if isinstance(key, dict):
-        raise ProtocolError("a key that cannot be one")
-    return key  # type: ignore[no-any-return]
+    return tuple(_tuples(each) for each in key) if isinstance(key, list) else key

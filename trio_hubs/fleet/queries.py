@@ -55,7 +55,7 @@ class _Client(Struct, array_like=True):
     id: str
     known: bool
     user_id: str | None
-    claims: Mapping[str, Any]
+    claims: bytes  # empty where MessagePack cannot say them
     expires_at: float | None
     transport: Transport | None
     since: datetime
@@ -66,11 +66,22 @@ class _Client(Struct, array_like=True):
         user = info.user or User()
         known = info.user is not None
         return cls(
-            info.id, known, user.id, user.claims, user.expires_at, info.transport, info.since, info.groups
+            info.id,
+            known,
+            user.id,
+            _said(user.claims),
+            user.expires_at,
+            info.transport,
+            info.since,
+            info.groups,
         )
 
     def info(self) -> ClientInfo:
-        user = User(self.user_id, claims=self.claims, expires_at=self.expires_at) if self.known else None
+        try:
+            claims = decode(dict[str, Any], self.claims)
+        except ProtocolError:
+            claims = {}
+        user = User(self.user_id, claims=claims, expires_at=self.expires_at) if self.known else None
         return ClientInfo(
             id=self.id, user=user, transport=self.transport, since=self.since, groups=self.groups
         )
@@ -159,15 +170,12 @@ class Queries:
             self._local.abort_now(query.address, query.reason)
             return
         clients = tuple(map(_Client.of, self._local.find_now(query.address)))
+        if unsaid := sum(not client.claims for client in clients):
+            logger.error("the claims of %d users are not told to other servers: they cannot be", unsaid)
         answer = _Answer(query.id, clients, self._bus.sharing)
         try:
             self._bus.publish(self._channels.answers(query.sender), _encode(answer))
-        except (
-            BackplaneError,
-            ValueError,
-            OverflowError,
-            TypeError,
-        ) as error:  # a claim may be beyond MessagePack
+        except BackplaneError as error:
             logger.error("another server is not told who is here: %s", error)
 
     def hear_answer(self, data: bytes) -> None:
@@ -183,5 +191,12 @@ class Queries:
             asked.changed.unpark_all()
 
 
-def _encode(message: Struct) -> bytes:
-    return msgspec.msgpack.encode(message, enc_hook=str)  # claims may be anything
+_encode = msgspec.msgpack.encode
+
+
+def _said(claims: Mapping[str, Any]) -> bytes:
+    """A user's claims, which may be anything; nothing where MessagePack cannot say them."""
+    try:
+        return msgspec.msgpack.encode(claims, enc_hook=str)
+    except Exception:  # noqa: BLE001 - users' own classes may raise anything
+        return b""

@@ -15,7 +15,7 @@ from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError, MovedError, ResponseError
 from coredis.typing import ResponseType
 
-from ..fleet.bus import Hear
+from ..fleet.bus import Hear, hear_safely
 from ..logs import get_logger
 from .commands import PubSubCommands
 from .nodes import REPLY_TIMEOUT
@@ -141,7 +141,7 @@ class Subscriptions:
                 if len(data) > self._maximum:
                     logger.error("a message of %d bytes is more than another server may send", len(data))
                 elif (hear := self.heard.get(name)) is not None:
-                    hear(data)
+                    hear_safely(hear, data)
             case [self._commands.ended, name, _] if name in self.heard:
                 self._ask(name)  # its node, or else where that is
             case _:

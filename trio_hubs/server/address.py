@@ -6,6 +6,8 @@ from enum import Enum
 
 import attrs
 
+from ..connections.validators import check_kind
+
 
 class Recipients(Enum):
     """What the names of an address stand for."""
@@ -42,7 +44,12 @@ class Address:
 
     @classmethod
     def groups(cls, *names: str, excluded: tuple[str, ...] = ()) -> Address:
-        """The members of groups; a member of two is called twice, as in ASP.NET Core."""
+        """The members of groups; a member of two is called twice, as in ASP.NET Core.
+
+        Raises:
+            TypeError: A name is no text.
+        """
+        check_groups(names)
         return cls(Recipients.GROUPS, names, frozenset(excluded))
 
     @classmethod
@@ -54,3 +61,13 @@ class Address:
     def connections(cls, *ids: str) -> Address:
         """The clients with some connection ids, each once."""
         return cls(Recipients.CONNECTIONS, tuple(dict.fromkeys(ids)))
+
+
+def check_groups(names: tuple[str, ...]) -> None:
+    """Refuse names of groups that are no texts: other servers could not be told of them.
+
+    Raises:
+        TypeError: One is none.
+    """
+    for name in names:
+        check_kind(name, str, "a group's name")

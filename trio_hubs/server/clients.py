@@ -13,7 +13,7 @@ from ..calls.policies import Wait
 from ..calls.session import Session
 from ..errors import BindingError
 from . import texts
-from .address import Address
+from .address import Address, check_groups
 from .roster import ClientCall, Roster
 from .slow_clients import SlowClientPolicy, checked
 
@@ -298,11 +298,20 @@ class Groups:
 
         A checkpoint. When it returns, nothing has been sent to the groups yet that reaches the client: so what this
         task sends it next, without waiting for anything else before, comes first.
+
+        Raises:
+            TypeError: A name is no text.
         """
+        check_groups(names)
         await self._roster.join(connection_id, *names)
 
     async def remove(self, connection_id: str, name: str) -> None:
-        """Take a client out of a group, if it is in it. A checkpoint."""
+        """Take a client out of a group, if it is in it. A checkpoint.
+
+        Raises:
+            TypeError: The name is no text.
+        """
+        check_groups((name,))
         await self._roster.leave(connection_id, name)
 
     async def names(self) -> frozenset[str]:

@@ -16,8 +16,10 @@ from ..fleet.bus import Bus
 from ..logs import get_logger
 from ..tasks import open_background
 from .frames import (
+    ALIVE_PERIOD,
     LARGEST_FRAME,
     Alive,
+    Closing,
     Count,
     Counted,
     CutOff,
@@ -39,11 +41,17 @@ MOST_QUEUED = 64 * 1024 * 1024
 """Bytes that a worker may let lie before it is given up."""
 
 CONFIRM_PAUSE = 0.1
-"""Seconds until a subscription that the fleet has not confirmed is waited for again."""
+"""Seconds until a subscription that the fleet has not confirmed is waited for again; twice as many each time."""
+LONGEST_CONFIRM_PAUSE = 5.0
+"""How many these are at most: fewer than a worker waits."""
 
 
 class _Worker:
-    """A worker's end of the bus, and the scope in which it is served."""
+    """A worker's end of the bus, and the scope in which it is served.
+
+    Attributes:
+        waits: Whether it is not read from, as the fleet takes nothing more at the moment.
+    """
 
     nursery: trio.Nursery
 
@@ -51,6 +59,14 @@ class _Worker:
         self.on_sign = on_sign
         self.pipe = Pipe(stream, lambda: None, LARGEST_FRAME)
         self.scope = trio.CancelScope()
+        self.waits = False
+
+    async def vouch(self) -> None:
+        """Give signs of life in the worker's place while its own lie behind what waits."""
+        while True:
+            await trio.sleep(ALIVE_PERIOD)
+            if self.waits:
+                self.on_sign(Alive())
 
 
 class Broker:
@@ -90,6 +106,7 @@ class Broker:
         try:
             with worker.scope:
                 async with open_background() as worker.nursery:
+                    worker.nursery.start_soon(worker.vouch)
                     await worker.pipe.run(partial(self._take, worker))
         finally:
             self._workers.remove(worker)
@@ -111,7 +128,7 @@ class Broker:
                     self._forget(channel, worker)
                 case Ready() | Alive() | Leaving():
                     worker.on_sign(frame)
-                case Counted() | Up() | CutOff():
+                case Counted() | Up() | CutOff() | Closing():
                     raise ProtocolError("a worker says what only its supervisor does")
 
     async def _publish(self, worker: _Worker, channel: str, data: bytes, id: int | None) -> None:
@@ -123,6 +140,7 @@ class Broker:
         elif id is not None:
             worker.nursery.start_soon(self._count, worker, id, fleet.publish_counted, channel, data)
         else:
+            worker.waits = True
             try:
                 # Meanwhile the worker's senders wait, too, once its pipe is full.
                 await fleet.wait_room(channel)
@@ -131,7 +149,7 @@ class Broker:
                 logger.error("what a worker publishes is lost: %s", error)
             else:
                 fleet.publish(channel, data)
-            worker.on_sign(Alive())  # its signs lie behind what has waited
+            worker.waits = False
 
     async def _count(
         self, worker: _Worker, id: int, ask: Callable[..., Awaitable[int]], *arguments: str | bytes
@@ -157,12 +175,16 @@ class Broker:
             worker.nursery.start_soon(self._confirm, self._fleet, worker, channel)
 
     async def _confirm(self, fleet: Bus, worker: _Worker, channel: str) -> None:
+        pause = CONFIRM_PAUSE
         while worker in self._subscribers.get(channel, {}):
             try:
                 await fleet.wait_subscribed(channel)
                 break
-            except BackplaneError:  # it is subscribed to as soon as the fleet can be reached
-                await trio.sleep(CONFIRM_PAUSE)
+            except BackplaneError as error:  # it is subscribed to as soon as the fleet can be reached
+                if pause == CONFIRM_PAUSE:
+                    logger.error("what a worker wants to hear is not heard yet: %s", error)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_CONFIRM_PAUSE)
         self._put(worker, encode(Subscribe(channel)))
 
     def _put(self, worker: _Worker, data: bytes) -> None:

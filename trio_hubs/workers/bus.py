@@ -12,7 +12,7 @@ import trio
 
 from ..errors import BackplaneError
 from ..fleet.backplane import FleetBackplane
-from ..fleet.bus import Bus, Gap, Hear
+from ..fleet.bus import Bus, Gap, Hear, hear_safely
 from .frames import (
     LARGEST_FRAME,
     Closing,
@@ -74,7 +74,7 @@ class WorkerBus(Bus):
                 case Publish(channel, data, sharing=sharing):
                     if (hear := self._heard.get(channel)) is not None:
                         self.sharing = sharing
-                        hear(data)
+                        hear_safely(hear, data)
                 case Subscribe(channel):
                     self._unconfirmed[channel] -= 1
                     if not self._unconfirmed[channel]:

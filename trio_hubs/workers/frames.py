@@ -12,6 +12,8 @@ from ..protocol.framing import LengthFraming, length_prefix
 
 LARGEST_FRAME = 64 * 1024 * 1024
 """Bytes that a worker's frame may have."""
+ALIVE_PERIOD = 5.0
+"""Seconds between a worker's signs of life."""
 
 
 class Subscribe(Struct, array_like=True, tag=1, gc=False):

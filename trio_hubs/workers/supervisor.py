@@ -29,9 +29,9 @@ from ..fleet.bus import Bus, Gap
 from ..logs import get_logger
 from ..tasks import open_background, open_tasks
 from .broker import Broker
-from .frames import Alive, Closing, CutOff, Leaving, Ready, Sign, Up
+from .frames import ALIVE_PERIOD, Alive, Closing, CutOff, Leaving, Ready, Sign, Up
 from .handover import make_mailbox
-from .worker import ALIVE_PERIOD, Orders
+from .worker import Orders
 
 logger = get_logger(__name__)
 

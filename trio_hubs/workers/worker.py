@@ -27,11 +27,8 @@ from ..server.backplane import Backplane
 from ..server.worker import Worker
 from ..tasks import open_background
 from .bus import WorkerBus
-from .frames import Alive, Ready
+from .frames import ALIVE_PERIOD, Alive, Ready
 from .handover import Mailboxes
-
-ALIVE_PERIOD = 5.0
-"""Seconds between a worker's signs of life."""
 
 
 class Orders(Struct):
