@@ -20,6 +20,11 @@ M = TypeVar("M", bound="type | Callable[..., Any]")
 _POLICIES = "_trio_hubs_policies"
 
 
+def _check_id(_user: object, _attribute: object, id: str | None) -> None:
+    if id is not None:
+        check_kind(id, str, "a user's id")
+
+
 @attrs.frozen
 class User:
     """Who makes a connection, as ``authenticate`` found out.
@@ -31,15 +36,10 @@ class User:
         leeway: How many seconds of that are for clocks that differ; clients are told to renew it before those.
     """
 
-    id: str | None = attrs.field(default=None)
+    id: str | None = attrs.field(default=None, validator=_check_id)
     claims: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     expires_at: float | None = attrs.field(default=None, kw_only=True)
     leeway: float = attrs.field(default=0, kw_only=True, eq=False)
-
-    @id.validator
-    def _check_id(self, _: object, id: object) -> None:
-        if id is not None:
-            check_kind(id, str, "a user's id")
 
     @property
     def lifetime(self) -> float | None:
