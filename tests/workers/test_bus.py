@@ -135,6 +135,28 @@ async def test_a_fleet_that_is_away(autojump_clock: MockClock, caplog: pytest.Lo
         assert await heard.next() == b"x"
 
 
+async def test_what_the_fleet_does_not_take_is_lost_and_nothing_else(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = MemoryBroker().open()
+    publish = fleet.publish
+
+    def refuse(channel: str, data: bytes) -> None:
+        if data == b"large":
+            raise BackplaneError("That is too large.")
+        publish(channel, data)
+
+    monkeypatch.setattr(fleet, "publish", refuse)
+    async with open_buses(1, fleet) as (bus,):
+        heard = Heard[bytes]()
+        bus.subscribe("a", heard)
+        await bus.wait_subscribed("a")
+        bus.publish("a", b"large")
+        bus.publish("a", b"small")
+        assert await heard.next() == b"small"
+    assert "what a worker publishes is lost: That is too large." in caplog.text
+
+
 async def test_without_its_supervisor_a_worker_waits_for_nothing(autojump_clock: MockClock) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     bus = WorkerBus(ours)

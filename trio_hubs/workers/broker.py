@@ -144,11 +144,10 @@ class Broker:
             try:
                 # Meanwhile the worker's senders wait, too, once its pipe is full.
                 await fleet.wait_room(channel)
+                fleet.publish(channel, data)
             except BackplaneError as error:
                 self.lost += 1
                 logger.error("what a worker publishes is lost: %s", error)
-            else:
-                fleet.publish(channel, data)
             worker.waits = False
 
     async def _count(
