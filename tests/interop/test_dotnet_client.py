@@ -22,6 +22,8 @@ LEFT_OUT = {
     "longpolling": WEBSOCKETS_ONLY | {"a silent client is disconnected"},
 }
 """What the clients' own suite leaves out on a transport."""
+TIMED = {"one invocation at a time by default, more when allowed"}
+"""What has to happen within fractions of a second by the clients' own clock, for which a machine may be too busy."""
 
 
 def run(*command: str) -> list[str]:
@@ -56,7 +58,12 @@ def pass_every_scenario(
     lines = run(dotnet_peer, client, server, "--combo", combo)
     for name in sorted(ours - but):
         with subtests.test(name):
-            assert verdict(lines, combo, name).startswith("ok ")
+            said = verdict(lines, combo, name)
+            if name in TIMED and said.startswith("FAIL"):
+                said = verdict(
+                    run(dotnet_peer, client, server, "--combo", combo, "--only", name), combo, name
+                )
+            assert said.startswith("ok ")
 
 
 @pytest.mark.parametrize(
