@@ -86,7 +86,7 @@ def nested(depth: int) -> list[Any]:
     return inner
 
 
-UNSAYABLE = {"no text": "\ud800", "too large": 2**64, "too deep": nested(5000), "broken": Unsayable()}
+UNSAYABLE = {"no text": "\ud800", "too large": 2**64, "too deep": nested(50_000), "broken": Unsayable()}
 
 
 @pytest.mark.parametrize("claim", UNSAYABLE.values(), ids=UNSAYABLE)
